@@ -1,0 +1,155 @@
+"""A scope's sums: nothing lost between threads, nothing counted twice, bounded while the scope is open."""
+
+import sys
+import threading
+from types import SimpleNamespace
+
+import pytest
+from costscope.telemetry import ScopeTotals
+from costscope.telemetry.totals import FOLD_AT
+
+USAGE = SimpleNamespace(
+    input_tokens=100, output_tokens=20, cache_read_tokens=30, cache_write_tokens=4, reasoning_tokens=5
+)
+
+
+@pytest.fixture
+def busy_switching():
+    """Threads change places as often as the interpreter allows, so that a lost update shows."""
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def test_calls_are_summed_by_kind_name_and_outcome():
+    totals = ScopeTotals()
+    totals.call("model", "m", "ok", 7, USAGE)
+    totals.call("model", "m", "ok", 3, USAGE)
+    totals.call("model", "m", "error", 1)
+    totals.call("tool", "m", "ok", 5)
+    sums = totals.take()
+    assert set(sums.calls) == {("model", "m", "ok"), ("model", "m", "error"), ("tool", "m", "ok")}
+    row = sums.calls["model", "m", "ok"]
+    assert (row.calls, row.cost_nano) == (2, 10)
+    assert (row.input, row.output, row.cache_read, row.cache_write, row.reasoning) == (200, 40, 60, 8, 10)
+    assert sums.scope_cost_nano == 16
+
+
+def test_denials_and_settlements_are_counted():
+    totals = ScopeTotals()
+    totals.denial("exhausted", "tenant-day", "cost")
+    totals.denial("exhausted", "tenant-day", "cost")
+    totals.denial("unpriced")
+    totals.settlement("committed")
+    totals.settlement("committed", 40)
+    totals.settlement("late", 2)
+    sums = totals.take()
+    assert sums.denials == {("exhausted", "tenant-day", "cost"): 2, ("unpriced", None, None): 1}
+    assert sums.settlements == {"committed": 2, "late": 1}
+    assert sums.overrun_nano == 42
+
+
+def test_what_was_taken_is_not_taken_again():
+    totals = ScopeTotals()
+    totals.call("tool", "t", "ok", 5)
+    assert totals.take().calls["tool", "t", "ok"].calls == 1
+    totals.call("tool", "t", "ok", 8)
+    sums = totals.take()
+    assert (sums.calls["tool", "t", "ok"].calls, sums.scope_cost_nano) == (1, 8)
+    assert totals.take().calls == {}
+
+
+def test_a_nested_cost_is_part_of_the_scope_and_of_no_call():
+    totals = ScopeTotals()
+    totals.call("tool", "t", "ok", 5)
+    totals.nested(100)
+    sums = totals.take()
+    assert sums.scope_cost_nano == 105
+    assert sums.calls["tool", "t", "ok"].cost_nano == 5
+
+
+def test_a_scope_that_stays_open_keeps_a_bounded_number_of_events():
+    totals = ScopeTotals()
+    for _ in range(FOLD_AT * 20 + 7):
+        totals.call("model", "m", "ok", 1, USAGE)
+        totals.settlement("committed")
+        totals.denial("exhausted", "b", "cost")
+        totals.nested(1)
+    assert len(totals._events) < FOLD_AT
+    assert len(totals._folded) == 1
+    sums = totals.take()
+    assert sums.calls["model", "m", "ok"].calls == FOLD_AT * 20 + 7
+    assert sums.denials["exhausted", "b", "cost"] == FOLD_AT * 20 + 7
+    assert sums.scope_cost_nano == 2 * (FOLD_AT * 20 + 7)
+
+
+def test_no_update_is_lost_between_threads_that_count_and_one_that_takes(busy_switching):
+    totals, threads, each = ScopeTotals(), 8, 3000
+    start, done = threading.Barrier(threads + 1), threading.Event()
+    taken = []
+
+    def count():
+        start.wait()
+        for _ in range(each):
+            totals.call("model", "m", "ok", 3, USAGE)
+            totals.settlement("committed", 1)
+
+    def take():
+        start.wait()
+        while not done.is_set():
+            taken.append(totals.take())
+
+    counters = [threading.Thread(target=count) for _ in range(threads)]
+    taker = threading.Thread(target=take)
+    for thread in [*counters, taker]:
+        thread.start()
+    for thread in counters:
+        thread.join()
+    done.set()
+    taker.join()
+    taken.append(totals.take())
+
+    rows = [sums.calls["model", "m", "ok"] for sums in taken if sums.calls]
+    assert sum(row.calls for row in rows) == threads * each
+    assert sum(row.cost_nano for row in rows) == threads * each * 3
+    assert sum(row.input for row in rows) == threads * each * 100
+    assert sum(sums.settlements.get("committed", 0) for sums in taken) == threads * each
+    assert sum(sums.overrun_nano for sums in taken) == threads * each
+
+
+def test_partial_sums_folded_side_by_side_are_added():
+    totals = ScopeTotals()
+    for _ in range(2):  # what two threads leave behind that fold at the same moment
+        partial = ScopeTotals()
+        partial.call("model", "m", "ok", 3, USAGE)
+        partial.denial("unpriced")
+        partial.settlement("late", 9)
+        totals._folded.append(partial.take())
+    sums = totals.take()
+    row = sums.calls["model", "m", "ok"]
+    assert (row.calls, row.cost_nano, row.input, row.reasoning) == (2, 6, 200, 10)
+    assert (sums.denials, sums.settlements) == ({("unpriced", None, None): 2}, {"late": 2})
+    assert (sums.overrun_nano, sums.scope_cost_nano) == (18, 6)
+
+
+def test_a_finalizer_that_counts_and_takes_in_the_middle_of_a_fold_neither_hangs_nor_loses():
+    totals, inside = ScopeTotals(), []
+
+    class Abandoned:
+        """Usage whose reading drops the last reference to a stream that settles in its finalizer."""
+
+        output_tokens = cache_read_tokens = cache_write_tokens = reasoning_tokens = 0
+
+        @property
+        def input_tokens(self):
+            totals.call("model", "m", "ok", 10)
+            inside.append(totals.take())
+            return 1
+
+    totals.call("model", "m", "ok", 1, Abandoned())
+    totals.call("model", "m", "ok", 2)
+    last = totals.take()
+    assert len(inside) == 1
+    assert sum(sums.scope_cost_nano for sums in [*inside, last]) == 13
+    assert sum(sums.calls["model", "m", "ok"].calls for sums in [*inside, last]) == 3
