@@ -1,0 +1,55 @@
+"""The ledger: pure commands, the state machine that applies them, and the audit of its books."""
+
+from costscope.ledger.audit import AuditReport, Difference, audit
+from costscope.ledger.commands import (
+    Account,
+    Amounts,
+    Balance,
+    Command,
+    Commit,
+    Denial,
+    Expire,
+    Extend,
+    OnLost,
+    Outcome,
+    Read,
+    Release,
+    Reply,
+    Reserve,
+)
+from costscope.ledger.ids import id_from_key, new_id
+from costscope.ledger.meters import COUNTERS, MAX_AMOUNT, Meter
+from costscope.ledger.state import Counters, Snapshot, SnapshotAccount, SnapshotHold
+from costscope.ledger.transition import LEASE_MAX_MS, PRESUMED_KEEP_MS, Ledger
+
+__all__ = [
+    "COUNTERS",
+    "LEASE_MAX_MS",
+    "MAX_AMOUNT",
+    "PRESUMED_KEEP_MS",
+    "Account",
+    "Amounts",
+    "AuditReport",
+    "Balance",
+    "Command",
+    "Commit",
+    "Counters",
+    "Denial",
+    "Difference",
+    "Expire",
+    "Extend",
+    "Ledger",
+    "Meter",
+    "OnLost",
+    "Outcome",
+    "Read",
+    "Release",
+    "Reply",
+    "Reserve",
+    "Snapshot",
+    "SnapshotAccount",
+    "SnapshotHold",
+    "audit",
+    "id_from_key",
+    "new_id",
+]

@@ -1,0 +1,187 @@
+"""What a ledger remembers: the counters of each account and the record of each hold."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+from typing import Final
+
+import msgspec
+
+from costscope.ledger.commands import Account, Amounts, Balance, Reserve
+from costscope.ledger.meters import MAX_AMOUNT
+
+__all__ = [
+    "COUNTER_NAMES",
+    "Book",
+    "Cell",
+    "Counters",
+    "Hold",
+    "HoldState",
+    "Plan",
+    "Snapshot",
+    "SnapshotAccount",
+    "SnapshotHold",
+]
+
+COUNTER_NAMES: Final = (
+    "spent",
+    "held",
+    "reserved",
+    "settled",
+    "released",
+    "presumed",
+    "overrun",
+    "refund",
+    "orphan",
+)
+"""The counters of one meter of one account, in the order of the wire format of the Valkey store.
+
+`reserved`, `settled`, `released` and `refund` only ever grow, so they are kept modulo 2^53; the others are
+amounts that stand, and never exceed 2^53-1.
+"""
+
+
+class Cell:
+    """The counters of one meter of one account."""
+
+    __slots__ = COUNTER_NAMES
+
+    spent: int
+    held: int
+    reserved: int
+    settled: int
+    released: int
+    presumed: int
+    overrun: int
+    refund: int
+    orphan: int
+
+    def __init__(self) -> None:
+        self.spent = self.held = self.reserved = self.settled = self.released = 0
+        self.presumed = self.overrun = self.refund = self.orphan = 0
+
+    def counters(self) -> Counters:
+        """A copy that no later command changes."""
+        return Counters(*(getattr(self, name) & MAX_AMOUNT for name in COUNTER_NAMES))
+
+
+class Book:
+    """One account: its cells by meter, and when it may be forgotten."""
+
+    __slots__ = ("about", "cells", "drop_ms")
+
+    def __init__(self) -> None:
+        self.about = "{}"
+        self.cells: dict[str, Cell] = {}
+        self.drop_ms = 0
+
+    def gone(self, now_ms: int) -> bool:
+        """Past its keeping time: it counts as forgotten even before it is collected."""
+        return 0 < self.drop_ms <= now_ms
+
+
+class Plan:
+    """The books behind one tuple of accounts, laid out flat for the hot path, while nothing about them changes."""
+
+    __slots__ = ("accounts", "books", "from_ms", "idle_ms", "lines", "to_ms", "until_ms")
+
+    def __init__(self, accounts: tuple[Account, ...], books: tuple[Book, ...]) -> None:
+        self.accounts = accounts
+        self.books = books
+        self.lines: tuple[tuple[str, int, Cell], ...] = tuple(
+            (meter, limit, book.cells.setdefault(meter, Cell()))
+            for account, book in zip(accounts, books, strict=True)
+            for meter, limit in account.limits
+        )
+        """`(meter, limit, cell)` of every account."""
+        self.from_ms = self.to_ms = 0
+        """Valid while `from_ms <= now < to_ms`: inside every window, before any keeping time needs care."""
+        self.until_ms = self.idle_ms = 0
+        """The accounts are sure to be kept until `until_ms` (windows) and `idle_ms` from now (the others):
+        no hold on them may last longer."""
+
+    def balances(self) -> tuple[Balance, ...]:
+        """`(spent, held)` of every meter, account by account."""
+        flat = [number for _, _, cell in self.lines for number in (cell.spent, cell.held)]
+        found, at = [], 0
+        for account in self.accounts:
+            end = at + 2 * len(account.limits)
+            found.append(tuple(flat[at:end]))
+            at = end
+        return tuple(found)
+
+
+class HoldState(IntEnum):
+    """Where a hold is in its life; `HELD` is the only state that still holds anything."""
+
+    HELD = 1
+    COMMITTED = 2
+    RELEASED = 3
+    """Given back: by its owner, by `on_lost="release"`, or a tombstone of an id that was never reserved."""
+    PRESUMED = 4
+    LATE = 5
+    ORPHAN = 6
+
+
+class Hold(msgspec.Struct, gc=False):
+    """The record of one reservation."""
+
+    state: HoldState
+    request: Reserve | None = None
+    """The reserve as it was asked for; None for tombstones and orphans."""
+    plan: Plan | None = None
+    amounts: Amounts = {}
+    """What is held in every account that limits the meter."""
+    units: int = 0
+    deadline_ms: int = 0
+    until_ms: int = 0
+    """The deadline can be extended to this moment and no further: later the accounts may be gone."""
+    drop_ms: int = 0
+    """When the record may be forgotten; 0 while the hold is live."""
+    actual: Amounts = {}
+
+    def lines(self) -> list[tuple[Cell, str, int]]:
+        """`(cell, meter, amount)`: what is held where."""
+        if self.plan is None:
+            return []
+        amounts = self.amounts
+        return [(cell, meter, amounts[meter]) for meter, _, cell in self.plan.lines if meter in amounts]
+
+
+class Counters(msgspec.Struct, frozen=True):
+    """The counters of one meter of one account, as a snapshot shows them."""
+
+    spent: int = 0
+    held: int = 0
+    reserved: int = 0
+    settled: int = 0
+    released: int = 0
+    presumed: int = 0
+    overrun: int = 0
+    refund: int = 0
+    orphan: int = 0
+
+
+class SnapshotAccount(msgspec.Struct, frozen=True):
+    """One account as it stood at one instant."""
+
+    key: str
+    about: str
+    drop_ms: int
+    meters: dict[str, Counters]
+
+
+class SnapshotHold(msgspec.Struct, frozen=True):
+    """One live hold as it stood at one instant: `lines` is `(account key, meter, amount)`."""
+
+    id: str
+    deadline_ms: int
+    lines: tuple[tuple[str, str, int], ...]
+
+
+class Snapshot(msgspec.Struct, frozen=True):
+    """All accounts and all live holds of a ledger at one instant of the store's clock."""
+
+    now_ms: int
+    accounts: tuple[SnapshotAccount, ...]
+    holds: tuple[SnapshotHold, ...]

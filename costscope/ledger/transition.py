@@ -1,0 +1,408 @@
+"""The state machine of the ledger: commands + state -> replies + state'. No clock, no lock, no I/O.
+
+The same table stands in `backends/costscope_valkey/ledger.lua`; one property test drives both and compares
+every reply. Each verb first looks at everything and only then writes, so a refusal leaves no trace.
+
+Reserve and Commit are walked by every metered call, so they do no more than they must: the books behind a
+tuple of accounts are laid out once (`Plan`), and their balances are only told where somebody asks.
+"""
+
+from __future__ import annotations
+
+from heapq import heapify, heappop, heappush
+from typing import TYPE_CHECKING, Final
+
+from costscope.ledger.admission import denial, units_that_fit
+from costscope.ledger.commands import Commit, Expire, Extend, Outcome, Read, Release, Reply, Reserve
+from costscope.ledger.meters import MAX_AMOUNT
+from costscope.ledger.state import Book, Cell, Hold, HoldState, Plan, Snapshot, SnapshotAccount, SnapshotHold
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import Any
+
+    from costscope.ledger.commands import Account, Amounts, Command
+
+__all__ = ["LEASE_MAX_MS", "PRESUMED_KEEP_MS", "Ledger"]
+
+LEASE_MAX_MS: Final = 24 * 3_600_000
+"""The longest lease one command may ask for; a longer call extends its hold."""
+
+PRESUMED_KEEP_MS: Final = 48 * 3_600_000
+"""How long a presumed hold waits for its late commit before the presumption stands for good."""
+
+_HELD: Final = HoldState.HELD
+_FOREVER_MS: Final = 1 << 62
+_STALE_DEADLINES: Final = 1024
+_PLANS_MAX: Final = 4096
+
+_GRANTED: Final = Reply(Outcome.GRANTED)
+_COMMITTED: Final = Reply(Outcome.COMMITTED)
+_REPEATED: Final = {
+    HoldState.COMMITTED: Outcome.COMMITTED,
+    HoldState.LATE: Outcome.LATE,
+    HoldState.ORPHAN: Outcome.ORPHAN,
+}
+
+
+class Ledger:
+    """The books of one ledger in memory. Not thread-safe: its store brings the lock and the clock."""
+
+    def __init__(self) -> None:
+        self._books: dict[str, Book] = {}
+        self._holds: dict[str, Hold] = {}
+        self._plans: dict[int, Plan] = {}
+        self._deadlines: list[tuple[int, str]] = []
+        self._drops: list[tuple[int, str]] = []
+        self._next_ms = _FOREVER_MS
+        self._verbs: dict[type[Command], Callable[[Any, int], Reply]] = {
+            Reserve: self._reserve,
+            Commit: self._commit,
+            Release: self._release,
+            Extend: self._extend,
+            Expire: self._expire,
+            Read: self._read,
+        }
+
+    def execute(self, commands: Sequence[Command], now_ms: int) -> list[Reply]:
+        """Apply a batch at one instant of the store's clock, after what has fallen due by then."""
+        if self._next_ms <= now_ms:
+            self.sweep(now_ms)
+        if len(commands) == 1:  # a comprehension costs a frame, and most batches in memory are of one
+            command = commands[0]
+            return [self._verbs[type(command)](command, now_ms)]
+        return [self._verbs[type(command)](command, now_ms) for command in commands]
+
+    def apply(self, command: Command, now_ms: int) -> Reply:
+        """Apply one command and nothing else, whatever has fallen due."""
+        return self._verbs[type(command)](command, now_ms)
+
+    def sweep(self, now_ms: int, at_most: int = 256) -> None:
+        """Presume the holds whose deadline has passed, and forget what need not be kept; bounded work."""
+        deadlines = self._deadlines
+        while deadlines and deadlines[0][0] <= now_ms and at_most:
+            at_most -= 1
+            _, hold_id = heappop(deadlines)
+            hold = self._holds.get(hold_id)
+            if hold is None or hold.state is not _HELD:
+                continue
+            if hold.deadline_ms > now_ms:  # extended since this entry was made
+                heappush(deadlines, (hold.deadline_ms, hold_id))
+            else:
+                self._lose(hold_id, hold, now_ms)
+        self._forget(now_ms, at_most)
+        ahead = [heap[0][0] for heap in (deadlines, self._drops) if heap]
+        self._next_ms = min(ahead, default=_FOREVER_MS)
+
+    def snapshot(self, now_ms: int) -> Snapshot:
+        """Everything that stands in the books now."""
+        books = {key: book for key, book in self._books.items() if not book.gone(now_ms)}
+        names = {id(cell): key for key, book in books.items() for cell in book.cells.values()}
+        return Snapshot(
+            now_ms=now_ms,
+            accounts=tuple(
+                SnapshotAccount(key, book.about, book.drop_ms, {m: cell.counters() for m, cell in book.cells.items()})
+                for key, book in books.items()
+            ),
+            holds=tuple(
+                SnapshotHold(
+                    hold_id,
+                    hold.deadline_ms,
+                    tuple((names[id(cell)], meter, n) for cell, meter, n in hold.lines() if id(cell) in names),
+                )
+                for hold_id, hold in self._holds.items()
+                if hold.state is _HELD
+            ),
+        )
+
+    # ------------------------------------------------------------------ reserve
+
+    def _reserve(self, command: Reserve, now_ms: int) -> Reply:
+        hold_id = command.id
+        if hold_id in self._holds and (known := self._find(hold_id, now_ms)) is not None:
+            return _reserve_again(command, known)
+        plan = self._plans.get(id(command.accounts))
+        if plan is None or plan.accounts is not command.accounts or not plan.from_ms <= now_ms < plan.to_ms:
+            for account in command.accounts:
+                if account.end_ms and not account.start_ms <= now_ms < account.end_ms:
+                    return Reply(Outcome.WRONG_WINDOW, now_ms=now_ms)
+            plan = self._plan(command.accounts, now_ms)
+        amounts, units = command.amounts, 0
+        if command.units_max:
+            units = units_that_fit(command, plan)
+            step = command.step
+            amounts = {meter: amount + units * step.get(meter, 0) for meter, amount in amounts.items()}
+        for meter, limit, cell in plan.lines:
+            if meter in amounts and cell.spent + cell.held + amounts[meter] > limit:
+                return Reply(Outcome.DENIED, plan.balances(), 0, denial(amounts, plan))
+        if not plan.to_ms:
+            self._enter(plan, now_ms)
+        for meter, _, cell in plan.lines:
+            if meter in amounts:
+                amount = amounts[meter]
+                cell.held += amount
+                cell.reserved += amount
+
+        until_ms = now_ms + plan.idle_ms
+        if until_ms > plan.until_ms:
+            until_ms = plan.until_ms
+        deadline_ms = now_ms + (command.lease_ms if command.lease_ms < LEASE_MAX_MS else LEASE_MAX_MS)
+        if deadline_ms > until_ms:
+            deadline_ms = until_ms
+        self._holds[hold_id] = Hold(_HELD, command, plan, amounts, units, deadline_ms, until_ms)
+        heappush(self._deadlines, (deadline_ms, hold_id))
+        if deadline_ms < self._next_ms:
+            self._next_ms = deadline_ms
+        if len(self._deadlines) > _STALE_DEADLINES + 2 * len(self._holds):
+            self._drop_stale_deadlines()
+        return Reply(Outcome.GRANTED, (), units) if units else _GRANTED
+
+    # ------------------------------------------------------------------- settle
+
+    def _commit(self, command: Commit, now_ms: int) -> Reply:
+        hold = self._holds.get(command.id)
+        if hold is None or hold.state is not _HELD or now_ms >= hold.deadline_ms:
+            return self._commit_after(command, now_ms)
+        plan, amounts, actuals = hold.plan, hold.amounts, command.amounts
+        assert plan is not None, "a live hold has its plan"
+        if plan.accounts is not command.accounts and not _same_accounts(hold, command.accounts):
+            return Reply(Outcome.MISMATCH)
+        if actuals is not amounts and _overflows(hold, actuals):
+            return Reply(Outcome.OVERFLOW)
+        for meter, _, cell in plan.lines:
+            if meter in amounts:
+                amount = amounts[meter]
+                cell.held -= amount
+                cell.settled += amount
+                actual = actuals.get(meter, amount)
+                cell.spent += actual
+                if actual != amount:
+                    _differ(cell, amount, actual)
+        if command.keep_ms:
+            self._close(hold, HoldState.COMMITTED, command, now_ms)
+        else:
+            del self._holds[command.id]
+        return _COMMITTED
+
+    def _commit_after(self, command: Commit, now_ms: int) -> Reply:
+        """A commit that does not find its hold live: a repeat, late, or for something unknown or given back."""
+        hold = self._find(command.id, now_ms)
+        if hold is None:
+            return self._commit_orphan(command, now_ms)
+        if hold.state in _REPEATED:
+            same = hold.actual == command.amounts
+            return Reply(_REPEATED[hold.state] if same else Outcome.MISMATCH)
+        if hold.request is not None and not _same_accounts(hold, command.accounts):
+            return Reply(Outcome.MISMATCH)
+        if hold.state is _HELD:
+            self._lose(command.id, hold, now_ms)
+        if hold.state is HoldState.RELEASED or _gone(hold, now_ms):
+            return self._commit_orphan(command, now_ms)
+        if _overflows(hold, command.amounts):
+            return Reply(Outcome.OVERFLOW)
+        actuals = command.amounts
+        for cell, meter, amount in hold.lines():
+            cell.presumed -= amount
+            cell.settled += amount
+            actual = actuals.get(meter, amount)
+            cell.spent += actual - amount
+            if actual != amount:
+                _differ(cell, amount, actual)
+        self._close(hold, HoldState.LATE, command, now_ms)
+        return Reply(Outcome.LATE)
+
+    def _commit_orphan(self, command: Commit, now_ms: int) -> Reply:
+        plan = self._plan(command.accounts, now_ms)
+        actuals = command.amounts
+        lines = [(cell, actuals[meter]) for meter, _, cell in plan.lines if meter in actuals]
+        if any(cell.spent + cell.held + actual > MAX_AMOUNT for cell, actual in lines):
+            return Reply(Outcome.OVERFLOW)
+        self._enter(plan, now_ms)
+        for cell, actual in lines:
+            cell.spent += actual
+            cell.orphan += actual
+        self._close(Hold(HoldState.ORPHAN), HoldState.ORPHAN, command, now_ms)
+        return Reply(Outcome.ORPHAN)
+
+    def _release(self, command: Release, now_ms: int) -> Reply:
+        hold = self._find(command.id, now_ms)
+        if hold is None:
+            self._close(Hold(HoldState.RELEASED), HoldState.RELEASED, command, now_ms)
+        elif hold.state in _REPEATED:
+            return Reply(Outcome.MISMATCH)
+        elif hold.state is not HoldState.RELEASED:
+            if not _same_accounts(hold, command.accounts):
+                return Reply(Outcome.MISMATCH)
+            _give_back(hold)
+            self._close(hold, HoldState.RELEASED, command, now_ms)
+        return Reply(Outcome.RELEASED)
+
+    def _extend(self, command: Extend, now_ms: int) -> Reply:
+        hold = self._find(command.id, now_ms)
+        if hold is None or hold.state is not _HELD or now_ms >= hold.deadline_ms:
+            return Reply(Outcome.LOST)
+        hold.deadline_ms = min(now_ms + min(command.lease_ms, LEASE_MAX_MS), hold.until_ms)
+        self._due(self._deadlines, hold.deadline_ms, command.id)
+        return Reply(Outcome.EXTENDED, now_ms=now_ms)
+
+    def _expire(self, command: Expire, now_ms: int) -> Reply:
+        hold = self._find(command.id, now_ms)
+        if hold is None or hold.state is not _HELD or now_ms < hold.deadline_ms:
+            return Reply(Outcome.KEPT)
+        if not _same_accounts(hold, command.accounts):
+            return Reply(Outcome.MISMATCH)
+        self._lose(command.id, hold, now_ms)
+        return Reply(Outcome.PRESUMED)
+
+    def _read(self, command: Read, now_ms: int) -> Reply:
+        return Reply(Outcome.READ, self._plan(command.accounts, now_ms).balances())
+
+    # ------------------------------------------------------------------ records
+
+    def _find(self, hold_id: str, now_ms: int) -> Hold | None:
+        hold = self._holds.get(hold_id)
+        if hold is not None and 0 < hold.drop_ms <= now_ms:
+            return None
+        return hold
+
+    def _plan(self, accounts: tuple[Account, ...], now_ms: int) -> Plan:
+        """The books of these accounts; what does not exist yet is a blank that `_enter` puts into the ledger."""
+        found = []
+        for account in accounts:
+            book = self._books.get(account.key)
+            found.append(Book() if book is None or book.gone(now_ms) else book)
+        return Plan(accounts, tuple(found))
+
+    def _enter(self, plan: Plan, now_ms: int) -> None:
+        """Put new books into the ledger, prolong the keeping of old ones, and remember the plan."""
+        from_ms, to_ms, until_ms, idle_ms = 0, _FOREVER_MS, _FOREVER_MS, 365 * LEASE_MAX_MS
+        for account, book in zip(plan.accounts, plan.books, strict=True):
+            self._books[account.key] = book
+            book.about = account.about
+            keep_ms, end_ms = account.keep_ms, account.end_ms
+            if end_ms:
+                from_ms, to_ms = max(from_ms, account.start_ms), min(to_ms, end_ms)
+                until_ms = min(until_ms, end_ms + keep_ms)
+                drop_ms = end_ms + keep_ms
+            elif keep_ms:
+                # An account without a window is prolonged in steps of an eighth of its keeping time.
+                step_ms = keep_ms >> 3
+                idle_ms = min(idle_ms, keep_ms - step_ms)
+                drop_ms = max(book.drop_ms, now_ms + keep_ms)
+                drop_ms = drop_ms if drop_ms - book.drop_ms > step_ms else book.drop_ms
+                to_ms = min(to_ms, drop_ms - keep_ms + step_ms + 1)
+            else:
+                continue
+            if drop_ms != book.drop_ms:
+                book.drop_ms = drop_ms
+                self._due(self._drops, drop_ms, account.key)
+        plan.from_ms, plan.to_ms, plan.until_ms, plan.idle_ms = from_ms, to_ms, until_ms, idle_ms
+        if len(self._plans) >= _PLANS_MAX:
+            self._plans.clear()
+        self._plans[id(plan.accounts)] = plan
+
+    def _close(self, hold: Hold, state: HoldState, command: Commit | Release, now_ms: int) -> None:
+        """Enter the end of a hold; without a keeping time there is nothing to remember."""
+        if not command.keep_ms:
+            self._holds.pop(command.id, None)
+            return
+        hold.state = state
+        hold.actual = command.amounts if isinstance(command, Commit) else {}
+        self._retire(command.id, hold, now_ms + command.keep_ms)
+
+    def _lose(self, hold_id: str, hold: Hold, now_ms: int) -> None:
+        """The hold's process is presumed dead: charge what it held, or give it back where that was asked."""
+        if hold.request is not None and hold.request.on_lost == "charge":
+            for cell, _, amount in hold.lines():
+                cell.held -= amount
+                cell.presumed += amount
+                cell.spent += amount
+            hold.state = HoldState.PRESUMED
+        else:
+            _give_back(hold)
+            hold.state = HoldState.RELEASED
+        self._retire(hold_id, hold, now_ms + PRESUMED_KEEP_MS)
+
+    def _retire(self, hold_id: str, hold: Hold, drop_ms: int) -> None:
+        hold.drop_ms = drop_ms
+        self._holds[hold_id] = hold
+        self._due(self._drops, drop_ms, hold_id)
+
+    def _due(self, heap: list[tuple[int, str]], at_ms: int, name: str) -> None:
+        heappush(heap, (at_ms, name))
+        if at_ms < self._next_ms:
+            self._next_ms = at_ms
+
+    def _forget(self, now_ms: int, at_most: int) -> None:
+        drops = self._drops
+        while drops and drops[0][0] <= now_ms and at_most:
+            at_most -= 1
+            _, name = heappop(drops)
+            hold, book = self._holds.get(name), self._books.get(name)
+            if hold is not None and 0 < hold.drop_ms <= now_ms:
+                del self._holds[name]
+            if book is not None and book.gone(now_ms):
+                del self._books[name]
+
+    def _drop_stale_deadlines(self) -> None:
+        self._deadlines = [(hold.deadline_ms, hold_id) for hold_id, hold in self._holds.items() if hold.state is _HELD]
+        heapify(self._deadlines)
+
+
+def _reserve_again(command: Reserve, hold: Hold) -> Reply:
+    if hold.request is not None and not _same_request(hold, command):
+        return Reply(Outcome.MISMATCH)
+    if hold.state in (HoldState.RELEASED, HoldState.ORPHAN):
+        return Reply(Outcome.CANCELLED)
+    return Reply(Outcome.GRANTED, (), hold.units)
+
+
+def _same_request(hold: Hold, other: Reserve) -> bool:
+    one = hold.request
+    return (
+        one is not None
+        and _same_accounts(hold, other.accounts)
+        and (one.amounts, one.on_lost) == (other.amounts, other.on_lost)
+        and (one.step, one.units_min, one.units_max) == (other.step, other.units_min, other.units_max)
+    )
+
+
+def _same_accounts(hold: Hold, accounts: tuple[Account, ...]) -> bool:
+    if hold.request is None:
+        return False
+    held = hold.request.accounts
+    return held is accounts or [a.key for a in held] == [a.key for a in accounts]
+
+
+def _overflows(hold: Hold, actuals: Amounts) -> bool:
+    """Would a counter pass 2^53-1? Only an actual above its hold can do that: spent + held never exceed it."""
+    amounts = hold.amounts
+    for meter, actual in actuals.items():
+        if actual > amounts.get(meter, actual):
+            break
+    else:
+        return False
+    return any(
+        cell.spent + cell.held - amount + actuals.get(meter, amount) > MAX_AMOUNT for cell, meter, amount in hold.lines()
+    )
+
+
+def _gone(hold: Hold, now_ms: int) -> bool:
+    return hold.plan is not None and any(book.gone(now_ms) for book in hold.plan.books)
+
+
+def _differ(cell: Cell, amount: int, actual: int) -> None:
+    if actual > amount:
+        cell.overrun += actual - amount
+    else:
+        cell.refund += amount - actual
+
+
+def _give_back(hold: Hold) -> None:
+    for cell, _, amount in hold.lines():
+        if hold.state is _HELD:
+            cell.held -= amount
+        else:
+            cell.presumed -= amount
+            cell.spent -= amount
+        cell.released += amount

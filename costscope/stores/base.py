@@ -1,0 +1,58 @@
+"""What a store is: a batch of commands in, a batch of replies out."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from costscope.ledger import AuditReport, Command, Reply, Snapshot
+
+__all__ = ["Store"]
+
+
+@runtime_checkable
+class Store(Protocol):
+    """The books of one ledger, wherever they are kept.
+
+    `execute` and `aexecute` are the whole surface a metered call meets. Every command is answered, in order;
+    a batch is applied atomically and without other commands in between.
+
+    Raises (all of them):
+        StoreUnavailable: the books could not be reached in time. The commands may or may not have been applied;
+            repeating them with the same ids is safe.
+    """
+
+    url: str
+    """Where the books are, without a password."""
+
+    waits: bool
+    """True when `execute` may wait for I/O, so that an event loop must use `aexecute`."""
+
+    keep_ms: int
+    """How long settled holds are to be remembered for repeats: longer than any client goes on retrying."""
+
+    def execute(self, commands: Sequence[Command]) -> list[Reply]:
+        """Apply a batch; the replies are in the order of the commands."""
+        ...
+
+    async def aexecute(self, commands: Sequence[Command]) -> list[Reply]:
+        """The same for an event loop."""
+        ...
+
+    def snapshot(self) -> Snapshot:
+        """All accounts and live holds at one instant, for reports and audits."""
+        ...
+
+    def audit(self) -> AuditReport:
+        """Prove the conservation equations over the whole ledger."""
+        ...
+
+    def close(self) -> None:
+        """Give back connections; what waits to be sent is not lost, it belongs to the runtime's outbox."""
+        ...
+
+    async def aclose(self) -> None:
+        """`close` for an event loop, which also gives back what belongs to this loop."""
+        ...
