@@ -1,0 +1,180 @@
+"""From budgets and a scope's labels to the accounts of the ledger."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from costscope.ledger.commands import Account
+from costscope.ledger.meters import COUNTERS
+from costscope.policy.labels import encode
+from costscope.policy.patterns import matches
+from costscope.policy.periods import Period, Window, load_zone, window
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from costscope.policy.schema import Budget, Policy
+
+__all__ = [
+    "INLINE_BUDGET",
+    "KEEP_AFTER_MS",
+    "KEEP_SHARED_MS",
+    "LATE_MS",
+    "LEASE_MAX_MS",
+    "AccountAbout",
+    "account",
+    "covering",
+    "covers",
+    "inline_account",
+    "read_about",
+]
+
+_HOUR_MS: Final = 3_600_000
+
+LEASE_MAX_MS: Final = 24 * _HOUR_MS
+"""The longest lease of a hold."""
+
+LATE_MS: Final = 48 * _HOUR_MS
+"""How long after its lease a commit may still come in: a worker that was suspended, an outbox that waited."""
+
+KEEP_AFTER_MS: Final = LEASE_MAX_MS + LATE_MS
+"""How long an account outlives its window. A hold of the last second may live its whole lease and be settled
+late; an account deleted before that would come back with nothing but this commit in it, and for ever."""
+
+KEEP_SHARED_MS: Final = 35 * 24 * _HOUR_MS
+"""How long a run's inline account outlives its last reserve: a run that is resumed after a month finds it."""
+
+INLINE_BUDGET: Final = "~scope"
+"""The budget id of inline limits; a policy's ids have no `~`."""
+
+
+class AccountAbout(msgspec.Struct, frozen=True):
+    """What `Account.about` says, for reports: the ledger itself reads none of it."""
+
+    budget: str
+    labels: dict[str, str | None]
+    """The labels the account is split by; None for the scopes that lack that label."""
+    period: Period
+    start_ms: int
+    end_ms: int
+    """The window in ms since the epoch; 0 and 0 for none."""
+    limits: dict[str, int]
+    """Meter to limit, in the ledger's units (`cost`: nano-units)."""
+
+
+_encoder: Final = msgspec.json.Encoder()
+_decoder: Final = msgspec.json.Decoder(AccountAbout)
+
+
+def read_about(about: str | bytes) -> AccountAbout:
+    """The decoded `Account.about`.
+
+    Raises:
+        msgspec.DecodeError: not what `account` or `inline_account` wrote.
+    """
+    return _decoder.decode(about)
+
+
+def covers(budget: Budget, labels: Mapping[str, str]) -> bool:
+    """True if the budget's `match` holds for a scope with these labels, as `check_labels` returned them."""
+    for label, patterns in budget.rules:
+        value = labels.get(label)
+        if patterns is None:
+            if value is not None:
+                return False
+        elif value is None or not any(matches(pattern, value) for pattern in patterns):
+            return False
+    return True
+
+
+def covering(policy: Policy, labels: Mapping[str, str]) -> tuple[Budget, ...]:
+    """The budgets that cover a scope, the one that looks at most labels first, then in the file's order."""
+    return tuple(budget for budget in policy.ranked if covers(budget, labels))
+
+
+def account(budget: Budget, labels: Mapping[str, str], at_ms: int) -> Account:
+    """The account of a budget in which a scope with these labels counts at an instant.
+
+    A scope that lacks a `per` label counts in one account with all others that lack it: a cap that could be
+    evaded by leaving out a label would be none.
+
+    Args:
+        budget: one that covers the labels.
+        labels: as `check_labels` returned them.
+        at_ms: an instant in ms since the epoch, by the store's clock as far as it is known.
+    """
+    span = window(budget.period, at_ms, load_zone(budget.timezone), budget.week_start or "monday")
+    split = {label: labels.get(label) for label in budget.per}
+    keep_ms = 0 if budget.period == "total" else KEEP_AFTER_MS
+    return _account(
+        budget=budget.id,
+        place=_parts(split.items()),
+        labels=split,
+        period=budget.period,
+        span=span,
+        limits=budget.ceilings,
+        keep_ms=keep_ms,
+    )
+
+
+def inline_account(
+    labels: Mapping[str, str], limits: Mapping[str, int], *, shared: bool, unique: str | None = None
+) -> Account:
+    """The account of a scope with limits of its own.
+
+    Args:
+        labels: all labels in effect in the scope, inherited ones too.
+        limits: meter to limit in the ledger's units (`cost`: nano-units).
+        shared: True if every scope with the same labels, in any process, counts in this account.
+        unique: what tells this account from all others when it is not shared.
+
+    Raises:
+        ValueError: neither shared nor unique; shared without a label would be one account for everybody.
+    """
+    if shared and labels:
+        place, keep_ms = _parts(sorted(labels.items())), KEEP_SHARED_MS
+    elif not shared and unique:
+        # No `=`, which every shared account has: the two can not meet.
+        place, keep_ms = encode(unique), KEEP_AFTER_MS
+    else:
+        msg = "an inline account is shared by its labels or private by a unique id; give labels or unique"
+        raise ValueError(msg)
+    ordered = tuple((meter, limits[meter]) for meter in COUNTERS if meter in limits)
+    return _account(
+        budget=INLINE_BUDGET,
+        place=place,
+        labels=dict(labels),
+        period="total",
+        span=(0, 0),
+        limits=ordered,
+        keep_ms=keep_ms,
+    )
+
+
+def _parts(labels: Iterable[tuple[str, str | None]]) -> str:
+    # `tenant` without `=` is the account of those that have no tenant; no value is written like that.
+    return ",".join(label if value is None else f"{label}={encode(value)}" for label, value in labels)
+
+
+def _account(
+    *,
+    budget: str,
+    place: str,
+    labels: dict[str, str | None],
+    period: Period,
+    span: Window,
+    limits: tuple[tuple[str, int], ...],
+    keep_ms: int,
+) -> Account:
+    start_ms, end_ms = span
+    about = AccountAbout(budget, labels, period, start_ms, end_ms, dict(limits))
+    return Account(
+        key=f"{encode(budget)}/{place}/{start_ms}-{end_ms}",
+        limits=limits,
+        start_ms=start_ms,
+        end_ms=end_ms,
+        keep_ms=keep_ms,
+        about=_encoder.encode(about).decode(),
+    )

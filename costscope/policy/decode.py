@@ -1,0 +1,148 @@
+"""From plain data to a `Policy`, with every complaint at the place it is about.
+
+msgspec checks the shape. Its paths stop short where a mapping's keys are free (`limits[...]`), and its words
+are JSON's; both are put right here.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from typing import Final, NoReturn
+
+import msgspec
+
+from costscope.policy.document import Document, Steps, cut, plain
+from costscope.policy.periods import PERIODS, WEEKDAYS
+from costscope.policy.schema import Budget, Policy
+
+__all__ = ["decode"]
+
+_PATH: Final = re.compile(r" - at (?P<key>`key` in )?`\$(?P<path>[^`]*)`\Z")
+_STEP: Final = re.compile(r"\.(?P<field>\w+)|\[(?P<index>\d+)\]|(?P<any>\[\.\.\.\])")
+_UNKNOWN_FIELD: Final = re.compile(r"Object contains unknown field `(.*)`\Z", re.DOTALL)
+_MISSING_FIELD: Final = re.compile(r"Object missing required field `(\w+)`\Z")
+_WRONG_TYPE: Final = re.compile(r"Expected `([^`]*)`, got `([^`]*)`\Z")
+
+_WORDS: Final = {
+    "object": "a mapping",
+    "array": "a list",
+    "str": "text",
+    "int": "a whole number",
+    "float": "a decimal number",
+    "bool": "true or false",
+    "null": "null",
+}
+_CHOICES: Final[dict[str | int, tuple[str, ...]]] = {
+    "period": PERIODS,
+    "week_start": WEEKDAYS,
+    "on_outage": ("closed", "open"),
+    "unscoped": ("allow", "deny"),
+}
+_FIELDS: Final = {0: Policy.__struct_fields__, 2: Budget.__struct_fields__}
+"""The fields at `$` and at `$.budgets[0]`, by the length of the path."""
+
+
+def decode(document: Document) -> Policy:
+    """The document as a policy whose shape is right; `costscope.policy.checks` looks at what it says.
+
+    Raises:
+        InvalidPolicy: the first thing that does not fit the schema.
+    """
+    document = document._replace(data=plain(document))
+    if not isinstance(document.data, dict):
+        document.refuse(f"expected a mapping with `budgets:`, got {cut(document.data)}", ())
+    message = _complaint(document.data)
+    if message is not None:
+        _refuse(document, message)
+    return msgspec.convert(document.data, Policy)
+
+
+def _complaint(data: object) -> str | None:
+    try:
+        msgspec.convert(data, Policy)
+    except msgspec.ValidationError as error:
+        return str(error)
+    except UnicodeEncodeError:
+        return "a lone surrogate in a key; keys are text"
+    return None
+
+
+def _refuse(document: Document, message: str) -> NoReturn:
+    found = _PATH.search(message)
+    problem = message[: found.start()] if found else message
+    steps = _steps(document.data, found["path"], message) if found else ()
+    if found and found["key"]:
+        document.refuse("every key is text; quote the one that is not", steps)
+    if unknown := _UNKNOWN_FIELD.match(problem):
+        fields = _FIELDS.get(len(steps), ())
+        near = difflib.get_close_matches(unknown[1], fields, n=1)
+        hint = (
+            f"did you mean {near[0]}?"
+            if near
+            else f"known are {', '.join(fields)}"
+            if fields
+            else "remove it"
+        )
+        document.refuse(f"unknown field {cut(unknown[1])}; {hint}", (*steps, unknown[1]))
+    if missing := _MISSING_FIELD.match(problem):
+        document.refuse(f"the field {missing[1]} is missing; add it", steps)
+    if wrong := _WRONG_TYPE.match(problem):
+        document.refuse(_wrong_type(wrong[1], wrong[2]), steps)
+    if problem.startswith("Invalid enum value") and steps and steps[-1] in _CHOICES:
+        document.refuse(_wrong_choice(_at(document.data, steps), _CHOICES[steps[-1]]), steps)
+    document.refuse(problem, steps)
+
+
+def _wrong_type(expected: str, got: str) -> str:
+    kinds = expected.split(" | ")
+    quote = "; quote it" if "str" in kinds and "int" not in kinds and got in {"int", "float", "bool"} else ""
+    return (
+        f"expected {' or '.join(_WORDS.get(kind, kind) for kind in kinds)}, got {_WORDS.get(got, got)}{quote}"
+    )
+
+
+def _wrong_choice(value: object, choices: tuple[str, ...]) -> str:
+    near = difflib.get_close_matches(value[:64], choices, n=1) if isinstance(value, str) else ()
+    hint = f"did you mean {near[0]}? " if near else ""
+    return f"{cut(value)} is none of the choices; {hint}Expected {', '.join(choices)}"
+
+
+def _steps(data: object, path: str, message: str) -> Steps:
+    steps: Steps = ()
+    for step in _STEP.finditer(path):
+        if step["any"]:
+            steps = (*steps, _culprit(data, steps, message))
+        else:
+            steps = (*steps, step["field"] or int(step["index"]))
+    return steps
+
+
+def _culprit(data: object, steps: Steps, message: str) -> str:
+    """The key under which msgspec found fault: with the other keys left out, the message stays the same."""
+    here = _at(data, steps)
+    keys = list(here) if isinstance(here, dict) else []
+    while len(keys) > 1:
+        half = keys[: len(keys) // 2]
+        keys = half if _complaint(_only(data, steps, half)) == message else keys[len(half) :]
+    return str(keys[0]) if keys else "..."
+
+
+def _at(data: object, steps: Steps) -> object:
+    for step in steps:
+        if isinstance(data, list):
+            data = dict(enumerate(data))
+        if isinstance(data, dict):
+            data = data.get(step)
+    return data
+
+
+def _only(data: object, steps: Steps, keys: list[object]) -> object:
+    """The data with just these keys in the mapping at that place."""
+    if isinstance(data, dict):
+        if not steps:
+            return {key: data[key] for key in keys}
+        return {**data, steps[0]: _only(data[steps[0]], steps[1:], keys)}
+    if isinstance(data, list) and isinstance(steps[0], int):
+        return [*data[: steps[0]], _only(data[steps[0]], steps[1:], keys), *data[steps[0] + 1 :]]
+    return data

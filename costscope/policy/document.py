@@ -1,0 +1,90 @@
+"""A policy before it is one: plain data, and where each part of it stands in the file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Final, NamedTuple, NoReturn
+
+from costscope.errors import InvalidPolicy
+
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "Document", "LineFinder", "Steps", "cut", "plain", "show"]
+
+MAX_BYTES: Final = 256 * 1024
+"""The largest policy file; a real one has a few kilobytes."""
+
+MAX_DEPTH: Final = 32
+"""The deepest nesting; the schema itself has a depth of six."""
+
+_MAX_NODES: Final = MAX_BYTES
+"""A file of `MAX_BYTES` cannot hold more values than bytes; data built from shared parts can (billion laughs)."""
+
+_PLAIN_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*", re.ASCII)
+_SHOWN: Final = 60
+
+Steps = tuple[str | int, ...]
+"""A place in a document: the keys and indexes that lead to it."""
+
+LineFinder = Callable[[Steps], int | None]
+"""The 1-based line of a place, or None when it is not known."""
+
+
+class Document(NamedTuple):
+    """What a parser hands on."""
+
+    data: object
+    file: str | None = None
+    line: LineFinder = lambda _steps: None
+
+    def refuse(self, problem: str, steps: Steps) -> NoReturn:
+        """Raise `InvalidPolicy` for a place; its line is that of the nearest part that has one."""
+        line = None
+        for length in range(len(steps), -1, -1):
+            line = self.line(steps[:length])
+            if line is not None:
+                break
+        raise InvalidPolicy(problem, file=self.file, line=line, path=show(steps))
+
+
+def show(steps: Steps) -> str:
+    """`("budgets", 0, "limits", "cost")` as `$.budgets[0].limits.cost`."""
+    text = "$"
+    for step in steps:
+        if isinstance(step, str) and _PLAIN_KEY.fullmatch(step):
+            text += f".{step}"
+        else:
+            text += f"[{cut(step)}]"
+    return text
+
+
+def cut(value: object) -> str:
+    """A value for a message: on one line, in ASCII, never kilobytes of it."""
+    if isinstance(value, str):
+        return ascii(value) if len(value) <= _SHOWN else f"{value[:_SHOWN]!a}..."
+    return ascii(value) if isinstance(value, int | float | None) else f"<{type(value).__name__}>"
+
+
+def plain(document: Document) -> object:
+    """The document's data as dicts and lists of its own, within the limits of depth and size.
+
+    Raises:
+        InvalidPolicy: nested too deeply (data that contains itself is), or too large.
+    """
+    left = _MAX_NODES
+
+    def copy(node: object, steps: Steps) -> object:
+        nonlocal left
+        left -= 1
+        if len(steps) > MAX_DEPTH:
+            document.refuse(f"nested more than {MAX_DEPTH} levels deep; a policy needs six", steps[:4])
+        if left < 0:
+            document.refuse(f"more than {_MAX_NODES} values; a policy is a few kilobytes", ())
+        if isinstance(node, Mapping):
+            return {key: copy(value, (*steps, key)) for key, value in node.items()}
+        if isinstance(node, list | tuple):
+            return [copy(value, (*steps, index)) for index, value in enumerate(node)]
+        # A Decimal says what its text says; msgspec would not take it for an amount.
+        return format(node, "f") if isinstance(node, Decimal) else node
+
+    return copy(document.data, ())

@@ -1,0 +1,105 @@
+"""The policy file, version 1, as frozen structs that say what was written.
+
+Amounts stay as the user wrote them (`"5.00"`), so a policy encodes back to the file it came from; what the
+ledger needs is derived from them once (`Budget.ceilings`, `Budget.rules`).
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import Literal
+
+import msgspec
+
+from costscope.ledger.meters import COUNTERS
+from costscope.money import to_count, to_nano
+from costscope.policy.labels import normalised
+from costscope.policy.periods import Period, Weekday
+
+__all__ = ["Amount", "Budget", "Outage", "Pattern", "Policy", "Prices", "Unscoped", "ceiling"]
+
+Amount = str | int | float
+"""A limit as written: `cost` in units of the currency (text or number), other meters whole numbers."""
+
+Pattern = str | tuple[str, ...] | None
+"""A label's exact value, a glob with `*` (`"*"`: present), a list of these, or null: the label is absent."""
+
+Outage = Literal["closed", "open"]
+Unscoped = Literal["allow", "deny"]
+
+
+class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, dict=True):
+    """One rule: which scopes it covers, how it is split into accounts, how often it starts anew, its limits."""
+
+    id: str
+    """`[A-Za-z0-9_.-]{1,64}`, unique in the policy: the account keys begin with it."""
+    match: dict[str, Pattern] = {}
+    """Label to pattern; all must hold. Empty: every scope."""
+    per: tuple[str, ...] = ()
+    """One account for each combination of values of these labels; scopes without one share an account."""
+    period: Period = "total"
+    timezone: str = "UTC"
+    """The IANA zone whose wall clock says when a period begins."""
+    week_start: Weekday | None = None
+    """For `weekly` only; monday if left out."""
+    limits: dict[str, Amount]
+    """Meter to the most that may be spent in one account."""
+    on_outage: Outage = "closed"
+    """While the store cannot be reached: `closed` refuses the call, `open` lets it through uncounted."""
+
+    @cached_property
+    def ceilings(self) -> tuple[tuple[str, int], ...]:
+        """`(meter, limit)` in the ledger's units and the order of `costscope.ledger.meters`.
+
+        Raises:
+            InvalidAmount: a limit that is no amount; a policy that went through `load_policy` has none.
+        """
+        return tuple(
+            (meter, ceiling(meter, self.limits[meter])) for meter in COUNTERS if meter in self.limits
+        )
+
+    @cached_property
+    def rules(self) -> tuple[tuple[str, tuple[str, ...] | None], ...]:
+        """`match` as `(label, patterns)`: one of the patterns must fit; None: the label must be absent."""
+        return tuple((label, _alternatives(pattern)) for label, pattern in self.match.items())
+
+    @cached_property
+    def specificity(self) -> int:
+        """How many labels the budget looks at, in `match` or in `per`."""
+        return len({*self.match, *self.per})
+
+
+class Prices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The user's own prices, looked up before any table."""
+
+    models: dict[str, dict[str, Amount]] = {}
+    tools: dict[str, Amount] = {}
+
+
+class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, dict=True):
+    """Every budget, the user's prices, and what becomes of calls outside every scope."""
+
+    budgets: tuple[Budget, ...] = ()
+    prices: Prices = Prices()
+    unscoped: Unscoped = "deny"
+    currency: str = "USD"
+
+    @cached_property
+    def ranked(self) -> tuple[Budget, ...]:
+        """The budgets, most specific first, in the order of the file among equals."""
+        return tuple(sorted(self.budgets, key=lambda budget: -budget.specificity))
+
+
+def ceiling(meter: str, amount: Amount) -> int:
+    """A limit in the ledger's unit of that meter.
+
+    Raises:
+        InvalidAmount: not an amount of that meter.
+    """
+    return to_nano(amount, what=meter) if meter == "cost" else to_count(amount, what=meter)
+
+
+def _alternatives(pattern: Pattern) -> tuple[str, ...] | None:
+    if pattern is None:
+        return None
+    return tuple(normalised(one) for one in ((pattern,) if isinstance(pattern, str) else pattern))
