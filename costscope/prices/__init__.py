@@ -1,0 +1,17 @@
+"""What a call costs: prices from the user first, then from genai-prices; unknown is refused, never free."""
+
+from costscope.prices.book import PriceBook
+from costscope.prices.model_price import ModelPrice
+from costscope.prices.option import ComputedPrice, FixedPrice, Price, price_option
+from costscope.prices.rules import PriceList, PriceRule
+
+__all__ = [
+    "ComputedPrice",
+    "FixedPrice",
+    "ModelPrice",
+    "Price",
+    "PriceBook",
+    "PriceList",
+    "PriceRule",
+    "price_option",
+]

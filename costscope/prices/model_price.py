@@ -1,0 +1,214 @@
+"""`ModelPrice`: what the tokens of one model cost at one moment, in every service tier."""
+
+from __future__ import annotations
+
+from copy import copy
+from math import ceil
+from typing import TYPE_CHECKING, Final
+
+from costscope.errors import ModelUnpriced
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+    from fractions import Fraction
+
+    from costscope.prices.rates import RateTable
+    from costscope.usage import Usage
+
+__all__ = ["STANDARD", "ModelPrice"]
+
+STANDARD: Final = "standard"
+
+_STANDARD_NAMES: Final = frozenset(
+    {
+        None,
+        STANDARD,
+        "default",
+        "standard_only",
+        "auto",
+        "unspecified",
+        "traffic_type_unspecified",
+        "on_demand",
+        # capacity that was paid for in advance; its tokens are counted at the standard rates
+        "scale",
+        "provisioned_throughput",
+    }
+)
+_DISCOUNTS: Final = frozenset({"batch", "flex", "offpeak"})
+"""Without a price of their own these cost no more than standard, so standard is charged."""
+_ASKED_FOR_STANDARD: Final = frozenset({STANDARD, "default", "standard_only"})
+
+
+class ModelPrice:
+    """What the tokens of one model cost. Immutable, exact, in nano-units of the currency.
+
+    Attributes:
+        model: the name it was found by.
+        provider: id of the provider whose price list it is from, or None for the user's own.
+        source: `policy` or `call` for the user's own, `genai-prices` for the bundled table.
+        per_call_nano: a fee for each request, on top of the tokens.
+        context_window: the most input tokens the provider accepts, when known.
+        max_output_tokens: the most output tokens the model makes, when known.
+    """
+
+    __slots__ = (
+        "_constant",
+        "_standard",
+        "_tables",
+        "_usual",
+        "_web_search",
+        "context_window",
+        "max_output_tokens",
+        "model",
+        "per_call_nano",
+        "provider",
+        "source",
+    )
+
+    def __init__(
+        self,
+        model: str,
+        tables: Mapping[str, RateTable],
+        *,
+        source: str,
+        provider: str | None = None,
+        ambient: Collection[str] = (),
+        web_search: Fraction | None = None,
+        per_call_nano: int = 0,
+        context_window: int | None = None,
+        max_output_tokens: int | None = None,
+    ) -> None:
+        """Build a price.
+
+        Args:
+            model: the name it is found by.
+            tables: rates by service tier; `standard` must be there.
+            source: where the price is from.
+            provider: id of the provider.
+            ambient: tiers that the provider may choose without being asked in the call (OpenAI: a project
+                setting decides when `service_tier` is left out).
+            web_search: nano-units for one search that the provider runs inside a call.
+            per_call_nano: a fee for each request.
+            context_window: the most input tokens.
+            max_output_tokens: the most output tokens.
+        """
+        self.model = model
+        self.provider = provider
+        self.source = source
+        self.per_call_nano = per_call_nano
+        self.context_window = context_window
+        self.max_output_tokens = max_output_tokens
+        self._tables = dict(tables)
+        self._standard = self._tables[STANDARD]
+        self._usual = (self._standard, *(self._tables[tier] for tier in ambient))
+        flat = all(table.last_start < 0 for table in self._usual)
+        self._constant = tuple(_dearest(self._usual, 0, audio) for audio in (False, True)) if flat else None
+        self._web_search = web_search
+
+    def __repr__(self) -> str:
+        rate_in, rate_out = self.dearest(0, tier=STANDARD)
+        return (
+            f"ModelPrice({self.model!r}, source={self.source!r}, dearest={rate_in}/{rate_out} nano per token)"
+        )
+
+    def cost(self, usage: Usage) -> int:
+        """What `usage` cost, in nano-units, rounded up.
+
+        An amount that the provider sent itself is taken as it is, unless the price is the user's own.
+
+        Raises:
+            ModelUnpriced: the usage has a part without a price: a service tier, output, a web search.
+        """
+        if usage.cost_nano is not None and self.source == "genai-prices":
+            return usage.cost_nano
+        tier = usage.tier
+        table = self._standard if tier is None else self._table(tier)
+        cost = table.cost(usage) + self.per_call_nano
+        return cost + self._searches(usage.web_searches) if usage.web_searches else cost
+
+    def dearest(self, input_tokens: int, *, tier: str | None = None, audio: bool = False) -> tuple[int, int]:
+        """The dearest rates a call can be billed at, in whole nano-units per (input, output) token.
+
+        The maximum over plain and cached tokens, the context bands that `input_tokens` reaches, and the
+        service tiers the provider may use.
+
+        Args:
+            input_tokens: an upper bound of the call's input.
+            tier: the service tier the call asks for; None when it does not say, and any may be used.
+            audio: the call may have audio in it, which has rates of its own.
+
+        Raises:
+            ModelUnpriced: the call asks for a dearer tier that has no price.
+        """
+        if tier is None or tier == "auto":
+            if self._constant is not None:
+                return self._constant[audio]
+            tables = self._usual
+        elif tier in _ASKED_FOR_STANDARD:
+            return self._standard.dearest(input_tokens, audio=audio)
+        else:  # a provider that is short of the tier falls back to standard
+            tables = (self._standard, self._table(tier))
+        return _dearest(tables, input_tokens, audio)
+
+    def input_nano_max(self, input_tokens: int, *, tier: str | None = None, audio: bool = False) -> int:
+        """The dearest rate of an input token in a call of at most `input_tokens`, in whole nano-units."""
+        return self.dearest(input_tokens, tier=tier, audio=audio)[0]
+
+    def output_nano_max(self, input_tokens: int, *, tier: str | None = None, audio: bool = False) -> int:
+        """The dearest rate of an output token in a call of at most `input_tokens`, in whole nano-units."""
+        return self.dearest(input_tokens, tier=tier, audio=audio)[1]
+
+    def ceiling(
+        self, input_tokens: int, output_tokens: int, *, tier: str | None = None, audio: bool = False
+    ) -> int:
+        """The most that a call of at most so many tokens can cost, in nano-units."""
+        rate_in, rate_out = self.dearest(input_tokens, tier=tier, audio=audio)
+        return input_tokens * rate_in + output_tokens * rate_out + self.per_call_nano
+
+    def output_step(self, input_tokens: int, *, tier: str | None = None, audio: bool = False) -> int | None:
+        """What one more output token can cost, in nano-units."""
+        return self.dearest(input_tokens, tier=tier, audio=audio)[1]
+
+    def limited(self, context_window: int | None, max_output_tokens: int | None) -> ModelPrice:
+        """The same price with the user's word on how large a call may be."""
+        changed = copy(self)
+        changed.context_window = context_window or self.context_window
+        changed.max_output_tokens = max_output_tokens or self.max_output_tokens
+        return changed
+
+    @property
+    def has_output(self) -> bool:
+        """False for a model without a price for output (embeddings): it must not make any."""
+        return self._standard.has_output
+
+    @property
+    def trusted_window(self) -> int | None:
+        """The context window, unless the price list itself has bands above it: then the window is out of date."""
+        window = self.context_window
+        return None if window is None or self._standard.last_start >= window else window
+
+    def _table(self, tier: str) -> RateTable:
+        name = tier.lower().removeprefix("on_demand_")
+        table = self._tables.get(name)
+        if table is not None:
+            return table
+        if name in _STANDARD_NAMES or name in _DISCOUNTS:
+            return self._standard
+        if name == "priority" and self.provider == "anthropic":
+            return self._standard  # committed capacity, without a surcharge per token
+        msg = (
+            f"{self.model}: the service tier {tier!r} has no price (known: {', '.join(sorted(self._tables))}); "
+            f"ask for service_tier='default' or give the model a price under `prices:`"
+        )
+        raise ModelUnpriced(msg)
+
+    def _searches(self, number: int) -> int:
+        if self._web_search is None:
+            msg = f"{self.model}: {number} web searches inside the call, and no price for one is known"
+            raise ModelUnpriced(msg)
+        return ceil(number * self._web_search)
+
+
+def _dearest(tables: Iterable[RateTable], input_tokens: int, audio: bool) -> tuple[int, int]:
+    rates = [table.dearest(input_tokens, audio=audio) for table in tables]
+    return max(rate for rate, _ in rates), max(rate for _, rate in rates)
