@@ -192,7 +192,9 @@ class Ledger:
         if hold.state in _REPEATED:
             same = hold.actual == command.amounts
             return Reply(_REPEATED[hold.state] if same else Outcome.MISMATCH)
-        if hold.request is not None and not _same_accounts(hold, command.accounts):
+        if hold.state is HoldState.RELEASED:
+            return self._commit_orphan(command, now_ms)
+        if not _same_accounts(hold, command.accounts):
             return Reply(Outcome.MISMATCH)
         if hold.state is _HELD:
             self._lose(command.id, hold, now_ms)

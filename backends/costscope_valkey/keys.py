@@ -1,0 +1,31 @@
+"""The keys of a ledger on Valkey: layout version in the prefix, everything under one hash tag.
+
+Account keys arrive percent-encoded and hold ids are hex or `~`-free text checked here, so no name can forge
+another key or move it to another slot.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import quote
+
+__all__ = ["LAYOUT", "LedgerKeys"]
+
+LAYOUT: Final = 1
+"""Version of the keys and fields; another one is refused at start-up (`LayoutMismatch`)."""
+
+
+class LedgerKeys:
+    """The names of one ledger's keys."""
+
+    __slots__ = ("account_prefix", "ages", "hold_prefix", "index", "layout", "leases")
+
+    def __init__(self, ledger: str) -> None:
+        tag = "{" + quote(ledger, safe="-_.") + "}"
+        root = f"costscope:{LAYOUT}:{tag}"
+        self.layout = f"costscope:layout:{tag}"
+        self.leases = f"{root}:leases"
+        self.index = f"{root}:index"
+        self.ages = f"{root}:ages"
+        self.account_prefix = f"{root}:a:"
+        self.hold_prefix = f"{root}:h:"
