@@ -13,7 +13,7 @@ from costscope.policy.explain import BudgetExplained, PolicyExplained, explain
 from costscope.policy.labels import check_labels, encode
 from costscope.policy.loader import PolicySource, load_policy, parse_policy
 from costscope.policy.periods import Period, Weekday, load_zone, window
-from costscope.policy.schema import Budget, Policy, Prices
+from costscope.policy.schema import Budget, Policy
 
 __all__ = [
     "INLINE_BUDGET",
@@ -24,7 +24,6 @@ __all__ = [
     "Policy",
     "PolicyExplained",
     "PolicySource",
-    "Prices",
     "Weekday",
     "account",
     "check_labels",

@@ -15,6 +15,7 @@ import msgspec
 from costscope.policy.document import Document, Steps, cut, plain
 from costscope.policy.periods import PERIODS, WEEKDAYS
 from costscope.policy.schema import Budget, Policy
+from costscope.prices import PriceList, PriceRule
 
 __all__ = ["decode"]
 
@@ -39,8 +40,16 @@ _CHOICES: Final[dict[str | int, tuple[str, ...]]] = {
     "on_outage": ("closed", "open"),
     "unscoped": ("allow", "deny"),
 }
-_FIELDS: Final = {0: Policy.__struct_fields__, 2: Budget.__struct_fields__}
-"""The fields at `$` and at `$.budgets[0]`, by the length of the path."""
+_FIELDS: Final = {
+    0: Policy.__struct_fields__,
+    1: PriceList.__struct_fields__,
+    2: Budget.__struct_fields__,
+    3: PriceRule.__struct_fields__,
+}
+"""The fields at `$`, `$.prices`, `$.budgets[0]` and `$.prices.models.NAME`, by the length of the path."""
+
+_SUBJECT: Final = re.compile(r"([^\s:]+)( \([^)]*\))?: ")
+"""How the checks of the prices begin: `input (per million tokens): ...`, `tools.search: ...`."""
 
 
 def decode(document: Document) -> Policy:
@@ -52,20 +61,20 @@ def decode(document: Document) -> Policy:
     document = document._replace(data=plain(document))
     if not isinstance(document.data, dict):
         document.refuse(f"expected a mapping with `budgets:`, got {cut(document.data)}", ())
-    message = _complaint(document.data)
-    if message is not None:
-        _refuse(document, message)
-    return msgspec.convert(document.data, Policy)
+    policy = _convert(document.data)
+    if isinstance(policy, str):
+        _refuse(document, policy)
+    return policy
 
 
-def _complaint(data: object) -> str | None:
+def _convert(data: object) -> Policy | str:
+    """The policy, or msgspec's complaint."""
     try:
-        msgspec.convert(data, Policy)
+        return msgspec.convert(data, Policy)
     except msgspec.ValidationError as error:
         return str(error)
     except UnicodeEncodeError:
         return "a lone surrogate in a key; keys are text"
-    return None
 
 
 def _refuse(document: Document, message: str) -> NoReturn:
@@ -75,31 +84,29 @@ def _refuse(document: Document, message: str) -> NoReturn:
     if found and found["key"]:
         document.refuse("every key is text; quote the one that is not", steps)
     if unknown := _UNKNOWN_FIELD.match(problem):
-        fields = _FIELDS.get(len(steps), ())
-        near = difflib.get_close_matches(unknown[1], fields, n=1)
-        hint = (
-            f"did you mean {near[0]}?"
-            if near
-            else f"known are {', '.join(fields)}"
-            if fields
-            else "remove it"
-        )
-        document.refuse(f"unknown field {cut(unknown[1])}; {hint}", (*steps, unknown[1]))
+        document.refuse(_unknown_field(unknown[1], _FIELDS.get(len(steps), ())), (*steps, unknown[1]))
     if missing := _MISSING_FIELD.match(problem):
         document.refuse(f"the field {missing[1]} is missing; add it", steps)
     if wrong := _WRONG_TYPE.match(problem):
         document.refuse(_wrong_type(wrong[1], wrong[2]), steps)
     if problem.startswith("Invalid enum value") and steps and steps[-1] in _CHOICES:
         document.refuse(_wrong_choice(_at(document.data, steps), _CHOICES[steps[-1]]), steps)
-    document.refuse(problem, steps)
+    subject = _SUBJECT.match(problem)
+    inner: Steps = tuple(subject[1].split(".", 1)) if subject else ()
+    document.refuse(problem, (*steps, *inner) if _at(document.data, (*steps, *inner)) is not None else steps)
+
+
+def _unknown_field(name: str, fields: tuple[str, ...]) -> str:
+    near = difflib.get_close_matches(name[:64], fields, n=1)
+    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(fields)}"
+    return f"unknown field {cut(name)}; {hint}"
 
 
 def _wrong_type(expected: str, got: str) -> str:
     kinds = expected.split(" | ")
     quote = "; quote it" if "str" in kinds and "int" not in kinds and got in {"int", "float", "bool"} else ""
-    return (
-        f"expected {' or '.join(_WORDS.get(kind, kind) for kind in kinds)}, got {_WORDS.get(got, got)}{quote}"
-    )
+    wanted = " or ".join(_WORDS.get(kind, kind) for kind in kinds)
+    return f"expected {wanted}, got {_WORDS.get(got, got)}{quote}"
 
 
 def _wrong_choice(value: object, choices: tuple[str, ...]) -> str:
@@ -124,7 +131,7 @@ def _culprit(data: object, steps: Steps, message: str) -> str:
     keys = list(here) if isinstance(here, dict) else []
     while len(keys) > 1:
         half = keys[: len(keys) // 2]
-        keys = half if _complaint(_only(data, steps, half)) == message else keys[len(half) :]
+        keys = half if _convert(_only(data, steps, half)) == message else keys[len(half) :]
     return str(keys[0]) if keys else "..."
 
 
@@ -134,6 +141,8 @@ def _at(data: object, steps: Steps) -> object:
             data = dict(enumerate(data))
         if isinstance(data, dict):
             data = data.get(step)
+        else:
+            return None
     return data
 
 

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple, NoReturn
 
 from costscope.errors import InvalidPolicy
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "Document", "LineFinder", "Steps", "cut", "plain", "show"]
+__all__ = ["MAX_BYTES", "MAX_DEPTH", "Document", "LineFinder", "Steps", "cut", "one_line", "plain", "show"]
 
 MAX_BYTES: Final = 256 * 1024
 """The largest policy file; a real one has a few kilobytes."""
@@ -20,8 +20,10 @@ MAX_DEPTH: Final = 32
 _MAX_NODES: Final = MAX_BYTES
 """A file of `MAX_BYTES` cannot hold more values than bytes; data built from shared parts can (billion laughs)."""
 
-_PLAIN_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*", re.ASCII)
+_PLAIN_KEY: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}", re.ASCII)
 _SHOWN: Final = 60
+_PROBLEM_MAX: Final = 600
+"""Messages may quote what the file says; a file may say 200 kB on one line."""
 
 Steps = tuple[str | int, ...]
 """A place in a document: the keys and indexes that lead to it."""
@@ -44,7 +46,7 @@ class Document(NamedTuple):
             line = self.line(steps[:length])
             if line is not None:
                 break
-        raise InvalidPolicy(problem, file=self.file, line=line, path=show(steps))
+        raise InvalidPolicy(one_line(problem), file=self.file, line=line, path=show(steps))
 
 
 def show(steps: Steps) -> str:
@@ -63,6 +65,14 @@ def cut(value: object) -> str:
     if isinstance(value, str):
         return ascii(value) if len(value) <= _SHOWN else f"{value[:_SHOWN]!a}..."
     return ascii(value) if isinstance(value, int | float | None) else f"<{type(value).__name__}>"
+
+
+def one_line(problem: str) -> str:
+    """A message that quotes a file, cut and made printable: what a file says must not forge a line of a log."""
+    cut_off = problem if len(problem) <= _PROBLEM_MAX else f"{problem[:_PROBLEM_MAX]}..."
+    if cut_off.isprintable():
+        return cut_off
+    return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in cut_off)
 
 
 def plain(document: Document) -> object:

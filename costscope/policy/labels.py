@@ -58,6 +58,7 @@ def check_labels(labels: Mapping[str, object]) -> dict[str, str]:
         # Nearly every label is short ASCII; this runs at every scope entry, so that case takes no detour.
         if (
             type(value) is str
+            and type(name) is str
             and 0 < len(value) <= MAX_VALUE
             and value.isascii()
             and value.isprintable()
@@ -65,15 +66,14 @@ def check_labels(labels: Mapping[str, object]) -> dict[str, str]:
         ):
             checked[name] = value
         else:
-            checked[name] = _checked(name, value)
+            plain_name, plain_value = _checked(name, value)
+            checked[plain_name] = plain_value
     return checked
 
 
 def normalised(value: str) -> str:
     """A label's value in NFC: two spellings of `é` are one tenant."""
-    # A subclass (a StrEnum member) becomes the plain text it stands for; its own __str__ may say otherwise.
-    plain = str.__str__(value)
-    return plain if plain.isascii() else unicodedata.normalize("NFC", plain)
+    return value if value.isascii() else unicodedata.normalize("NFC", value)
 
 
 def name_problem(name: object) -> str | None:
@@ -116,16 +116,17 @@ def _good_name(name: str) -> bool:
     return len(name) <= MAX_NAME and name.isascii() and name.isidentifier() and name.lower() == name
 
 
-def _checked(name: object, value: object) -> str:
-    problem = name_problem(name)
-    if problem:
-        msg = f"label {_cut(name)} {problem}"
+def _checked(name: object, value: object) -> tuple[str, str]:
+    wrong = name_problem(name)
+    if wrong or not isinstance(name, str):
+        msg = f"label {_cut(name)} {wrong}"
         raise InvalidLabel(msg)
-    problem = value_problem(value)
-    if problem or not isinstance(value, str):
-        msg = f"label {name}: {_cut(value)} {problem}"
+    wrong = value_problem(value)
+    if wrong or not isinstance(value, str):
+        msg = f"label {name}: {_cut(value)} {wrong}"
         raise InvalidLabel(msg)
-    return normalised(value)
+    # A subclass (a StrEnum member) becomes the plain text it stands for; its own __str__ may say otherwise.
+    return str.__str__(name), normalised(str.__str__(value))
 
 
 def _cut(value: object) -> str:

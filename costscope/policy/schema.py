@@ -15,8 +15,9 @@ from costscope.ledger.meters import COUNTERS
 from costscope.money import to_count, to_nano
 from costscope.policy.labels import normalised
 from costscope.policy.periods import Period, Weekday
+from costscope.prices import PriceList
 
-__all__ = ["Amount", "Budget", "Outage", "Pattern", "Policy", "Prices", "Unscoped", "ceiling"]
+__all__ = ["Amount", "Budget", "Outage", "Pattern", "Policy", "Unscoped", "ceiling"]
 
 Amount = str | int | float
 """A limit as written: `cost` in units of the currency (text or number), other meters whole numbers."""
@@ -69,18 +70,12 @@ class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         return len({*self.match, *self.per})
 
 
-class Prices(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The user's own prices, looked up before any table."""
-
-    models: dict[str, dict[str, Amount]] = {}
-    tools: dict[str, Amount] = {}
-
-
 class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, dict=True):
     """Every budget, the user's prices, and what becomes of calls outside every scope."""
 
     budgets: tuple[Budget, ...] = ()
-    prices: Prices = Prices()
+    prices: PriceList = PriceList()
+    """Looked up before any other table."""
     unscoped: Unscoped = "deny"
     currency: str = "USD"
 

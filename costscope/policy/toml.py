@@ -11,7 +11,7 @@ import tomllib
 from typing import Final
 
 from costscope.errors import InvalidPolicy
-from costscope.policy.document import MAX_DEPTH, Document, LineFinder, Steps
+from costscope.policy.document import MAX_DEPTH, Document, LineFinder, Steps, one_line
 
 __all__ = ["parse_toml"]
 
@@ -34,13 +34,13 @@ def parse_toml(text: str, file: str | None = None) -> Document:
     except tomllib.TOMLDecodeError as error:
         found = _LINE.search(str(error))
         line = int(found[1]) if found else len(text.splitlines())
-        problem = f"not valid TOML: {error}"
+        problem = one_line(f"not valid TOML: {error}")
         raise InvalidPolicy(problem, file=file, line=line) from error
     except RecursionError as error:
         problem = f"nested more than {MAX_DEPTH} levels deep; a policy needs six"
         raise InvalidPolicy(problem, file=file) from error
     except ValueError as error:  # int() of more digits than Python converts
-        problem = f"not valid TOML: {error}"
+        problem = one_line(f"not valid TOML: {error}")
         raise InvalidPolicy(problem, file=file) from error
     return Document(data, file, _line_finder(text))
 

@@ -15,7 +15,7 @@ import yaml
 from yaml import events
 
 from costscope.errors import InvalidPolicy
-from costscope.policy.document import MAX_DEPTH, Document, Steps, cut, show
+from costscope.policy.document import MAX_DEPTH, Document, Steps, cut, one_line, show
 
 __all__ = ["parse_yaml"]
 
@@ -56,7 +56,7 @@ def parse_yaml(text: str, file: str | None = None) -> Document:
         mark = error.problem_mark or error.context_mark
         what = ", ".join(part for part in (error.context, error.problem) if part)
         line = mark.line + 1 if mark else None
-        problem = f"not valid YAML: {what}"
+        problem = one_line(f"not valid YAML: {what}")
         raise InvalidPolicy(problem, file=file, line=line, path=show(builder.place)) from error
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
@@ -64,7 +64,7 @@ def parse_yaml(text: str, file: str | None = None) -> Document:
         raise InvalidPolicy(problem, file=file, line=line) from error
     except (ValueError, OverflowError) as error:
         # PyYAML lets chr() and int() speak for themselves: "\UFFFFFFFF", a %YAML version of 5,000 digits.
-        problem = f"not valid YAML: {error}"
+        problem = one_line(f"not valid YAML: {error}")
         raise InvalidPolicy(problem, file=file, line=builder.line) from error
     return builder.document()
 
@@ -97,7 +97,7 @@ class _Builder:
         return Document(self.roots[0], self.file, self.lines.get)
 
     def refuse(self, problem: str) -> NoReturn:
-        raise InvalidPolicy(problem, file=self.file, line=self.line, path=show(self.place))
+        raise InvalidPolicy(one_line(problem), file=self.file, line=self.line, path=show(self.place))
 
     def feed(self, event: events.Event) -> None:
         if event.start_mark is not None:
