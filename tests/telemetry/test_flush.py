@@ -3,6 +3,7 @@
 import contextvars
 import logging
 import os
+import signal
 import threading
 import time
 
@@ -178,6 +179,7 @@ def test_a_forked_child_flushes_with_a_thread_of_its_own(stuck):
     assert locked.wait(LONG)
     child = os.fork()
     if child == 0:
+        signal.alarm(int(LONG))  # a deadlock ends the child, not the test run
         code = 1
         try:
             flushed = threading.Event()
