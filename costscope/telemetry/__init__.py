@@ -1,7 +1,7 @@
 """OpenTelemetry metrics of a scope: summed in integers while it runs, recorded once when it closes."""
 
 from costscope.telemetry.recorder import DEFAULT_LABELS, Telemetry
-from costscope.telemetry.totals import CallKind, CallOutcome, ScopeTotals, Settlement, TokenCounts
+from costscope.telemetry.totals import CallKind, CallOutcome, ScopeTotals, Settlement
 
 __all__ = [
     "DEFAULT_LABELS",
@@ -10,5 +10,4 @@ __all__ = [
     "ScopeTotals",
     "Settlement",
     "Telemetry",
-    "TokenCounts",
 ]

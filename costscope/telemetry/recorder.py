@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from opentelemetry.metrics import get_meter_provider
+
 from costscope.money import NANO
 from costscope.telemetry.attributes import AttributeGuard, Attributes
 from costscope.telemetry.flush import Flusher
 from costscope.telemetry.instruments import Instruments, instruments_for
-from opentelemetry.metrics import get_meter_provider
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from costscope.telemetry.totals import CallSum, ScopeTotals, Sums
     from opentelemetry.metrics import MeterProvider
+
+    from costscope.telemetry.totals import CallSum, ScopeTotals, Sums
 
 __all__ = ["DEFAULT_LABELS", "Telemetry"]
 

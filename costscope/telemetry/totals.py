@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Literal
 
 if TYPE_CHECKING:
     from costscope.errors import DenialKind
+    from costscope.usage import Usage
 
 __all__ = [
     "FOLD_AT",
@@ -22,7 +23,6 @@ __all__ = [
     "ScopeTotals",
     "Settlement",
     "Sums",
-    "TokenCounts",
 ]
 
 CallKind = Literal["model", "tool"]
@@ -32,35 +32,6 @@ Settlement = Literal["committed", "late", "orphan", "released", "presumed"]
 
 FOLD_AT: Final = 256
 """Events that may wait before they are folded: bounds the memory of a scope that stays open for weeks."""
-
-
-class TokenCounts(Protocol):
-    """Tokens of one call. `input_tokens` contains the cached ones, `output_tokens` the reasoning."""
-
-    @property
-    def input_tokens(self) -> int:
-        """All tokens sent."""
-        ...
-
-    @property
-    def output_tokens(self) -> int:
-        """All tokens generated."""
-        ...
-
-    @property
-    def cache_read_tokens(self) -> int:
-        """Input served from a cache."""
-        ...
-
-    @property
-    def cache_write_tokens(self) -> int:
-        """Input written to a cache."""
-        ...
-
-    @property
-    def reasoning_tokens(self) -> int:
-        """Output spent on reasoning."""
-        ...
 
 
 @dataclass(slots=True)
@@ -90,7 +61,7 @@ class Sums:
 
 
 _Event = (
-    tuple[Literal["call"], CallKind, str, CallOutcome, int, TokenCounts | None]
+    tuple[Literal["call"], CallKind, str, CallOutcome, int, "Usage | None"]
     | tuple[Literal["denial"], "DenialKind", str | None, str | None]
     | tuple[Literal["settlement"], Settlement, int]
     | tuple[Literal["nested"], int]
@@ -117,7 +88,7 @@ class ScopeTotals:
         name: str,
         outcome: CallOutcome,
         cost_nano: int,
-        usage: TokenCounts | None = None,
+        usage: Usage | None = None,
     ) -> None:
         """Count one metered call that ran; `cost_nano` is what was charged for it, in nano-units."""
         events = self._events
@@ -197,7 +168,7 @@ class ScopeTotals:
                 sums.scope_cost_nano += event[1]
 
 
-def _add_tokens(row: CallSum, usage: TokenCounts) -> None:
+def _add_tokens(row: CallSum, usage: Usage) -> None:
     row.input += usage.input_tokens
     row.output += usage.output_tokens
     row.cache_read += usage.cache_read_tokens

@@ -1,9 +1,10 @@
 """A real OpenTelemetry SDK with a reader in memory."""
 
 import pytest
-from costscope.telemetry import Telemetry
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+
+from costscope.telemetry import Telemetry
 
 
 class Measured:

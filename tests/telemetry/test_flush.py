@@ -8,9 +8,10 @@ import threading
 import time
 
 import pytest
+from opentelemetry.metrics import NoOpMeterProvider
+
 from costscope.telemetry import ScopeTotals, Telemetry
 from costscope.telemetry.flush import Flusher
-from opentelemetry.metrics import NoOpMeterProvider
 
 LONG = 20.0
 

@@ -4,17 +4,18 @@ import os
 import subprocess
 import sys
 import threading
-from types import SimpleNamespace
 
 import pytest
+from opentelemetry.metrics import NoOpMeterProvider
+
 from costscope.errors import InvalidLabel
 from costscope.telemetry import DEFAULT_LABELS, ScopeTotals, Telemetry
 from costscope.telemetry.attributes import MAX_VALUES, OTHER
-from opentelemetry.metrics import NoOpMeterProvider
+from costscope.usage import Usage
 
 LABELS = {"tenant": "acme", "workflow": "report", "run": "r-1", "agent": "a-1", "user": "u-1"}
 ACME = {"tenant": "acme", "workflow": "report"}
-USAGE = SimpleNamespace(
+USAGE = Usage(
     input_tokens=100, output_tokens=20, cache_read_tokens=30, cache_write_tokens=0, reasoning_tokens=5
 )
 

@@ -2,13 +2,14 @@
 
 import sys
 import threading
-from types import SimpleNamespace
 
 import pytest
+
 from costscope.telemetry import ScopeTotals
 from costscope.telemetry.totals import FOLD_AT
+from costscope.usage import Usage
 
-USAGE = SimpleNamespace(
+USAGE = Usage(
     input_tokens=100, output_tokens=20, cache_read_tokens=30, cache_write_tokens=4, reasoning_tokens=5
 )
 
