@@ -55,9 +55,10 @@ def count(fields: Fields, name: str) -> int | None:
 def first_count(fields: Fields, *names: str) -> int:
     """The first of the fields that is present and not zero, else 0."""
     for name in names:
-        value = count(fields, name)
-        if value:
-            return value
+        if fields(name):
+            value = count(fields, name)
+            if value:
+                return value
     return 0
 
 

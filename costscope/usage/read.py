@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 import msgspec
+
 from costscope.errors import InvalidAmount, InvalidUsage
 from costscope.money import MoneyLike, to_nano
 from costscope.usage.fields import Fields, fields_of, text

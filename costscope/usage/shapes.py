@@ -32,27 +32,30 @@ def parse_usage(usage: Fields) -> Usage | None:
 
 def _chat(usage: Fields) -> Usage:
     """OpenAI chat completions and what copies it; LiteLLM adds Anthropic's cache fields, counted INSIDE."""
-    inputs = fields_of(usage("prompt_tokens_details"))
-    outputs = fields_of(usage("completion_tokens_details"))
     prompt, completion = _totals(
         usage, count(usage, "prompt_tokens"), count(usage, "completion_tokens"), "completion_tokens"
     )
-    read = first_count(inputs, "cached_tokens") or first_count(
-        usage, "cache_read_input_tokens", "prompt_cache_hit_tokens"
-    )
-    write = first_count(inputs, "cache_write_tokens", "cache_creation_tokens") or first_count(
-        usage, "cache_creation_input_tokens"
-    )
+    details, outputs = usage("prompt_tokens_details"), fields_of(usage("completion_tokens_details"))
+    read = first_count(usage, "cache_read_input_tokens", "prompt_cache_hit_tokens")
+    write = first_count(usage, "cache_creation_input_tokens")
+    reasoning, audio_out = first_count(outputs, "reasoning_tokens"), first_count(outputs, "audio_tokens")
+    if details is None:
+        return Usage(prompt, completion, read, write, 0, reasoning, 0, audio_out)
+    inputs = fields_of(details)
+    read = first_count(inputs, "cached_tokens") or read
+    write = first_count(inputs, "cache_write_tokens", "cache_creation_tokens") or write
+    # OpenAI calls it "unadjusted": it may overlap with what was read
+    write = min(write, max(0, prompt - read))
+    hour = first_count(fields_of(inputs("cache_creation_token_details")), "ephemeral_1h_input_tokens")
     return Usage(
         prompt,
         completion,
         read,
-        # OpenAI calls its count "unadjusted": it may overlap with what was read
-        min(write, max(0, prompt - read)),
-        min(_written_1h(inputs, "cache_creation_token_details"), write),
-        first_count(outputs, "reasoning_tokens"),
+        write,
+        min(hour, write),
+        reasoning,
         first_count(inputs, "audio_tokens"),
-        first_count(outputs, "audio_tokens"),
+        audio_out,
     )
 
 
@@ -208,10 +211,6 @@ def _needed(usage: Fields, name: str) -> int:
         msg = f"usage: {name} is missing"
         raise InvalidUsage(msg)
     return value
-
-
-def _written_1h(inputs: Fields, name: str) -> int:
-    return first_count(fields_of(inputs(name)), "ephemeral_1h_input_tokens")
 
 
 def _audio(details: object, per_modality: str) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 import msgspec
+
 from costscope.errors import InvalidUsage
 from costscope.ledger.meters import MAX_AMOUNT
 
@@ -46,28 +47,42 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     """What the provider or gateway says it billed, in nano-units: OpenRouter `usage.cost`, LiteLLM `response_cost`."""
 
     def __post_init__(self) -> None:
-        for name in _COUNTS:
-            value = getattr(self, name)
+        counts = (
+            self.input_tokens,
+            self.output_tokens,
+            self.cache_read_tokens,
+            self.cache_write_tokens,
+            self.cache_write_1h_tokens,
+            self.reasoning_tokens,
+            self.input_audio_tokens,
+            self.output_audio_tokens,
+            self.web_searches,
+        )
+        for value in counts:
             if type(value) is not int or not 0 <= value <= MAX_TOKENS:
+                name = _COUNTS[[item is value for item in counts].index(True)]
                 msg = f"usage: {name} is {_shown(value)}; expected an int from 0 to {MAX_TOKENS}"
                 raise InvalidUsage(msg)
-        for part, total in _PARTS:
-            if getattr(self, part) > getattr(self, total):
-                msg = (
-                    f"usage: {part} ({getattr(self, part)}) is larger than {total} ({getattr(self, total)}); "
-                    f"{total} is the total and includes it"
-                )
-                raise InvalidUsage(msg)
-        if self.cache_read_tokens + self.cache_write_tokens > self.input_tokens:
+        inputs, outputs, read, write, hour, reasoning, audio_in, audio_out, _ = counts
+        if hour > write or reasoning > outputs or audio_in > inputs or audio_out > outputs:
+            self._refuse_parts()
+        if read + write > inputs:
             msg = (
-                f"usage: cache_read_tokens ({self.cache_read_tokens}) and cache_write_tokens "
-                f"({self.cache_write_tokens}) exceed input_tokens ({self.input_tokens}), which includes both"
+                f"usage: cache_read_tokens ({read}) and cache_write_tokens ({write}) exceed input_tokens "
+                f"({inputs}), which includes both"
             )
             raise InvalidUsage(msg)
         cost = self.cost_nano
         if cost is not None and (type(cost) is not int or not 0 <= cost <= MAX_AMOUNT):
             msg = f"usage: cost_nano is {_shown(cost)}; expected an int from 0 to {MAX_AMOUNT} nano-units"
             raise InvalidUsage(msg)
+
+    def _refuse_parts(self) -> None:
+        for part, total in _PARTS:
+            has, most = getattr(self, part), getattr(self, total)
+            if has > most:
+                msg = f"usage: {part} ({has}) is larger than {total} ({most}), which is the total and includes it"
+                raise InvalidUsage(msg)
 
     @property
     def tokens(self) -> int:
