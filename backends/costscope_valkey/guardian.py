@@ -20,6 +20,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -86,6 +87,7 @@ class _Guardian:
         self._binary = binary
         self._idle_s = idle_s
         self._server: subprocess.Popen[bytes] | None = None
+        self._bell = _child_bell()
 
     def serve(self) -> None:
         """Start the server, or adopt one that lost its guardian, and watch it to its end."""
@@ -144,7 +146,8 @@ class _Guardian:
         period_s = min(1.0, self._idle_s / 4)
         used, joined = time.monotonic(), self._last_join()
         while self._is_alive():
-            time.sleep(period_s)
+            if select.select([self._bell], [], [], period_s)[0]:
+                self._bell.recv(64)
             if not (Path(self._path).exists() and self._directory.exists()):
                 return  # the folder was removed: nobody can come any more
             # a server that does not answer may just be busy; a time stamp is compared with its earlier self
@@ -202,6 +205,15 @@ def _clients(path: str) -> int | None:
         if name == "connected_clients":
             return int(value) - 1
     return None
+
+
+def _child_bell() -> socket.socket:
+    """A socket that becomes readable when a child has ended or was frozen: sleeping on it costs nothing and loses no time."""
+    bell, hammer = socket.socketpair()
+    hammer.setblocking(False)  # asked for by set_wakeup_fd
+    signal.set_wakeup_fd(hammer.detach())
+    signal.signal(signal.SIGCHLD, lambda _signal, _frame: None)
+    return bell
 
 
 def _settings(directory: Path, path: str) -> list[str]:
