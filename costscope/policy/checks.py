@@ -17,7 +17,10 @@ from costscope.policy.schema import Amount, Budget, Pattern, Policy, ceiling
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["problems"]
+__all__ = ["MAX_PER", "problems"]
+
+MAX_PER: Final = 16
+"""Labels a budget may be split by."""
 
 _ID: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 _CURRENCY: Final = re.compile(r"[A-Z]{3}", re.ASCII)
@@ -90,7 +93,12 @@ def _pattern_problem(pattern: str) -> str | None:
 
 
 def _per_problems(budget: Budget) -> Iterator[Problem]:
-    for index, label in enumerate(budget.per):
+    if len(budget.per) > MAX_PER:
+        yield (
+            ("per",),
+            f"{len(budget.per)} labels, the limit is {MAX_PER}; every one is part of each account's key",
+        )
+    for index, label in enumerate(budget.per[:MAX_PER]):
         wrong = name_problem(label)
         if wrong:
             yield ("per", index), f"{cut(label)} {wrong}"

@@ -16,6 +16,9 @@ from costscope.policy.document import MAX_DEPTH, Document, LineFinder, Steps, on
 __all__ = ["parse_toml"]
 
 _LINE: Final = re.compile(r"\(at line (\d+)")
+_DOTS: Final = 128
+"""Dots on one line. tomllib keeps every beginning of a dotted key: 125,000 parts took all memory there was."""
+
 _PROBES: Final = 200
 """Beginnings of the file to read at most while looking for a line."""
 
@@ -24,11 +27,15 @@ def parse_toml(text: str, file: str | None = None) -> Document:
     """One TOML document as plain data.
 
     Raises:
-        InvalidPolicy: not TOML, or nested too deeply.
+        InvalidPolicy: not TOML, nested too deeply, or with a line of more than 128 dots.
     """
     if not text.strip():
         problem = "the file is empty; write at least `budgets = []`"
         raise InvalidPolicy(problem, file=file, line=1)
+    for number, content in enumerate(text.split("\n"), 1):
+        if content.count(".") > _DOTS:
+            problem = f"more than {_DOTS} dots on one line; break a long list into several lines"
+            raise InvalidPolicy(problem, file=file, line=number)
     try:
         data = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

@@ -69,6 +69,11 @@ def test_matches_that_some_scope_can_meet(match):
         ({"per": "[tenant, Run]"}, "$.budgets[0].per[1]", "is not a label name"),
         ({"per": "[run, tenant, run]"}, "$.budgets[0].per[2]", "listed twice"),
         ({"per": "[user]", "match": "{user: null}"}, "$.budgets[0].per[0]", "requires user to be absent"),
+        (
+            {"per": f"[{', '.join(f'l{n}' for n in range(17))}]"},
+            "$.budgets[0].per",
+            "17 labels, the limit is 16",
+        ),
         ({"timezone": "Europe/Berln"}, "$.budgets[0].timezone", "did you mean Europe/Berlin"),
         ({"timezone": "../etc/passwd"}, "$.budgets[0].timezone", "unknown time zone"),
         ({"week_start": "monday"}, "$.budgets[0].week_start", "for weekly only"),

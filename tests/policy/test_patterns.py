@@ -4,10 +4,13 @@ import re
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from costscope.policy.patterns import matches
+
+# other work on the machine must not decide whether a test passes
+unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @pytest.mark.parametrize(
@@ -23,6 +26,9 @@ from costscope.policy.patterns import matches
         ("a*a", "aa", True),
         ("a*b*c", "a-c-b-c", True),
         ("a*b*c", "a-c-b", False),
+        ("*b*b*", "b", False),
+        ("*ab*ba*", "aba", False),
+        ("*ab*ba*", "abba", True),
         ("a?c", "abc", False),
         ("[ab]", "a", False),
         ("a.c*", "abcd", False),
@@ -32,6 +38,7 @@ def test_examples(pattern, value, fits):
     assert matches(pattern, value) is fits
 
 
+@unhurried
 @given(st.text("ab*", max_size=8), st.text("ab", max_size=10))
 def test_a_glob_means_what_the_regular_expression_means(pattern, value):
     expression = ".*".join(map(re.escape, pattern.split("*")))

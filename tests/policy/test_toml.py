@@ -70,6 +70,8 @@ def test_the_search_for_a_line_gives_up_rather_than_take_long():
         ("a = 1\nb = [1,\n", 2, "not valid TOML"),
         ("a = 010\n", 1, "not valid TOML"),
         ("a = " + "9" * 5000, None, "not valid TOML"),
+        ("a = 1\nb" + ".b" * 100_000 + " = 1", 2, "more than 128 dots on one line"),
+        ("a = 1\n[b" + ".b" * 100_000 + "]", 2, "more than 128 dots on one line"),
         ("a = " + "[" * 100_000, None, "nested more than 32 levels"),
         ("a = " + "{b=" * 50_000, None, "nested more than 32 levels"),
     ],
