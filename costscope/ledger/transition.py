@@ -5,11 +5,17 @@ every reply. Each verb first looks at everything and only then writes, so a refu
 
 Reserve and Commit are walked by every metered call, so they do no more than they must: the books behind a
 tuple of accounts are laid out once (`Plan`), and their balances are only told where somebody asks.
+
+A signal handler may raise between any two turns of a loop (Ctrl-C), and half a transfer would be money that is
+neither spent nor free. So what is written in a loop is finished first and the interrupt raised after it; what
+is not on the hot path is written by one call into C (`_write`), in which no handler runs.
 """
 
 from __future__ import annotations
 
-from heapq import heapify, heappop, heappush
+from collections import deque
+from heapq import heapify, heappop, heappush, heapreplace
+from itertools import starmap
 from typing import TYPE_CHECKING, Final
 
 from costscope.ledger.admission import denial, units_that_fit
@@ -35,6 +41,8 @@ _HELD: Final = HoldState.HELD
 _FOREVER_MS: Final = 1 << 62
 _STALE_DEADLINES: Final = 1024
 _PLANS_MAX: Final = 4096
+
+_Write = tuple[object, str, object]
 
 _GRANTED: Final = Reply(Outcome.GRANTED)
 _COMMITTED: Final = Reply(Outcome.COMMITTED)
@@ -82,14 +90,14 @@ class Ledger:
         deadlines = self._deadlines
         while deadlines and deadlines[0][0] <= now_ms and at_most:
             at_most -= 1
-            _, hold_id = heappop(deadlines)
+            hold_id = deadlines[0][1]
             hold = self._holds.get(hold_id)
-            if hold is None or hold.state is not _HELD:
-                continue
-            if hold.deadline_ms > now_ms:  # extended since this entry was made
-                heappush(deadlines, (hold.deadline_ms, hold_id))
-            else:
+            if hold is not None and hold.state is _HELD:
+                if hold.deadline_ms > now_ms:  # extended since this entry was made
+                    heapreplace(deadlines, (hold.deadline_ms, hold_id))
+                    continue
                 self._lose(hold_id, hold, now_ms)
+            heappop(deadlines)
         self._forget(now_ms, at_most)
         ahead = [heap[0][0] for heap in (deadlines, self._drops) if heap]
         self._next_ms = min(ahead, default=_FOREVER_MS)
@@ -137,24 +145,32 @@ class Ledger:
                 return Reply(Outcome.DENIED, plan.balances(), 0, denial(amounts, plan))
         if not plan.to_ms:
             self._enter(plan, now_ms)
-        for meter, _, cell in plan.lines:
-            if meter in amounts:
-                amount = amounts[meter]
-                cell.held += amount
-                cell.reserved += amount
-
         until_ms = now_ms + plan.idle_ms
         if until_ms > plan.until_ms:
             until_ms = plan.until_ms
         deadline_ms = now_ms + (command.lease_ms if command.lease_ms < LEASE_MAX_MS else LEASE_MAX_MS)
         if deadline_ms > until_ms:
             deadline_ms = until_ms
-        self._holds[hold_id] = Hold(_HELD, command, plan, amounts, units, deadline_ms, until_ms)
         heappush(self._deadlines, (deadline_ms, hold_id))
         if deadline_ms < self._next_ms:
             self._next_ms = deadline_ms
         if len(self._deadlines) > _STALE_DEADLINES + 2 * len(self._holds):
             self._drop_stale_deadlines()
+        hold = Hold(_HELD, command, plan, amounts, units, deadline_ms, until_ms)
+        lines, interrupt = iter(plan.lines), None
+        while True:
+            try:
+                self._holds[hold_id] = hold
+                for meter, _, cell in lines:
+                    if meter in amounts:
+                        amount = amounts[meter]
+                        cell.held += amount
+                        cell.reserved += amount
+                break
+            except BaseException as error:  # noqa: BLE001 - raised below, when the transfer is whole
+                interrupt = error
+        if interrupt is not None:
+            raise interrupt
         return Reply(Outcome.GRANTED, (), units) if units else _GRANTED
 
     # ------------------------------------------------------------------- settle
@@ -169,19 +185,29 @@ class Ledger:
             return Reply(Outcome.MISMATCH)
         if actuals is not amounts and _overflows(hold, actuals):
             return Reply(Outcome.OVERFLOW)
-        for meter, _, cell in plan.lines:
-            if meter in amounts:
-                amount = amounts[meter]
-                cell.held -= amount
-                cell.settled += amount
-                actual = actuals.get(meter, amount)
-                cell.spent += actual
-                if actual != amount:
-                    _differ(cell, amount, actual)
-        if command.keep_ms:
-            self._close(hold, HoldState.COMMITTED, command, now_ms)
-        else:
-            del self._holds[command.id]
+        lines, interrupt = iter(plan.lines), None
+        while True:
+            try:
+                for meter, _, cell in lines:
+                    if meter in amounts:
+                        amount = amounts[meter]
+                        actual = actuals.get(meter, amount)
+                        cell.held -= amount
+                        cell.settled += amount
+                        cell.spent += actual
+                        if actual > amount:
+                            cell.overrun += actual - amount
+                        elif actual < amount:
+                            cell.refund += amount - actual
+                if command.keep_ms:
+                    self._close(hold, HoldState.COMMITTED, command, now_ms)
+                else:
+                    self._holds.pop(command.id, None)
+                break
+            except BaseException as error:  # noqa: BLE001 - raised below, when the transfer is whole
+                interrupt = error
+        if interrupt is not None:
+            raise interrupt
         return _COMMITTED
 
     def _commit_after(self, command: Commit, now_ms: int) -> Reply:
@@ -202,14 +228,17 @@ class Ledger:
             return self._commit_orphan(command, now_ms)
         if _overflows(hold, command.amounts):
             return Reply(Outcome.OVERFLOW)
-        actuals = command.amounts
+        writes: list[_Write] = []
         for cell, meter, amount in hold.lines():
-            cell.presumed -= amount
-            cell.settled += amount
-            actual = actuals.get(meter, amount)
-            cell.spent += actual - amount
-            if actual != amount:
-                _differ(cell, amount, actual)
+            actual = command.amounts.get(meter, amount)
+            writes += (
+                (cell, "presumed", cell.presumed - amount),
+                (cell, "settled", cell.settled + amount),
+                (cell, "spent", cell.spent - amount + actual),
+                (cell, "overrun", cell.overrun + max(actual - amount, 0)),
+                (cell, "refund", cell.refund + max(amount - actual, 0)),
+            )
+        _write(writes)
         self._close(hold, HoldState.LATE, command, now_ms)
         return Reply(Outcome.LATE)
 
@@ -220,9 +249,10 @@ class Ledger:
         if any(cell.spent + cell.held + actual > MAX_AMOUNT for cell, actual in lines):
             return Reply(Outcome.OVERFLOW)
         self._enter(plan, now_ms)
+        writes: list[_Write] = []
         for cell, actual in lines:
-            cell.spent += actual
-            cell.orphan += actual
+            writes += ((cell, "spent", cell.spent + actual), (cell, "orphan", cell.orphan + actual))
+        _write(writes)
         self._close(Hold(HoldState.ORPHAN), HoldState.ORPHAN, command, now_ms)
         return Reply(Outcome.ORPHAN)
 
@@ -315,14 +345,16 @@ class Ledger:
     def _lose(self, hold_id: str, hold: Hold, now_ms: int) -> None:
         """The hold's process is presumed dead: charge what it held, or give it back where that was asked."""
         if hold.request is not None and hold.request.on_lost == "charge":
+            writes: list[_Write] = [(hold, "state", HoldState.PRESUMED)]
             for cell, _, amount in hold.lines():
-                cell.held -= amount
-                cell.presumed += amount
-                cell.spent += amount
-            hold.state = HoldState.PRESUMED
+                writes += (
+                    (cell, "held", cell.held - amount),
+                    (cell, "presumed", cell.presumed + amount),
+                    (cell, "spent", cell.spent + amount),
+                )
+            _write(writes)
         else:
             _give_back(hold)
-            hold.state = HoldState.RELEASED
         self._retire(hold_id, hold, now_ms + PRESUMED_KEEP_MS)
 
     def _retire(self, hold_id: str, hold: Hold, drop_ms: int) -> None:
@@ -393,18 +425,18 @@ def _gone(hold: Hold, now_ms: int) -> bool:
     return hold.plan is not None and any(book.gone(now_ms) for book in hold.plan.books)
 
 
-def _differ(cell: Cell, amount: int, actual: int) -> None:
-    if actual > amount:
-        cell.overrun += actual - amount
-    else:
-        cell.refund += amount - actual
-
-
 def _give_back(hold: Hold) -> None:
+    live = hold.state is _HELD
+    writes: list[_Write] = [(hold, "state", HoldState.RELEASED)]
     for cell, _, amount in hold.lines():
-        if hold.state is _HELD:
-            cell.held -= amount
+        if live:
+            writes.append((cell, "held", cell.held - amount))
         else:
-            cell.presumed -= amount
-            cell.spent -= amount
-        cell.released += amount
+            writes += ((cell, "presumed", cell.presumed - amount), (cell, "spent", cell.spent - amount))
+        writes.append((cell, "released", cell.released + amount))
+    _write(writes)
+
+
+def _write(writes: list[_Write]) -> None:
+    """Set all of these attributes in one call into C, which no signal handler can interrupt."""
+    deque(starmap(setattr, writes), maxlen=0)

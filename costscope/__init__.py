@@ -1,0 +1,85 @@
+"""costscope: a hard ceiling on what AI agents spend.
+
+Nested budget scopes over an atomic two-phase ledger, in memory or on Valkey. Start with `budget_scope`,
+`metered_model` and `metered_tool`; `configure` says where the books are and which policy holds.
+"""
+
+from costscope.call.hold import Reservation
+from costscope.call.hold import reserve_call as reserve
+from costscope.call.metered import metered_model, metered_tool
+from costscope.errors import (
+    AmountOverflow,
+    BudgetExceeded,
+    CallDenied,
+    CallUnscoped,
+    CostscopeError,
+    CostscopeWarning,
+    HoldClosed,
+    HoldMismatch,
+    InvalidAmount,
+    InvalidInput,
+    InvalidLabel,
+    InvalidPolicy,
+    InvalidUsage,
+    LayoutMismatch,
+    LedgerError,
+    ModelUnpriced,
+    NotBilled,
+    OutboxFull,
+    StoreError,
+    StoreMisconfigured,
+    StoreUnavailable,
+    StoreWarning,
+    UsageWarning,
+)
+from costscope.runtime import Runtime, configure, get_runtime, set_runtime
+from costscope.scope.balance import AccountBalance
+from costscope.scope.binding import ScopedExecutor, bind_scope
+from costscope.scope.opener import BudgetScope, budget_scope
+from costscope.scope.report import ScopeReport
+from costscope.scope.scope import Scope
+from costscope.usage import Usage
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AccountBalance",
+    "AmountOverflow",
+    "BudgetExceeded",
+    "BudgetScope",
+    "CallDenied",
+    "CallUnscoped",
+    "CostscopeError",
+    "CostscopeWarning",
+    "HoldClosed",
+    "HoldMismatch",
+    "InvalidAmount",
+    "InvalidInput",
+    "InvalidLabel",
+    "InvalidPolicy",
+    "InvalidUsage",
+    "LayoutMismatch",
+    "LedgerError",
+    "ModelUnpriced",
+    "NotBilled",
+    "OutboxFull",
+    "Reservation",
+    "Runtime",
+    "Scope",
+    "ScopeReport",
+    "ScopedExecutor",
+    "StoreError",
+    "StoreMisconfigured",
+    "StoreUnavailable",
+    "StoreWarning",
+    "Usage",
+    "UsageWarning",
+    "bind_scope",
+    "budget_scope",
+    "configure",
+    "get_runtime",
+    "metered_model",
+    "metered_tool",
+    "reserve",
+    "set_runtime",
+]

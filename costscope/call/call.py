@@ -1,0 +1,250 @@
+"""One metered call without any I/O: open -> reserve command; opened -> run; close -> commit or release.
+
+Sync functions, coroutines, generators, streams and plain `reserve` blocks are drivers of this one object; they
+differ only in how they wait for the store.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from costscope.call.refusals import exceeded, unscoped
+from costscope.errors import AmountOverflow, HoldClosed, HoldMismatch, StoreUnavailable
+from costscope.ledger import Commit, Outcome, Release, Reserve, id_from_key, new_id
+from costscope.scope.context import ambient_call
+from costscope.scope.scope import innermost
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from costscope.estimate import Estimate
+    from costscope.ledger import Account, Amounts, OnLost, Reply
+    from costscope.runtime.runtime import Runtime
+    from costscope.scope.scope import Scope
+    from costscope.telemetry import CallKind, CallOutcome, Settlement, TokenCounts
+
+__all__ = ["KEY_KEEP_MS", "Call", "scope_for"]
+
+KEY_KEEP_MS: Final = 24 * 3_600_000
+"""How long an idempotency key is remembered: a task queue redelivers within a day."""
+
+_KEY_ATTEMPTS: Final = 16
+_WINDOW_ATTEMPTS: Final = 3
+_SETTLED: Final[dict[Outcome, Settlement]] = {
+    Outcome.COMMITTED: "committed",
+    Outcome.LATE: "late",
+    Outcome.ORPHAN: "orphan",
+    Outcome.RELEASED: "released",
+}
+
+log = logging.getLogger("costscope")
+
+
+def scope_for(runtime: Runtime) -> Scope:
+    """The scope a call made now belongs to.
+
+    Raises:
+        CallUnscoped: there is none, and the policy does not allow that.
+    """
+    scope = innermost(runtime)
+    if scope is not None:
+        return scope
+    if runtime.unscoped == "allow":
+        return runtime.outside
+    raise unscoped()
+
+
+class Call:
+    """The life of one reservation, from the estimate to its settlement. Used by one thread or task at a time."""
+
+    __slots__ = (
+        "accounts",
+        "amounts",
+        "attempts",
+        "closed",
+        "estimate",
+        "hold_id",
+        "key",
+        "kind",
+        "name",
+        "on_lost",
+        "outer",
+        "outcome",
+        "runtime",
+        "scope",
+        "units",
+        "usage",
+    )
+
+    def __init__(
+        self,
+        scope: Scope,
+        kind: CallKind,
+        name: str,
+        estimate: Estimate,
+        on_lost: OnLost = "charge",
+        key: str | None = None,
+    ) -> None:
+        self.scope = scope
+        self.runtime = scope.runtime
+        self.kind = kind
+        self.name = name
+        self.estimate = estimate
+        self.amounts: Amounts = estimate.amounts
+        """What is held, once the reserve was granted."""
+        self.on_lost = on_lost
+        self.key = key
+        self.accounts: tuple[Account, ...] = ()
+        self.hold_id = ""
+        self.units = 0
+        self.attempts = 0
+        self.closed = False
+        self.outcome: CallOutcome = "ok"
+        self.usage: TokenCounts | None = None
+        self.outer = ambient_call()
+
+    # ------------------------------------------------------------------- reserve
+
+    def opening(self) -> Reserve | None:
+        """The command that holds the estimate; None when no budget covers the scope and nothing is to be held."""
+        runtime, scope, estimate = self.runtime, self.scope, self.estimate
+        self.attempts += 1
+        self.accounts = scope.accounts(runtime.now_ms())
+        if not self.accounts:
+            self._granted(0)
+            return None
+        if runtime.outbox.full:
+            msg = f"{len(runtime.outbox)} settlements wait for {runtime.store.url}; no new call until it takes them"
+            raise StoreUnavailable(msg)
+        if self.key is None:
+            self.hold_id = new_id()
+        else:
+            self.hold_id = id_from_key(f"{self.attempts}:{self.key}")
+        if not estimate.units_max:
+            return Reserve(self.hold_id, self.accounts, estimate.amounts, runtime.lease_ms, self.on_lost)
+        return Reserve(
+            self.hold_id,
+            self.accounts,
+            {**dict.fromkeys(estimate.step, 0), **estimate.amounts},
+            runtime.lease_ms,
+            self.on_lost,
+            estimate.step,
+            estimate.units_min,
+            estimate.units_max,
+        )
+
+    def opened(self, reply: Reply) -> Reserve | None:
+        """Take the store's answer: None when the hold stands, else the command to try next.
+
+        Raises:
+            BudgetExceeded: a limit stands in the way.
+            HoldMismatch: the idempotency key was used for another call.
+        """
+        outcome = reply.outcome
+        if outcome is Outcome.GRANTED:
+            self._granted(reply.units)
+            if reply.balances:
+                self.scope.seen(self.accounts, reply)
+            return None
+        if outcome is Outcome.WRONG_WINDOW and self.attempts < _WINDOW_ATTEMPTS:
+            self.runtime.learn_time(reply.now_ms)
+            return self.opening()
+        if outcome is Outcome.CANCELLED and self.key is not None and self.attempts < _KEY_ATTEMPTS:
+            return self.opening()  # an earlier call with this key was not billed: this one stands for itself
+        if outcome is Outcome.DENIED:
+            self.scope.seen(self.accounts, reply)
+            error = exceeded(self, reply)
+            self.scope.totals.denial(error.kind, error.budget, error.meter)
+            raise error
+        raise self._refused(reply)
+
+    def unreachable(self, error: StoreUnavailable) -> None:
+        """The reserve may or may not have been applied: give it back, then refuse, or go on where all budgets
+        say `on_outage: open`.
+        """
+        self.runtime.outbox.put(self.releasing())
+        if not self.scope.fail_open:
+            self.scope.totals.denial("unavailable")
+            raise error
+        log.warning("%s does not answer; %s %s runs unreserved (on_outage: open)", self.runtime.store.url, self.kind, self.name)
+        self._granted(0)
+
+    def abandon(self) -> None:
+        """The reserve was interrupted before its answer came: whatever became of it, it shall hold nothing."""
+        if self.hold_id and not self.closed:
+            self.closed = True
+            self.runtime.outbox.put(self.releasing())
+
+    # -------------------------------------------------------------------- settle
+
+    def committing(self, actual: Mapping[str, int] | None) -> Commit | None:
+        """The command that settles with what the call really took; None charges what was held."""
+        amounts = self.amounts if actual is None else dict(actual)
+        self._close(amounts.get("cost", 0))
+        self.scope.totals.call(self.kind, self.name, self.outcome, amounts.get("cost", 0), self.usage)
+        return Commit(self.hold_id, self.accounts, amounts, self._keep_ms()) if self.accounts else None
+
+    def releasing(self) -> Release:
+        """The command that gives the hold back."""
+        return Release(self.hold_id, self.accounts, self._keep_ms())
+
+    def giving_back(self) -> Release | None:
+        """`releasing`, as the end of the call: nothing was billed."""
+        self._close(0)
+        return self.releasing() if self.accounts else None
+
+    def settled(self, reply: Reply, command: Commit | Release) -> None:
+        """Take the store's answer to a settlement.
+
+        Raises:
+            AmountOverflow: the books cannot take a sum above 2^53-1.
+            HoldMismatch: the hold was settled with something else.
+        """
+        outcome = reply.outcome
+        if reply.balances:
+            self.scope.seen(self.accounts, reply)
+        settlement = _SETTLED.get(outcome)
+        if settlement is None:
+            if outcome is Outcome.MISMATCH and self.key is not None:
+                return  # a redelivered task: the first settlement of this key stands
+            raise self._refused(reply)
+        overrun = command.amounts.get("cost", 0) - self.amounts.get("cost", 0) if isinstance(command, Commit) else 0
+        scope = self.scope
+        scope.totals.settlement(settlement, overrun if overrun > 0 else 0)
+        if scope.closed:  # a stream that outlived its scope
+            self.runtime.telemetry.record(scope.labels, scope.totals)
+
+    # ------------------------------------------------------------------- details
+
+    def _granted(self, units: int) -> None:
+        self.units = units
+        if units:
+            step = self.estimate.step
+            amounts = self.estimate.amounts
+            self.amounts = {m: amounts.get(m, 0) + units * step.get(m, 0) for m in {**amounts, **step}}
+        for tally in self.scope.tallies:
+            tally.hold(self.amounts.get("cost", 0))
+
+    def _close(self, cost: int) -> None:
+        if self.closed:
+            msg = f"{self.kind} {self.name}: the hold is settled already"
+            raise HoldClosed(msg)
+        self.closed = True
+        for tally in self.scope.tallies:
+            tally.settle(self.amounts.get("cost", 0), cost)
+
+    def _keep_ms(self) -> int:
+        return self.runtime.store.keep_ms if self.key is None else KEY_KEEP_MS
+
+    def _refused(self, reply: Reply) -> Exception:
+        outcome = reply.outcome
+        what = f"{self.kind} {self.name}, hold {self.hold_id}"
+        if outcome is Outcome.OVERFLOW:
+            msg = f"{what}: a sum would pass 2^53-1, the most a ledger counts; nothing was entered"
+            return AmountOverflow(msg)
+        if outcome is Outcome.MISMATCH:
+            msg = f"{what}: this id or idempotency key was used with another payload; use another key for another call"
+            return HoldMismatch(msg)
+        msg = f"{what}: the store answered {outcome.name.lower()}, its clock does not agree with the proposed window"
+        return StoreUnavailable(msg)

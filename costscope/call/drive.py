@@ -1,0 +1,114 @@
+"""The drivers: where a call waits for its store. Sync and async differ in the awaits and in nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from costscope.errors import CostscopeError, StoreUnavailable
+from costscope.ledger import Commit, Extend, Outcome
+
+if TYPE_CHECKING:
+    from costscope.call.call import Call
+    from costscope.ledger import Release
+
+__all__ = ["areserve", "asettle", "post", "reserve", "settle"]
+
+
+def reserve(call: Call) -> None:
+    """Hold the call's estimate.
+
+    Raises:
+        CallDenied: refused; nothing is held.
+    """
+    execute = call.runtime.store.execute
+    try:
+        command = call.opening()
+        while command is not None:
+            command = call.opened(execute((command,))[0])
+    except StoreUnavailable as error:
+        call.unreachable(error)
+    except Exception:
+        raise
+    except CostscopeError:
+        raise
+    except BaseException:
+        call.abandon()
+        raise
+
+
+async def areserve(call: Call) -> None:
+    """`reserve` for an event loop."""
+    aexecute = call.runtime.store.aexecute
+    try:
+        command = call.opening()
+        while command is not None:
+            command = call.opened((await aexecute((command,)))[0])
+    except StoreUnavailable as error:
+        call.unreachable(error)
+    except Exception:
+        raise
+    except CostscopeError:
+        raise
+    except BaseException:
+        call.abandon()
+        raise
+
+
+def settle(call: Call, command: Commit | Release | None) -> None:
+    """Send a settlement. It is never lost: what cannot be sent now waits in the outbox.
+
+    Raises:
+        AmountOverflow, HoldMismatch: the books cannot take it.
+        OutboxFull: the store is away, and too much waits for it already.
+    """
+    if command is None:
+        return
+    try:
+        reply = call.runtime.store.execute((command,))[0]
+    except StoreUnavailable:
+        post(call, command)
+    except Exception:
+        raise
+    except CostscopeError:
+        raise
+    except BaseException:
+        _interrupted(call, command)
+        raise
+    else:
+        call.settled(reply, command)
+
+
+async def asettle(call: Call, command: Commit | Release | None) -> None:
+    """`settle` for an event loop; a task cancelled here still gets its settlement sent."""
+    if command is None:
+        return
+    try:
+        reply = (await call.runtime.store.aexecute((command,)))[0]
+    except StoreUnavailable:
+        post(call, command)
+    except Exception:
+        raise
+    except CostscopeError:
+        raise
+    except BaseException:
+        _interrupted(call, command)
+        raise
+    else:
+        call.settled(reply, command)
+
+
+def post(call: Call, command: Commit | Release | None) -> None:
+    """Send a settlement in the background: from a finalizer, or when the store is away."""
+    if command is not None:
+        call.runtime.outbox.put(command)
+
+
+def _interrupted(call: Call, command: Commit | Release) -> None:
+    """Ctrl-C or a cancellation hit the settlement; whether the store has it is unknown.
+
+    A store that waits remembers settled ids, so sending twice is safe. A store that does not wait forgets them,
+    but answers at once whether the hold is still live.
+    """
+    store = call.runtime.store
+    if store.waits or store.execute((Extend(call.hold_id, call.runtime.lease_ms),))[0].outcome is Outcome.EXTENDED:
+        post(call, command)

@@ -1,0 +1,181 @@
+"""Metered generators: reserved at the first step, settled at the end, charged when abandoned.
+
+They are driven step by step from outside, so no context variable is ever set in a generator's body: there it
+would leak to whoever iterates. What the body itself leaves ambient (a scope it has open across a yield) is
+taken away after each step and put back before the next.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from costscope.call.drive import areserve, asettle, post, reserve, settle
+from costscope.scope.context import ambient_call, ambient_scope, set_ambient_call, set_ambient_scope
+from costscope.usage import StreamUsage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+
+    from costscope.call.call import Call
+    from costscope.call.spec import Opened, Spec
+    from costscope.scope.scope import Scope
+
+__all__ = ["MeteredAsyncGenerator", "MeteredGenerator"]
+
+
+class _Steps:
+    """What both kinds of generator share: everything that does not wait."""
+
+    def __init__(
+        self, spec: Spec, wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        self._spec = spec
+        self._wrapped = wrapped
+        self._args = args
+        self._kwargs = kwargs
+        self._scope: Scope = spec.scope()  # the scope of the call, not of the first step
+        self._call: Call | None = None
+        self._opened: Opened | None = None
+        self._usage = StreamUsage()
+        self._body: Any = None
+        self._inner_scope: Scope | None = self._scope
+        self._last: object = None
+
+    def _open(self) -> Opened | None:
+        self._opened = self._spec.open(self._args, self._kwargs, self._scope)
+        return self._opened
+
+    def _begin(self) -> None:
+        if self._opened is None:
+            self._body = self._wrapped(*self._args, **self._kwargs)
+        else:
+            self._call = self._opened.call
+            self._spec.granted(self._opened)
+            self._body = self._wrapped(*self._opened.args, **self._opened.kwargs)
+
+    @contextmanager
+    def _inside(self) -> Iterator[None]:
+        """One step of the body: the captured scope and this call are ambient, the caller's are put back."""
+        scope, call = ambient_scope(), ambient_call()
+        set_ambient_scope(self._inner_scope)
+        set_ambient_call(self._call or call)
+        try:
+            yield
+        finally:
+            self._inner_scope = ambient_scope()
+            set_ambient_scope(scope)
+            set_ambient_call(call)
+
+    def _yielded(self, item: object) -> object:
+        if self._opened is not None:
+            self._usage.feed(item)
+            self._last = item
+        return item
+
+    @property
+    def _unsettled(self) -> Opened | None:
+        return self._opened if self._opened is not None and not self._opened.call.closed else None
+
+    def __del__(self) -> None:
+        opened = self._unsettled
+        if opened is not None and opened.call is self._call:  # collected unfinished: no I/O from a finalizer
+            post(opened.call, self._spec.broken(opened, self._usage))
+
+
+class MeteredGenerator(_Steps, Generator[Any, Any, Any]):
+    """A generator of a metered function."""
+
+    def send(self, value: Any) -> Any:
+        """Run the body to its next yield; the first step reserves."""
+        return self._step(lambda: self._body.send(value))
+
+    def throw(
+        self,
+        typ: Any,
+        val: BaseException | object = None,
+        tb: TracebackType | None = None,
+    ) -> Any:
+        """Raise inside the body."""
+        error = typ if val is None and tb is None else (val if isinstance(val, BaseException) else typ())
+        return self._step(lambda: self._body.throw(error))
+
+    def close(self) -> None:
+        """Abandon the generator: its call is charged."""
+        if self._body is not None:
+            with self._inside():
+                self._body.close()
+        opened = self._unsettled
+        if opened is not None and self._body is not None:
+            settle(opened.call, self._spec.broken(opened, self._usage))
+
+    def _step(self, advance: Callable[[], Any]) -> Any:
+        if self._body is None:
+            opened = self._open()
+            if opened is not None:
+                reserve(opened.call)
+            self._begin()
+        try:
+            with self._inside():
+                item = advance()
+        except StopIteration as stop:
+            opened = self._unsettled
+            if opened is not None:
+                settle(opened.call, self._spec.streamed(opened, self._usage, stop.value or self._last))
+            raise
+        except BaseException as error:
+            opened = self._unsettled
+            if opened is not None:
+                settle(opened.call, self._spec.failed(opened, error))
+            raise
+        return self._yielded(item)
+
+
+class MeteredAsyncGenerator(_Steps, AsyncGenerator[Any, Any]):
+    """An async generator of a metered function."""
+
+    async def asend(self, value: Any) -> Any:
+        """Run the body to its next yield; the first step reserves."""
+        return await self._step(lambda: self._body.asend(value))
+
+    async def athrow(
+        self,
+        typ: Any,
+        val: BaseException | object = None,
+        tb: TracebackType | None = None,
+    ) -> Any:
+        """Raise inside the body."""
+        error = typ if val is None and tb is None else (val if isinstance(val, BaseException) else typ())
+        return await self._step(lambda: self._body.athrow(error))
+
+    async def aclose(self) -> None:
+        """Abandon the generator: its call is charged."""
+        if self._body is not None:
+            with self._inside():
+                await self._body.aclose()
+        opened = self._unsettled
+        if opened is not None and self._body is not None:
+            await asettle(opened.call, self._spec.broken(opened, self._usage))
+
+    async def _step(self, advance: Callable[[], Any]) -> Any:
+        if self._body is None:
+            opened = self._open()
+            if opened is not None:
+                await areserve(opened.call)
+            self._begin()
+        try:
+            with self._inside():
+                item = await advance()
+        except StopAsyncIteration:
+            opened = self._unsettled
+            if opened is not None:
+                await asettle(opened.call, self._spec.streamed(opened, self._usage, self._last))
+            raise
+        except BaseException as error:
+            opened = self._unsettled
+            if opened is not None:
+                await asettle(opened.call, self._spec.failed(opened, error))
+            raise
+        return self._yielded(item)

@@ -1,0 +1,96 @@
+"""The decorators `metered_model` and `metered_tool`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, overload
+
+from costscope.call.spec import Options
+from costscope.call.wrapper import meter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from typing import Unpack
+
+    from costscope.estimate import Estimate
+    from costscope.ledger import OnLost
+    from costscope.money import MoneyLike
+    from costscope.runtime.runtime import Runtime
+    from costscope.usage import Usage
+
+__all__ = ["MeterOptions", "metered_model", "metered_tool"]
+
+F = TypeVar("F", bound="Callable[..., Any]")
+
+
+class MeterOptions(TypedDict, total=False):
+    """The options of both decorators.
+
+    They are not tied to the function's own parameters and result: a checker would narrow the function to what
+    the option mentions, or lose its type altogether.
+    """
+
+    price: MoneyLike | Mapping[str, MoneyLike] | Callable[[Usage], MoneyLike]
+    """An amount per call, amounts per MILLION tokens (`{"input": "0.15", "output": "0.60"}`), or a function of
+    the usage; by default the policy's prices, then the price table."""
+    estimate: Literal["strict", "capped"] | MoneyLike | Mapping[str, Any] | Estimate | Callable[..., Any]
+    """The most a call can cost: `strict` (an upper bound from its arguments), `capped` (the same, with the
+    output cut to what the budget can still pay for), an amount, or a function of the call's arguments."""
+    usage: Callable[[Any], object]
+    """Reads the usage from what the function returned: a `Usage`, a dict, an SDK's usage object, `(input,
+    output)`; for a tool, the amount it cost. By default it is read from the shapes the SDKs return."""
+    on_error: Literal["charge", "release"] | Callable[[BaseException], Any]
+    """What a failed call costs. By default the hold, unless the provider provably did not bill."""
+    on_lost: OnLost
+    """What becomes of a hold whose process died: `charge` (default) or `release`."""
+    idempotency_key: str | Callable[..., str | None]
+    """The name of the argument that identifies the call, or a function of the arguments: calls with one key
+    are reserved and charged once within a day."""
+    runtime: Runtime
+    """The runtime to act on; by default the one made by `configure`."""
+
+
+@overload
+def metered_model(model: F, /) -> F: ...
+@overload
+def metered_model(model: str | None = None, /, **options: Unpack[MeterOptions]) -> Callable[[F], F]: ...
+def metered_model(model: Any = None, /, **options: Unpack[MeterOptions]) -> Any:
+    """Meter a function that calls a model: reserve the most it can cost, call, commit what it did cost.
+
+    Args:
+        model: the model's name; bare, or without a name, it is read from the call's `model` argument, which
+            also goes first where both are given.
+        options: see `MeterOptions`.
+
+    The decorated function raises, before the model is called:
+        BudgetExceeded: a limit stands in the way.
+        ModelUnpriced: no price is known, or nothing bounds the cost.
+        CallUnscoped: no scope is open and the policy says `unscoped: deny`.
+        StoreUnavailable: the books could not be reached, and a budget over the scope fails closed.
+    """
+    return _decorate("model", model, options)
+
+
+@overload
+def metered_tool(name: F, /) -> F: ...
+@overload
+def metered_tool(name: str | None = None, /, **options: Unpack[MeterOptions]) -> Callable[[F], F]: ...
+def metered_tool(name: Any = None, /, **options: Unpack[MeterOptions]) -> Any:
+    """Meter a function that is a tool: count its calls, and charge its price if it has one.
+
+    Args:
+        name: the tool's name, by default the function's qualified name. Without `price=` and without an entry
+            under `prices: tools:` a tool costs nothing and is only counted.
+        options: see `MeterOptions`.
+
+    The decorated function raises as with `metered_model`.
+    """
+    return _decorate("tool", name, options)
+
+
+def _decorate(kind: Literal["model", "tool"], name: Any, options: MeterOptions) -> Any:
+    given: dict[str, Any] = dict(options)
+    runtime = given.pop("runtime", None)
+    checked = Options(**given)
+    if name is None or isinstance(name, str):
+        return lambda function: meter(function, kind, name, checked, runtime)
+    return meter(name, kind, None, checked, runtime)

@@ -1,0 +1,66 @@
+"""The errors of a refused call: each says the limit, the numbers and what to do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from costscope.errors import BudgetExceeded, CallUnscoped
+from costscope.scope.balance import about_of, resets_at
+from costscope.scope.report import format_amount
+
+if TYPE_CHECKING:
+    from costscope.call.call import Call
+    from costscope.ledger import Reply
+
+__all__ = ["RETRY_AFTER_S", "exceeded", "unscoped"]
+
+RETRY_AFTER_S: Final = 1.0
+"""What `in_flight` suggests: a model call lasts seconds, so looking again every second is soon enough."""
+
+_REMEDY: Final = {
+    "exhausted": "Wait for the reset, raise the limit, or do without the call.",
+    "in_flight": "Other calls hold the rest; it frees up as they settle: try again after {retry_after} s.",
+    "never_fits": "It is more than the whole limit and will never fit: lower max_tokens or the input, use "
+    'estimate="capped", or raise the limit.',
+}
+
+
+def exceeded(call: Call, reply: Reply) -> BudgetExceeded:
+    """The refusal of a reserve as an exception."""
+    denial = reply.denial
+    assert denial is not None, "a DENIED reply says why"
+    account = call.accounts[denial.account]
+    about = about_of(account.about)
+    until = resets_at(account)
+    where = ", ".join(f"{name}={value}" for name, value in about.labels.items() if value is not None)
+    retry_after = RETRY_AFTER_S if denial.kind == "in_flight" else None
+    reset = f" Resets at {until:%Y-%m-%d %H:%M:%S} UTC." if until is not None else ""
+    message = (
+        f"{call.kind} {call.name}: budget {about.budget!r}{f' ({where})' if where else ''} refuses "
+        f"{format_amount(denial.meter, denial.requested)}: limit {format_amount(denial.meter, denial.limit)}, "
+        f"spent {format_amount(denial.meter, denial.spent)}, held {format_amount(denial.meter, denial.held)} "
+        f"({denial.kind}).{reset} {_REMEDY[denial.kind].format(retry_after=retry_after)}"
+    )
+    return BudgetExceeded(
+        message,
+        kind=denial.kind,
+        budget=about.budget,
+        labels={name: value for name, value in about.labels.items() if value is not None},
+        meter=denial.meter,
+        limit=denial.limit,
+        spent=denial.spent,
+        held=denial.held,
+        requested=denial.requested,
+        resets_at=until,
+        retry_after=retry_after,
+    )
+
+
+def unscoped() -> CallUnscoped:
+    """The refusal of a call outside every scope."""
+    message = (
+        "a metered call was made outside every budget scope. Open one with `with budget_scope(...)`. In a plain "
+        "thread or an executor the scope of the caller is lost: wrap the function with costscope.bind_scope(fn), or "
+        "use costscope.ScopedExecutor. To let such calls through, say `unscoped: allow` in the policy."
+    )
+    return CallUnscoped(message)

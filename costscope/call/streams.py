@@ -1,0 +1,209 @@
+"""The streams of SDKs: objects that a metered function returns before the call is over.
+
+The proxy keeps the SDK's type, attributes and methods; it reads the usage as the items pass and settles once,
+when the stream ends, is closed, or is collected. A stream left early is charged in full, unless its usage had
+already come: the provider goes on working on a request whose client has gone.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+import wrapt
+
+from costscope.call.drive import asettle, post, settle
+from costscope.usage import StreamUsage, read_usage
+
+if TYPE_CHECKING:
+    from costscope.call.spec import Opened, Spec
+    from costscope.ledger import Commit
+
+__all__ = ["metered_stream"]
+
+_SNAPSHOTS: Final = ("current_message_snapshot", "current_completion_snapshot")
+"""Where the SDKs' stream helpers keep what has come so far; they read ahead without the caller iterating."""
+
+
+def metered_stream(spec: Spec, opened: Opened, result: object) -> object | None:
+    """A proxy that settles the call when the stream ends; None if the result is not a stream."""
+    if spec.kind != "model":
+        return None
+    proxy = _proxy_for(type(result))
+    return None if proxy is None else proxy(spec, opened, result)
+
+
+@lru_cache(maxsize=1024)
+def _proxy_for(result_type: type) -> type[_Stream] | None:
+    if hasattr(result_type, "__next__"):
+        return _SyncStream
+    if hasattr(result_type, "__anext__"):
+        return _AsyncStream
+    if hasattr(result_type, "__enter__") and not hasattr(result_type, "usage"):
+        return _Manager
+    if hasattr(result_type, "__aenter__") and not hasattr(result_type, "usage"):
+        return _AsyncManager
+    return None
+
+
+class _Stream(wrapt.BaseObjectProxy):  # type: ignore[misc]  # wrapt's proxy types are Any
+    """What all proxies share: everything that does not wait."""
+
+    def __init__(self, spec: Spec, opened: Opened, wrapped: object) -> None:
+        super().__init__(wrapped)
+        self._self_spec = spec
+        self._self_opened = opened
+        self._self_usage = StreamUsage()
+
+    def _self_settlement(self, *, ended: bool) -> Commit | None:
+        """The commit that ends the call; None when it is settled already."""
+        spec, opened, usage = self._self_spec, self._self_opened, self._self_usage
+        if opened.call.closed:
+            return None
+        if ended or usage.complete:
+            return spec.streamed(opened, usage)  # type: ignore[no-any-return]
+        for name in _SNAPSHOTS:
+            snapshot = _peek(self.__wrapped__, name)
+            if snapshot is not None and _is_final(snapshot):
+                return spec.finished(opened, snapshot)  # type: ignore[no-any-return]
+        return spec.broken(opened, usage)  # type: ignore[no-any-return]
+
+    def _self_failed(self, error: BaseException) -> Any:
+        opened = self._self_opened
+        return None if opened.call.closed else self._self_spec.failed(opened, error)
+
+    def __del__(self) -> None:
+        opened = getattr(self, "_self_opened", None)
+        if opened is not None and not opened.call.closed:  # collected unread: no I/O from a finalizer
+            post(opened.call, self._self_settlement(ended=False))
+
+
+class _SyncStream(_Stream):
+    def __iter__(self) -> _SyncStream:
+        return self
+
+    def __next__(self) -> Any:
+        call = self._self_opened.call
+        try:
+            item = next(self.__wrapped__)
+        except StopIteration:
+            settle(call, self._self_settlement(ended=True))
+            raise
+        except BaseException as error:
+            settle(call, self._self_failed(error))
+            raise
+        self._self_usage.feed(item)
+        return item
+
+    def close(self) -> None:
+        """Close the stream and settle its call."""
+        try:
+            self.__wrapped__.close()
+        finally:
+            settle(self._self_opened.call, self._self_settlement(ended=False))
+
+    def __enter__(self) -> _SyncStream:
+        self.__wrapped__.__enter__()
+        return self
+
+    def __exit__(self, *details: Any) -> Any:
+        try:
+            return self.__wrapped__.__exit__(*details)
+        finally:
+            settle(self._self_opened.call, self._self_settlement(ended=False))
+
+
+class _AsyncStream(_Stream):
+    def __aiter__(self) -> _AsyncStream:
+        return self
+
+    async def __anext__(self) -> Any:
+        call = self._self_opened.call
+        try:
+            item = await self.__wrapped__.__anext__()
+        except StopAsyncIteration:
+            await asettle(call, self._self_settlement(ended=True))
+            raise
+        except BaseException as error:
+            await asettle(call, self._self_failed(error))
+            raise
+        self._self_usage.feed(item)
+        return item
+
+    async def close(self) -> None:
+        """Close the stream and settle its call."""
+        try:
+            await self.__wrapped__.close()
+        finally:
+            await asettle(self._self_opened.call, self._self_settlement(ended=False))
+
+    async def aclose(self) -> None:
+        """Close the stream and settle its call."""
+        try:
+            await self.__wrapped__.aclose()
+        finally:
+            await asettle(self._self_opened.call, self._self_settlement(ended=False))
+
+    async def __aenter__(self) -> _AsyncStream:
+        await self.__wrapped__.__aenter__()
+        return self
+
+    async def __aexit__(self, *details: Any) -> Any:
+        try:
+            return await self.__wrapped__.__aexit__(*details)
+        finally:
+            await asettle(self._self_opened.call, self._self_settlement(ended=False))
+
+
+class _Manager(_Stream):
+    """`with client.messages.stream(...) as stream`: the request is sent on entering."""
+
+    def __enter__(self) -> Any:
+        try:
+            stream = self.__wrapped__.__enter__()
+        except BaseException as error:
+            settle(self._self_opened.call, self._self_failed(error))
+            raise
+        self._self_stream = _SyncStream(self._self_spec, self._self_opened, stream)
+        return self._self_stream
+
+    def __exit__(self, *details: Any) -> Any:
+        try:
+            return self.__wrapped__.__exit__(*details)
+        finally:
+            settle(self._self_opened.call, self._self_stream._self_settlement(ended=False))
+
+
+class _AsyncManager(_Stream):
+    """`async with client.messages.stream(...) as stream`."""
+
+    async def __aenter__(self) -> Any:
+        try:
+            stream = await self.__wrapped__.__aenter__()
+        except BaseException as error:
+            await asettle(self._self_opened.call, self._self_failed(error))
+            raise
+        self._self_stream = _AsyncStream(self._self_spec, self._self_opened, stream)
+        return self._self_stream
+
+    async def __aexit__(self, *details: Any) -> Any:
+        try:
+            return await self.__wrapped__.__aexit__(*details)
+        finally:
+            await asettle(self._self_opened.call, self._self_stream._self_settlement(ended=False))
+
+
+def _peek(stream: object, name: str) -> object | None:
+    try:
+        return getattr(stream, name, None)
+    except Exception:  # noqa: BLE001 - the helpers assert that something has come; nothing has
+        return None
+
+
+def _is_final(snapshot: object) -> bool:
+    """True once the SDK's helper has seen the end: the usage in it is the bill."""
+    if getattr(snapshot, "stop_reason", None) is not None:
+        return True
+    choices = getattr(snapshot, "choices", None)
+    finished = isinstance(choices, list) and choices and all(getattr(c, "finish_reason", None) for c in choices)
+    return bool(finished) and read_usage(snapshot) is not None

@@ -1,0 +1,100 @@
+"""The wrapper that a decorated function becomes: classified once, bound like the function itself."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+from typing import TYPE_CHECKING, Any
+
+import wrapt
+
+from costscope.call.functions import run_coroutine, run_function
+from costscope.call.generators import MeteredAsyncGenerator, MeteredGenerator
+from costscope.call.spec import Spec
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from costscope.call.spec import Options
+    from costscope.runtime.runtime import Runtime
+    from costscope.telemetry import CallKind
+
+__all__ = ["MeteredFunction", "meter"]
+
+_Runner = "Callable[[Spec, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]"
+
+
+class MeteredFunction(wrapt.FunctionWrapper):  # type: ignore[misc]  # wrapt's wrapper types are generic over Any
+    """A metered function, method, classmethod or staticmethod.
+
+    wrapt passes `__code__`, `__wrapped__` and the signature through, so `inspect` answers as for the function
+    itself. Its proxies refuse to be pickled and copied; this one is found again by its qualified name.
+    """
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        return _find, (self.__wrapped__.__module__, self.__wrapped__.__qualname__)
+
+    def __copy__(self) -> MeteredFunction:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> MeteredFunction:
+        return self
+
+
+def meter(
+    function: Callable[..., Any], kind: CallKind, name: str | None, options: Options, runtime: Runtime | None
+) -> MeteredFunction:
+    """Wrap a callable of any kind."""
+    plain = _plain(function)
+    run = _runner(plain)
+    # A descriptor's function sees its first parameter bound before the call reaches us.
+    specs = {
+        skip: Spec(kind, name, options, plain, runtime=runtime, skip_first=skip)
+        for skip in (False, True)
+        if not skip or _has_parameters(plain)
+    }
+    free, bound = specs[False], specs.get(True, specs[False])
+    if isinstance(function, staticmethod):
+        bound = free
+
+    def wrapper(
+        wrapped: Callable[..., Any], instance: object, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        return run(free if instance is None else bound, wrapped, args, kwargs)
+
+    return MeteredFunction(function, wrapper)
+
+
+def _runner(function: Callable[..., Any]) -> Callable[..., Any]:
+    if inspect.isasyncgenfunction(function):
+        return MeteredAsyncGenerator
+    if inspect.isgeneratorfunction(function):
+        return MeteredGenerator
+    if inspect.iscoroutinefunction(function):
+        return run_coroutine
+    return run_function
+
+
+def _plain(function: Any) -> Callable[..., Any]:
+    """The function under classmethod, staticmethod, partial and callable objects."""
+    while True:
+        if isinstance(function, classmethod | staticmethod):
+            function = function.__func__
+        elif isinstance(function, functools.partial):
+            function = function.func
+        elif inspect.isroutine(function) or isinstance(function, wrapt.FunctionWrapper):
+            return function  # type: ignore[no-any-return]
+        elif isinstance(function, type) or not callable(function):
+            msg = f"{function!r} cannot be metered: decorate a function, a method or a callable object"
+            raise TypeError(msg)
+        else:
+            function = type(function).__call__
+
+
+def _has_parameters(function: Callable[..., Any]) -> bool:
+    return bool(inspect.signature(function).parameters)
+
+
+def _find(module: str, qualname: str) -> Any:
+    return functools.reduce(getattr, qualname.split("."), importlib.import_module(module))

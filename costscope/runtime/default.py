@@ -1,0 +1,70 @@
+"""The default runtime: what the module-level functions act on."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from costscope.errors import StoreWarning
+from costscope.runtime.runtime import Runtime
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from costscope.policy import PolicySource
+    from costscope.runtime.runtime import RuntimeOptions
+    from costscope.stores import Store
+
+__all__ = ["configure", "get_runtime", "set_runtime"]
+
+_lock = Lock()
+_runtime: Runtime | None = None
+
+
+def configure(
+    store: str | Store | None = None, policy: PolicySource | None = None, **options: Unpack[RuntimeOptions]
+) -> Runtime:
+    """Make the default runtime; the one before it is closed.
+
+    Args:
+        store: a store or its URL; by default `$COSTSCOPE_STORE`, else `memory://`.
+        policy: a policy file, mapping or `Policy`; by default the file `$COSTSCOPE_POLICY`, else no budgets.
+        options: see `Runtime`.
+
+    Raises:
+        StoreMisconfigured, InvalidPolicy: what was named cannot be used; the old runtime stays.
+    """
+    return set_runtime(
+        Runtime(
+            store=store or os.environ.get("COSTSCOPE_STORE") or "memory://",
+            policy=policy if policy is not None else os.environ.get("COSTSCOPE_POLICY") or None,
+            **options,
+        )
+    )
+
+
+def set_runtime(runtime: Runtime) -> Runtime:
+    """Make this the default runtime; the one before it is closed."""
+    global _runtime  # noqa: PLW0603 - the one piece of global state: which runtime the module functions mean
+    with _lock:
+        before, _runtime = _runtime, runtime
+    if before is not None and before is not runtime:
+        before.close()
+    return runtime
+
+
+def get_runtime() -> Runtime:
+    """The default runtime; made from the environment when `configure` was not called."""
+    if _runtime is None:
+        if not os.environ.get("COSTSCOPE_STORE"):
+            warnings.warn(
+                "costscope was not configured: the books are in this process's memory, shared with nobody and gone "
+                "when it ends. Call costscope.configure(store=...) or set COSTSCOPE_STORE.",
+                StoreWarning,
+                stacklevel=3,
+            )
+        configure()
+    assert _runtime is not None, "configure sets it"
+    return _runtime

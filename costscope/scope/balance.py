@@ -1,0 +1,89 @@
+"""What stands in the accounts of a scope, as people read it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from decimal import Decimal
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from costscope.money import NANO
+from costscope.policy import AccountAbout, read_about
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from costscope.ledger import Account, Balance
+
+__all__ = ["AccountBalance", "about_of", "balances_of", "currency", "resets_at"]
+
+
+class AccountBalance(msgspec.Struct, frozen=True):
+    """One meter of one account.
+
+    Numbers are in the meter's unit: `cost` in nano-units of the currency, tokens, calls.
+    """
+
+    budget: str
+    labels: dict[str, str | None]
+    period: str
+    meter: str
+    limit: int
+    spent: int
+    held: int
+    resets_at: datetime | None
+    """When the account's window ends (UTC); None if it has none."""
+    key: str
+
+    @property
+    def remaining(self) -> int:
+        """What may still be reserved; never negative, though commits may take `spent` past the limit."""
+        return max(self.limit - self.spent - self.held, 0)
+
+    @property
+    def utilisation(self) -> float:
+        """(spent + held) / limit; 1.0 for a limit of 0."""
+        return (self.spent + self.held) / self.limit if self.limit else 1.0
+
+
+def balances_of(accounts: Iterable[Account], balances: Iterable[Balance]) -> list[AccountBalance]:
+    """One row per account and meter; an empty balance reads as nothing spent, nothing held."""
+    rows = []
+    for account, balance in zip(accounts, balances, strict=True):
+        about = about_of(account.about)
+        for at, (meter, limit) in enumerate(account.limits):
+            spent, held = balance[2 * at : 2 * at + 2] if balance else (0, 0)
+            rows.append(
+                AccountBalance(
+                    budget=about.budget,
+                    labels=about.labels,
+                    period=about.period,
+                    meter=meter,
+                    limit=limit,
+                    spent=spent,
+                    held=held,
+                    resets_at=resets_at(account),
+                    key=account.key,
+                )
+            )
+    return rows
+
+
+@lru_cache(maxsize=4096)
+def about_of(about: str) -> AccountAbout:
+    """The decoded description of an account, remembered: it is the same text call after call."""
+    return read_about(about)
+
+
+def resets_at(account: Account) -> datetime | None:
+    """When the account's window ends, in UTC."""
+    return datetime.fromtimestamp(account.end_ms / 1000, UTC) if account.end_ms else None
+
+
+def currency(nano: int) -> Decimal:
+    """Nano-units as an exact Decimal in units of the currency: at least two decimals, none lost."""
+    exact = (Decimal(nano) / NANO).normalize()
+    exponent = exact.as_tuple().exponent
+    return exact if isinstance(exponent, int) and exponent < -1 else exact.quantize(Decimal("0.01"))

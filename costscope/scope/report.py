@@ -1,0 +1,59 @@
+"""The tree of a scope with every account, as data and as text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from costscope.money import format_money
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from decimal import Decimal
+
+    from costscope.scope.balance import AccountBalance
+
+__all__ = ["ScopeReport", "format_amount"]
+
+
+class ScopeReport(msgspec.Struct, frozen=True):
+    """One scope and those nested in it, at one moment."""
+
+    labels: dict[str, str]
+    own: dict[str, str]
+    """The labels this scope added."""
+    spent: Decimal
+    held: Decimal
+    closed: bool
+    accounts: tuple[AccountBalance, ...]
+    children: tuple[ScopeReport, ...]
+    more_children: int = 0
+    """Nested scopes beyond those remembered."""
+
+    def __str__(self) -> str:
+        return "\n".join(self._lines("", shown=set()))
+
+    def _lines(self, indent: str, shown: set[tuple[str, str]]) -> Iterator[str]:
+        name = " ".join(f"{label}={value}" for label, value in self.own.items()) or "scope"
+        yield f"{indent}{name}: spent {self.spent}, held {self.held}{' (closed)' if self.closed else ''}"
+        for row in self.accounts:
+            if (row.key, row.meter) in shown:  # said where it first applies, not again at every level
+                continue
+            shown.add((row.key, row.meter))
+            until = f", resets {row.resets_at:%Y-%m-%d %H:%M} UTC" if row.resets_at else ""
+            yield (
+                f"{indent}  [{row.budget}] {row.meter}: {format_amount(row.meter, row.spent)} spent + "
+                f"{format_amount(row.meter, row.held)} held of {format_amount(row.meter, row.limit)}{until}"
+            )
+        for child in self.children:
+            yield from child._lines(indent + "  ", shown)
+        if self.more_children:
+            yield f"{indent}  ... and {self.more_children} more scopes"
+
+
+def format_amount(meter: str, amount: int) -> str:
+    """An amount with its unit: `USD 0.50`, `300 tokens`, `3 model calls`."""
+    if meter == "cost":
+        return format_money(amount)
+    return f"{amount:,} {meter.replace('_', ' ')}"

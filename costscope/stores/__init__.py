@@ -1,0 +1,6 @@
+"""Stores: where the books are kept, chosen by URL."""
+
+from costscope.stores.base import Store
+from costscope.stores.registry import open_store
+
+__all__ = ["Store", "open_store"]
