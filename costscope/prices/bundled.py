@@ -7,8 +7,8 @@ second. Its traps, and what is done about each:
 * a token kind without a price is free there: a part falls back to its whole, and output or input without
   any price is refused;
 * tokens it prices in other units (audio hours, pages, characters) cannot be bounded: refused;
-* image, video, citation and cached audio tokens are told apart by no usage we read: such a model is charged
-  throughout at the dearest of its kinds;
+* image, video and citation tokens are told apart by no usage we read: such a model is charged throughout at
+  the dearest of its kinds;
 * prices change by date and by hour (UTC): each price is built for one moment and says when it ends.
 """
 
@@ -40,12 +40,8 @@ _NEVER: Final = datetime.max.replace(tzinfo=UTC)
 
 _KINDS: Final = {
     "input": ("input_mtok", "input_image_mtok", "input_video_mtok"),
-    "cache_read": (
-        "cache_read_mtok",
-        "cache_audio_read_mtok",
-        "cache_image_read_mtok",
-        "cache_video_read_mtok",
-    ),
+    "cache_read": ("cache_read_mtok", "cache_image_read_mtok", "cache_video_read_mtok"),
+    "cache_audio": ("cache_audio_read_mtok",),
     "cache_write": ("cache_write_mtok",),
     "cache_write_1h": ("cache_write_1h_mtok",),
     "input_audio": ("input_audio_mtok",),

@@ -30,6 +30,7 @@ class RateBand(msgspec.Struct, frozen=True, gc=False):
     cache_write: int
     cache_write_1h: int
     input_audio: int
+    cache_audio: int
     output: int | None
     """None: the model has no price for output, so it must not have any (an embedding model)."""
     reasoning: int
@@ -51,13 +52,14 @@ class RateBand(msgspec.Struct, frozen=True, gc=False):
         """
         plain = rates["input"]
         output = rates.get("output")
-        write = rates.get("cache_write", plain)
+        read, write = rates.get("cache_read", plain), rates.get("cache_write", plain)
         exact = {
             "input": plain,
-            "cache_read": rates.get("cache_read", plain),
+            "cache_read": read,
             "cache_write": write,
             "cache_write_1h": rates.get("cache_write_1h", write),
             "input_audio": rates.get("input_audio", plain),
+            "cache_audio": max(read, rates.get("cache_audio", read)),
             "output": output or Fraction(0),
             "reasoning": rates.get("reasoning", output or Fraction(0)),
             "output_audio": rates.get("output_audio", output or Fraction(0)),
@@ -65,7 +67,7 @@ class RateBand(msgspec.Struct, frozen=True, gc=False):
         scale = lcm(*(rate.denominator for rate in exact.values()))
         scaled = {name: int(rate * scale) for name, rate in exact.items()}
         text = max(exact[name] for name in _TEXT_INPUTS), max(exact["output"], exact["reasoning"])
-        audio = max(text[0], exact["input_audio"]), max(text[1], exact["output_audio"])
+        audio = max(text[0], exact["input_audio"], exact["cache_audio"]), max(text[1], exact["output_audio"])
         return cls(
             scale=scale,
             input=scaled["input"],
@@ -73,6 +75,7 @@ class RateBand(msgspec.Struct, frozen=True, gc=False):
             cache_write=scaled["cache_write"],
             cache_write_1h=scaled["cache_write_1h"],
             input_audio=scaled["input_audio"],
+            cache_audio=scaled["cache_audio"],
             output=None if output is None else scaled["output"],
             reasoning=scaled["reasoning"],
             output_audio=scaled["output_audio"],
@@ -85,8 +88,9 @@ class RateBand(msgspec.Struct, frozen=True, gc=False):
         inputs, outputs = usage.input_tokens, usage.output_tokens
         read, written = usage.cache_read_tokens, usage.cache_write_tokens
         hour, reasoning = usage.cache_write_1h_tokens, usage.reasoning_tokens
-        # audio that was read from the cache is counted in both; it is charged once, as cached
+        # how much of the audio came from the cache is not said: it is charged as the dearer way it may be
         audio_in = min(usage.input_audio_tokens, inputs - read - written)
+        audio_read = min(usage.input_audio_tokens, read)
         audio_out = min(usage.output_audio_tokens, outputs - reasoning)
         output = self.output
         if output is None:
@@ -99,7 +103,8 @@ class RateBand(msgspec.Struct, frozen=True, gc=False):
             output = 0
         total = (
             (inputs - read - written - audio_in) * self.input
-            + read * self.cache_read
+            + (read - audio_read) * self.cache_read
+            + audio_read * self.cache_audio
             + (written - hour) * self.cache_write
             + hour * self.cache_write_1h
             + audio_in * self.input_audio
