@@ -1,0 +1,35 @@
+"""Before the call: an upper bound of what it can use, and the cap that keeps it there."""
+
+from costscope.estimate.arguments import CallShape, choices_of, model_of, output_cap, tier_of
+from costscope.estimate.bound import Bound, input_bound, text_bound
+from costscope.estimate.call import estimate_call
+from costscope.estimate.estimate import (
+    DEFAULT_OUTPUT_CAP,
+    MIN_OUTPUT_TOKENS,
+    Estimate,
+    capped_estimate,
+    given_estimate,
+    settled,
+    strict_estimate,
+    tool_estimate,
+)
+
+__all__ = [
+    "DEFAULT_OUTPUT_CAP",
+    "MIN_OUTPUT_TOKENS",
+    "Bound",
+    "CallShape",
+    "Estimate",
+    "capped_estimate",
+    "choices_of",
+    "estimate_call",
+    "given_estimate",
+    "input_bound",
+    "model_of",
+    "output_cap",
+    "settled",
+    "strict_estimate",
+    "text_bound",
+    "tier_of",
+    "tool_estimate",
+]

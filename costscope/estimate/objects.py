@@ -1,0 +1,120 @@
+"""What is inside an object that stands among the arguments of a call: data, machinery, or something opaque."""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+from collections.abc import Callable, Collection, Mapping
+from types import BuiltinFunctionType, FunctionType, MethodType, ModuleType
+from typing import Final
+
+import msgspec
+
+__all__ = ["Opaque", "unfold"]
+
+_PARAMETER_TOKENS: Final = 64
+"""Tokens for one parameter in the JSON schema that an SDK makes of a function given as a tool."""
+_MACHINERY: Final = ("close", "aclose", "__enter__", "__aenter__", "acquire", "addHandler")
+"""Clients, connections, locks and loggers have one of these; messages have none."""
+
+
+class Opaque(msgspec.Struct, frozen=True, gc=False):
+    """An object without data to look into."""
+
+    tokens: int = 0
+    reason: str = ""
+    """Why its tokens cannot be bounded; empty when it has none to speak of."""
+
+
+Data = str | Mapping[object, object] | list[object] | Opaque
+"""Text, a mapping of fields, a list of items, or an object without data to look into."""
+
+
+def unfold(value: object) -> Data:
+    """The data in an object."""
+    for kinds, read in _KINDS:
+        if isinstance(value, kinds):
+            return read(value)
+    fields = _declared(value)
+    return _instance(value) if fields is None else fields
+
+
+def _declared(value: object) -> Mapping[object, object] | None:
+    """The fields that an object's class declares: pydantic models, dataclasses, msgspec structs."""
+    fields: Mapping[str, object] | None = None
+    if hasattr(type(value), "__pydantic_fields__"):
+        fields = {**vars(value), **(getattr(value, "__pydantic_extra__", None) or {})}
+    elif dataclasses.is_dataclass(value):
+        fields = {item.name: getattr(value, item.name, None) for item in dataclasses.fields(value)}
+    elif isinstance(value, msgspec.Struct):
+        fields = {name: getattr(value, name) for name in value.__struct_fields__}
+    if fields is None:
+        return None
+    # what is not set is not sent
+    return {name: inner for name, inner in fields.items() if inner is not None}
+
+
+def _instance(value: object) -> Data:
+    cls = type(value)
+    if cls.__module__.partition(".")[0] in _PRINTED:
+        return str(value)
+    if hasattr(cls, "read") or hasattr(cls, "tobytes") or hasattr(cls, "__array_interface__"):
+        return Opaque(reason=f"a {cls.__name__} (a file, image or array)")
+    if hasattr(cls, "__next__") or hasattr(cls, "__anext__"):
+        return Opaque(reason=f"a {cls.__name__} (what it will yield is not known yet)")
+    if any(hasattr(cls, name) for name in _MACHINERY):
+        return Opaque()
+    if isinstance(value, Collection):
+        return list(value)
+    return _attributes(value)
+
+
+def _attributes(value: object) -> str | Mapping[object, object]:
+    fields: dict[object, object] = {}
+    for cls in type(value).__mro__:
+        slots = cls.__dict__.get("__slots__", ())
+        for name in (slots,) if isinstance(slots, str) else slots:
+            if hasattr(value, name):
+                fields[name] = getattr(value, name)
+    fields.update(getattr(value, "__dict__", {}))
+    return fields or str(value)
+
+
+_PRINTED: Final = frozenset({"datetime", "decimal", "fractions", "pathlib", "uuid", "zoneinfo", "ipaddress"})
+"""Modules whose objects are sent as what they print: dates, decimals, paths."""
+
+
+def _function(value: FunctionType | MethodType | BuiltinFunctionType) -> Opaque:
+    """A function given as a tool: SDKs send its name, docstring and a schema of its parameters."""
+    code = getattr(value, "__code__", None)
+    parameters = 0 if code is None else code.co_argcount + code.co_kwonlyargcount
+    doc = (value.__doc__ or "").encode("utf-8", "surrogatepass")
+    return Opaque(len(doc) + len(value.__name__) + _PARAMETER_TOKENS * (1 + parameters))
+
+
+def _schema(value: type) -> Mapping[object, object] | Opaque:
+    """A class given as a response format: pydantic models are sent as their JSON schema."""
+    make = getattr(value, "model_json_schema", None)
+    if make is None:
+        return Opaque(_PARAMETER_TOKENS * (1 + len(getattr(value, "__annotations__", ()))))
+    try:
+        schema = make()
+    except Exception:  # noqa: BLE001 - a model without a JSON schema is no response format either
+        return Opaque()
+    return schema if isinstance(schema, Mapping) else Opaque()
+
+
+def _itself(value: Mapping[object, object]) -> Mapping[object, object]:
+    return value
+
+
+_FUNCTIONS: Final = (FunctionType, MethodType, BuiltinFunctionType)
+_KINDS: Final[tuple[tuple[type | tuple[type, ...], Callable[..., Data]], ...]] = (
+    (str, str.__str__),  # an enum of texts is its text
+    (Mapping, _itself),
+    ((list, tuple, set, frozenset), list),
+    (enum.Enum, lambda value: str(value.value)),
+    (type, _schema),
+    (_FUNCTIONS, _function),
+    (ModuleType, lambda _: Opaque()),
+)
