@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from costscope.ledger import Account, Amounts, Balance, Command
     from costscope_valkey.keys import LedgerKeys
 
-__all__ = ["Request", "decode", "encode", "ledger_script"]
+__all__ = ["Request", "decode", "encode", "source_of"]
 
 _KINDS: Final[tuple[Literal["in_flight", "exhausted", "never_fits"], ...]] = ("in_flight", "exhausted", "never_fits")
 _TELLS_TIME: Final = frozenset({Outcome.WRONG_WINDOW, Outcome.EXTENDED})
@@ -26,9 +26,9 @@ _json = msgspec.json.Encoder()
 
 
 @cache
-def ledger_script() -> str:
-    """The source of the one script that applies a batch."""
-    return files("costscope_valkey").joinpath("ledger.lua").read_text(encoding="utf-8")
+def source_of(name: Literal["ledger", "snapshot"]) -> str:
+    """The source of a script: `ledger` applies a batch, `snapshot` reads everything."""
+    return files("costscope_valkey").joinpath(f"{name}.lua").read_text(encoding="utf-8")
 
 
 class Request:
@@ -46,7 +46,9 @@ class Request:
         for command in commands:
             indexes = [places.setdefault(a.key, len(places) + 1) for a in getattr(command, "accounts", ())]
             for account in getattr(command, "accounts", ()):
-                self.accounts.setdefault(account.key, account)
+                known = self.accounts.setdefault(account.key, account)
+                if known is not account and known != account:
+                    raise _Conflict
             self.indexes.append(indexes)
             hold = 0 if type(command) is Read else holds.setdefault(command.id, len(holds) + 1)
             wire.append(_row(command, hold, indexes))
@@ -64,9 +66,21 @@ class Request:
         ]
 
 
-def encode(commands: Sequence[Command], ledger_keys: LedgerKeys) -> Request:
-    """Commands as keys and arguments of the script; accounts and holds named twice are sent once."""
-    return Request(commands, ledger_keys)
+def encode(commands: Sequence[Command], ledger_keys: LedgerKeys) -> list[Request]:
+    """Commands as keys and arguments of the script; accounts and holds named twice are sent once.
+
+    One request, unless two commands describe one account differently (another limit, after a policy was
+    changed): these go one after the other, each judged by what it says itself.
+    """
+    try:
+        return [Request(commands, ledger_keys)]
+    except _Conflict:
+        middle = len(commands) // 2
+        return [*encode(commands[:middle], ledger_keys), *encode(commands[middle:], ledger_keys)]
+
+
+class _Conflict(Exception):  # noqa: N818 - a signal within this module, never seen outside
+    """Two commands of a batch describe one account differently."""
 
 
 def decode(request: Request, raw: list[int]) -> tuple[list[Reply], int]:

@@ -29,3 +29,7 @@ class LedgerKeys:
         self.ages = f"{root}:ages"
         self.account_prefix = f"{root}:a:"
         self.hold_prefix = f"{root}:h:"
+
+    def account_of(self, key: bytes) -> str:
+        """The account key in a full key, as the index stores it."""
+        return key.decode().removeprefix(self.account_prefix)

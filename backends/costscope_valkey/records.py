@@ -1,0 +1,82 @@
+"""Reading back what `ledger.lua` stores: hold records and account fields, as text. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from costscope.ledger import COUNTERS, Counters, Snapshot, SnapshotAccount, SnapshotHold
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from costscope_valkey.keys import LedgerKeys
+
+__all__ = ["HELD", "HoldRecord", "read_record", "read_snapshot"]
+
+HELD: Final = 1
+_LETTERS: Final = {chr(ord("a") + at): meter for at, meter in enumerate(COUNTERS)}
+
+
+class HoldRecord(msgspec.Struct, frozen=True):
+    """One hold as it is stored."""
+
+    state: int
+    deadline_ms: int
+    refs: tuple[tuple[str, str], ...]
+    """`(account number, letters of the meters held there)`."""
+    amounts: dict[str, int]
+    """By letter."""
+
+
+def read_record(text: str) -> HoldRecord:
+    """Decode `state deadline until drop lost fingerprint units accounts amounts actual`."""
+    state, deadline, _, _, _, _, _, refs, amounts, _ = text.split(" ")
+    pairs = [tuple(ref.split(":")) for ref in refs.split(",")] if refs != "-" else []
+    return HoldRecord(int(state), int(deadline), tuple((n, meters) for n, meters in pairs), dict(_amounts(amounts)))
+
+
+def read_snapshot(reply: tuple[int, list[Any], list[bytes], list[bytes]], keys: LedgerKeys) -> Snapshot:
+    """Decode the answer of `snapshot.lua`; of the accounts' list every second element is a list of bytes."""
+    now_ms, accounts, holds, index = reply
+    names = {n.decode(): keys.account_of(key) for n, key in zip(index[::2], index[1::2], strict=True)}
+    found = [_account(keys.account_of(key), fields) for key, fields in zip(accounts[::2], accounts[1::2], strict=True)]
+    return Snapshot(
+        now_ms=now_ms,
+        accounts=tuple(account for account in found if not 0 < account.drop_ms <= now_ms),
+        holds=tuple(_holds(holds, names)),
+    )
+
+
+def _account(key: str, fields: list[bytes]) -> SnapshotAccount:
+    pairs = [field.decode() for field in fields]
+    values = dict(zip(pairs[::2], pairs[1::2], strict=True))
+    meters = {m: Counters(*map(int, values[m].split(" "))) for m in COUNTERS if m in values}
+    return SnapshotAccount(key, values.get("about", "{}"), int(values.get("x", "0")), meters)
+
+
+def _holds(holds: list[bytes], names: dict[str, str]) -> Iterator[SnapshotHold]:
+    for hold_id, text in zip(holds[::2], holds[1::2], strict=True):
+        record = read_record(text.decode())
+        lines = tuple(
+            (names[n], _LETTERS[letter], record.amounts[letter])
+            for n, meters in record.refs
+            for letter in meters
+            if n in names
+        )
+        yield SnapshotHold(hold_id.decode(), record.deadline_ms, lines)
+
+
+def _amounts(text: str) -> Iterator[tuple[str, int]]:
+    """`a1000b20` as pairs of letter and amount."""
+    letter, digits = "", ""
+    for character in text if text != "-" else "":
+        if character.isalpha():
+            if letter:
+                yield letter, int(digits)
+            letter, digits = character, ""
+        else:
+            digits += character
+    if letter:
+        yield letter, int(digits)

@@ -1,0 +1,212 @@
+"""The Valkey store: batches in, one script, batches out; for threads and for event loops."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+from typing import TYPE_CHECKING, Any, Final, cast
+
+from costscope.errors import StoreUnavailable
+from costscope.ledger import Account, Expire, Outcome, audit
+from costscope_valkey.alink import AsyncLink
+from costscope_valkey.checks import check_server
+from costscope_valkey.coalesce import BATCH_MAX, TaskCoalescer, ThreadCoalescer
+from costscope_valkey.codec import decode, encode, source_of
+from costscope_valkey.embedded import Reviver, ensure_server
+from costscope_valkey.keys import LAYOUT, LedgerKeys
+from costscope_valkey.link import Link
+from costscope_valkey.records import HELD, read_record, read_snapshot
+from costscope_valkey.script import Script
+from costscope_valkey.url import parse_url
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from costscope.ledger import AuditReport, Command, Reply, Snapshot
+    from costscope_valkey.codec import Request
+    from costscope_valkey.url import ServerAddress
+
+__all__ = ["RETRY_HORIZON_MS", "ValkeyStore", "open_embedded", "open_url"]
+
+RETRY_HORIZON_MS: Final = 300_000
+"""How long a settled hold is remembered. A settlement that was applied, whose reply was lost, and that is sent
+again only after this time counts a second time (as an orphan): the books then say more than was spent, not less."""
+
+_EXPIRED_AT_ONCE: Final = 128
+
+
+class ValkeyStore:
+    """The books of one ledger on a Valkey server.
+
+    Args:
+        server: where it is, and which ledger.
+        on_lost: see `Link`.
+        ledger_source: the script; tests put one in whose clock they move.
+    """
+
+    waits: Final = True
+    keep_ms: Final = RETRY_HORIZON_MS
+
+    def __init__(
+        self,
+        server: ServerAddress,
+        *,
+        on_lost: Callable[[], None] | None = None,
+        ledger_source: str | None = None,
+    ) -> None:
+        self.url = str(server)
+        self._keys = LedgerKeys(server.ledger)
+        self._script = Script(ledger_source or source_of("ledger"))
+        self._snapshot = Script(source_of("snapshot"))
+        self._link = Link(server, on_lost=on_lost)
+        self._alink = AsyncLink(server, on_lost=on_lost)
+        self._threads: ThreadCoalescer[Command, Reply] = ThreadCoalescer(
+            self._send, wait_s=server.timeouts.total_s, batch_max=BATCH_MAX
+        )
+        self._tasks: TaskCoalescer[Command, Reply] = TaskCoalescer(self._submit, batch_max=BATCH_MAX)
+        self._checked = False
+        self._due_ms = 0
+        self._expiring = threading.Lock()
+        # A server that cannot keep the books is refused where it is named; one that is away may come back.
+        with contextlib.suppress(StoreUnavailable):
+            self._check()
+
+    def execute(self, commands: Sequence[Command]) -> list[Reply]:
+        """Apply a batch; waits for the reply, at most the total time-out."""
+        if not self._checked:
+            self._check()
+        replies = self._threads.execute(commands)
+        if self._due_ms and self.expire():
+            again = _refused(replies)
+            if again:
+                return _replaced(replies, again, self._threads.execute([commands[at] for at in again]))
+        return replies
+
+    async def aexecute(self, commands: Sequence[Command]) -> list[Reply]:
+        """Apply a batch; waits for the reply without holding up the event loop."""
+        if not self._checked:
+            await asyncio.to_thread(self._check)
+        replies = await self._tasks.execute(commands)
+        if self._due_ms and await asyncio.to_thread(self.expire):
+            again = _refused(replies)
+            if again:
+                return _replaced(replies, again, await self._tasks.execute([commands[at] for at in again]))
+        return replies
+
+    def expire(self) -> int:
+        """Presume holds whose deadline has passed, 128 at most; how many there were.
+
+        Called where a reply says that some are due: the script may only touch accounts that are declared, so
+        somebody has to look up which they are.
+        """
+        with self._expiring:  # the others wait, and find their accounts settled
+            until_ms, self._due_ms = self._due_ms, 0
+            if not until_ms:
+                return 1  # somebody else just did it
+            limits = ("LIMIT", 0, _EXPIRED_AT_ONCE)
+            due = cast("list[bytes]", self._link.command("ZRANGEBYSCORE", self._keys.leases, "-inf", until_ms, *limits))
+            commands = self._expirations([hold_id.decode() for hold_id in due])
+            if commands:
+                self._send(commands)
+            return len(commands)
+
+    def snapshot(self) -> Snapshot:
+        """All accounts and live holds at one instant; costs the server some 5 us for each of them."""
+        if not self._checked:
+            self._check()
+        while self._due_ms and self.expire():
+            pass
+        keys = self._keys
+        reply = self._link.call(self._snapshot, (keys.leases, keys.index), (keys.hold_prefix, "1"))
+        return read_snapshot(cast("Any", reply), keys)
+
+    def audit(self) -> AuditReport:
+        """Prove the conservation equations over the whole ledger."""
+        return audit(self.snapshot())
+
+    def close(self) -> None:
+        """Close the connection that threads share."""
+        self._link.close()
+
+    async def aclose(self) -> None:
+        """Close this loop's connection too."""
+        await self._alink.aclose()
+        self._link.close()
+
+    def __repr__(self) -> str:
+        return f"<ValkeyStore {self.url}>"
+
+    # --------------------------------------------------------------------- details
+
+    def _check(self) -> None:
+        check_server(self._link, str(LAYOUT))
+        self._checked = True
+
+    def _send(self, commands: Sequence[Command]) -> list[Reply]:
+        replies: list[Reply] = []
+        for request in encode(commands, self._keys):
+            replies += self._read(request, self._link.call(self._script, request.keys, request.args))
+        return replies
+
+    def _submit(self, commands: Sequence[Command]) -> asyncio.Future[list[Reply]]:
+        requests = encode(commands, self._keys)
+        if len(requests) > 1:
+            return asyncio.ensure_future(self._submit_parts(requests))
+        request = requests[0]
+        return self._alink.submit(
+            self._script, request.keys, request.args, then=lambda reply: self._read(request, reply)
+        )
+
+    async def _submit_parts(self, requests: list[Request]) -> list[Reply]:
+        replies: list[Reply] = []
+        for request in requests:
+            replies += self._read(request, await self._alink.call(self._script, request.keys, request.args))
+        return replies
+
+    def _read(self, request: Request, reply: object) -> list[Reply]:
+        raw = cast("list[int]", reply)  # the script returns integers and nothing else
+        replies, due = decode(request, raw)
+        if due:
+            self._due_ms = raw[0]
+        return replies
+
+    def _expirations(self, hold_ids: list[str]) -> list[Command]:
+        """For each hold the command that presumes it, with the accounts its record names."""
+        if not hold_ids:
+            return []
+        prefix = self._keys.hold_prefix
+        texts = cast("list[bytes | None]", self._link.command("MGET", *[prefix + hold_id for hold_id in hold_ids]))
+        records = {i: read_record(text.decode()) for i, text in zip(hold_ids, texts, strict=True) if text}
+        numbers = sorted({n for record in records.values() for n, _ in record.refs})
+        found = cast("list[bytes | None]", self._link.command("HMGET", self._keys.index, "#", *numbers))
+        names = {n: self._keys.account_of(key) for n, key in zip(numbers, found[1:], strict=True) if key}
+        return [
+            Expire(hold_id, tuple(Account(names.get(n, f"~forgotten/{n}"), ()) for n, _ in record.refs))
+            for hold_id, record in records.items()
+            if record.state == HELD
+        ]
+
+
+def open_url(url: str) -> ValkeyStore:
+    """`valkey://[user:password@]HOST:PORT/DB?ledger=NAME`, `valkeys://` for TLS, `unix:///SOCKET`."""
+    return ValkeyStore(parse_url(url))
+
+
+def open_embedded(url: str) -> ValkeyStore:
+    """`embedded://DIR?ledger=NAME`: a private server on this host, started if need be."""
+    address = parse_url(url)
+    assert address.directory is not None, "an embedded URL names a directory"
+    socket_url = ensure_server(address.directory, idle_s=address.idle_s)
+    reviver = Reviver(address.directory, idle_s=address.idle_s)
+    return ValkeyStore(address.at_socket(parse_url(socket_url).path), on_lost=reviver.kick)
+
+
+def _refused(replies: Sequence[Reply]) -> list[int]:
+    return [at for at, reply in enumerate(replies) if reply.outcome is Outcome.DENIED]
+
+
+def _replaced(replies: list[Reply], places: list[int], others: list[Reply]) -> list[Reply]:
+    for at, reply in zip(places, others, strict=True):
+        replies[at] = reply
+    return replies
