@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["arguments_bound", "estimate_call"]
 
 _LOOKED_AT: Final = FEATURES | SETTINGS | {"prediction"}
+_PLAIN_PROMPTS: Final = frozenset({type(None), str, list})
+"""A prompt of another kind may be a reference to one that the provider keeps."""
 
 
 def estimate_call(
@@ -45,7 +47,7 @@ def estimate_call(
         ModelUnpriced: something in the call is bounded by nothing that is known; says what, and the remedy.
         InvalidAmount: the bound is beyond what a ledger can hold.
     """
-    plain = _LOOKED_AT.isdisjoint(arguments)
+    plain = _LOOKED_AT.isdisjoint(arguments) and type(arguments.get("prompt")) in _PLAIN_PROMPTS
     bound = text_bound(arguments) if plain else arguments_bound(arguments, model=model)
     output_tokens = output_cap(arguments)
     can_cap = shape is not None and (

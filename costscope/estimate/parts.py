@@ -44,8 +44,9 @@ _OPEN_ENDED: Final = (
     "fallbacks",
     "inference_geo",
 )
-FEATURES: Final = frozenset({*_KEPT_BY_PROVIDER, *_OPEN_ENDED, "conversation", "prompt", "models", "tools"})
-"""Names of settings that `server_state` and `open_ended` look at; a call without any of them has neither."""
+FEATURES: Final = frozenset({*_KEPT_BY_PROVIDER, *_OPEN_ENDED, "conversation", "models", "tools"})
+"""Names of settings that `server_state` and `open_ended` look at; a call without any of them, whose `prompt`
+(if it has one) is plain text, has neither."""
 _NOT_SET: Final = ("NotGiven", "Omit")
 """Classes of the SDKs' markers for an argument that was left out."""
 

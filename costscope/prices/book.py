@@ -21,6 +21,7 @@ __all__ = ["PriceBook"]
 
 _REMEMBERED_MAX: Final = 4096
 """Names remembered at once; a flood of made-up names starts over instead of filling the memory."""
+_BUNDLED_CURRENCY: Final = "USD"
 _FRESH_S: Final = 60.0
 """How long a looked-up price is used before the table is asked again, which may have been updated."""
 
@@ -28,15 +29,20 @@ _FRESH_S: Final = 60.0
 class PriceBook:
     """Prices by model and tool name. Safe to share between threads; a repeated look-up is one dict access."""
 
-    def __init__(self, own: PriceList | None = None, *, use_bundled: bool = True) -> None:
+    def __init__(
+        self, own: PriceList | None = None, *, use_bundled: bool = True, currency: str = "USD"
+    ) -> None:
         """Build a book.
 
         Args:
             own: the user's own prices, from the policy; they come first.
             use_bundled: False leaves genai-prices out, so that only own prices exist.
+            currency: what the own prices and the budgets are in. The bundled prices are in USD, and are left
+                out for any other: nothing here knows the rate of exchange.
         """
         self._own = own or PriceList()
-        self._use_bundled = use_bundled
+        self._use_bundled = use_bundled and currency == _BUNDLED_CURRENCY
+        self._currency = currency
         self._tools = {name: FixedPrice(to_nano(amount)) for name, amount in self._own.tools.items()}
         self._remembered: dict[tuple[str, str | None], tuple[float, float, ModelPrice | None]] = {}
 
@@ -75,6 +81,8 @@ class PriceBook:
         price = self.find(model, provider=provider, at=at)
         if price is None:
             advice = "" if self._use_bundled and bundled.load() else ", install costscope[prices]"
+            if self._currency != _BUNDLED_CURRENCY:
+                advice = f"; the bundled prices are in USD and the policy is in {self._currency}"
             msg = (
                 f"no price is known for the model {model!r:.120}, and unknown is never free; add it to the policy "
                 f'(prices: {{models: {{"{model:.60}": {{input: "0.15", output: "0.60"}}}}}}, per million tokens), '

@@ -135,6 +135,12 @@ def test_openai_may_use_the_projects_tier_unless_the_call_says_default(book):
     assert price.cost(Usage(1000, 1000, tier="priority")) == 1_250_000
 
 
+def test_a_call_that_asks_for_a_discount_may_be_billed_at_standard(book):
+    price = book.find("o3", at=AT)
+    assert price.cost(Usage(1000, 0, tier="flex")) == 1_000_000
+    assert price.dearest(1000, tier="flex") == (2000, 8000)
+
+
 def test_a_tier_without_a_price_is_refused_and_never_the_standard_price(book):
     price = book.find("gpt-4o-mini", at=AT)
     with pytest.raises(ModelUnpriced, match="turbo"):
@@ -243,6 +249,7 @@ def test_the_provider_may_be_given_in_any_spelling(book):
         "davinci",  # generates, but the list has no price for output
         "whisper-1",  # by the minute
         "mistral-ocr",  # by the page
+        "mistral/voxtral-small-24b-2507",  # by the token and by the hour
         "x" * 10_000,
     ],
 )

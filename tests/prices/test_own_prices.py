@@ -99,6 +99,13 @@ def test_an_uninstalled_price_table_is_named_in_the_remedy():
         PriceBook(use_bundled=False).require("gpt-4o")
 
 
+def test_bundled_prices_are_in_usd_and_left_out_of_a_policy_in_another_currency():
+    book = PriceBook(OWN, currency="JPY")
+    assert book.find("my-model") is not None
+    with pytest.raises(ModelUnpriced, match="in USD and the policy is in JPY"):
+        book.require("gpt-4o-mini")
+
+
 def test_a_repeated_look_up_returns_the_same_price_and_a_flood_of_names_is_forgotten(book):
     at = datetime(2026, 11, 22, tzinfo=UTC)
     first = book.find("gpt-4o-mini", at=at)
