@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import importlib
 import inspect
@@ -22,15 +23,32 @@ if TYPE_CHECKING:
 
 __all__ = ["MeteredFunction", "meter"]
 
-_Runner = "Callable[[Spec, Callable[..., Any], tuple[Any, ...], dict[str, Any]], Any]"
+
+class _BoundMeteredFunction(wrapt.BoundFunctionWrapper):  # type: ignore[type-arg]  # as below
+    """A metered method with its instance or class; pickled and copied like a plain method."""
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        owner, function = getattr(self.__wrapped__, "__self__", None), self.__wrapped__
+        if owner is None:  # a staticmethod, or a method looked up on its class
+            return _find, (function.__module__, function.__qualname__)
+        return getattr, (owner, function.__name__)
+
+    def __copy__(self) -> _BoundMeteredFunction:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        find, found_by = self.__reduce_ex__(2)
+        return find(*copy.deepcopy(found_by, memo))
 
 
-class MeteredFunction(wrapt.FunctionWrapper):  # type: ignore[misc]  # wrapt's wrapper types are generic over Any
+class MeteredFunction(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # generic in wrapt's stubs only, not at run time
     """A metered function, method, classmethod or staticmethod.
 
     wrapt passes `__code__`, `__wrapped__` and the signature through, so `inspect` answers as for the function
     itself. Its proxies refuse to be pickled and copied; this one is found again by its qualified name.
     """
+
+    __bound_function_wrapper__ = _BoundMeteredFunction
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
         return _find, (self.__wrapped__.__module__, self.__wrapped__.__qualname__)
@@ -84,7 +102,7 @@ def _plain(function: Any) -> Callable[..., Any]:
         elif isinstance(function, functools.partial):
             function = function.func
         elif inspect.isroutine(function) or isinstance(function, wrapt.FunctionWrapper):
-            return function  # type: ignore[no-any-return]
+            return function
         elif isinstance(function, type) or not callable(function):
             msg = f"{function!r} cannot be metered: decorate a function, a method or a callable object"
             raise TypeError(msg)
