@@ -64,17 +64,14 @@ def meter(
     function: Callable[..., Any], kind: CallKind, name: str | None, options: Options, runtime: Runtime | None
 ) -> MeteredFunction:
     """Wrap a callable of any kind."""
+    if isinstance(function, functools.partial):
+        return _meter_partial(function, kind, name, options, runtime)
     plain = _plain(function)
     run = _runner(plain)
-    # A descriptor's function sees its first parameter bound before the call reaches us.
-    specs = {
-        skip: Spec(kind, name, options, plain, runtime=runtime, skip_first=skip)
-        for skip in (False, True)
-        if not skip or _has_parameters(plain)
-    }
-    free, bound = specs[False], specs.get(True, specs[False])
-    if isinstance(function, staticmethod):
-        bound = free
+    free = bound = Spec(kind, name, options, plain, runtime=runtime)
+    if inspect.isfunction(plain) and not isinstance(function, staticmethod) and _has_parameters(plain):
+        # A descriptor's function sees its first parameter bound before the call reaches us.
+        bound = Spec(kind, name, options, plain, runtime=runtime, skip_first=True)
 
     def wrapper(
         wrapped: Callable[..., Any], instance: object, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -82,6 +79,18 @@ def meter(
         return run(free if instance is None else bound, wrapped, args, kwargs)
 
     return MeteredFunction(function, wrapper)
+
+
+def _meter_partial(
+    partial: functools.partial[Any], kind: CallKind, name: str | None, options: Options, runtime: Runtime | None
+) -> MeteredFunction:
+    """The function inside is metered: the estimate has to see the arguments that are bound already."""
+    metered = meter(partial.func, kind, name, options, runtime)
+
+    def wrapper(_: Callable[..., Any], __: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return metered(*partial.args, *args, **{**partial.keywords, **kwargs})
+
+    return MeteredFunction(partial, wrapper)
 
 
 def _runner(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -95,19 +104,17 @@ def _runner(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _plain(function: Any) -> Callable[..., Any]:
-    """The function under classmethod, staticmethod, partial and callable objects."""
+    """The function under classmethod, staticmethod and callable objects."""
     while True:
         if isinstance(function, classmethod | staticmethod):
             function = function.__func__
-        elif isinstance(function, functools.partial):
-            function = function.func
         elif inspect.isroutine(function) or isinstance(function, wrapt.FunctionWrapper):
             return function
         elif isinstance(function, type) or not callable(function):
             msg = f"{function!r} cannot be metered: decorate a function, a method or a callable object"
             raise TypeError(msg)
         else:
-            function = type(function).__call__
+            function = function.__call__  # bound: its signature has no `self`
 
 
 def _has_parameters(function: Callable[..., Any]) -> bool:

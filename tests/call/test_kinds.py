@@ -13,6 +13,7 @@ from running import default_runtime
 
 from costscope import BudgetExceeded, ModelUnpriced, budget_scope, metered_model, metered_tool
 from costscope.call.wrapper import MeteredFunction
+from costscope.estimate.bound import CALL_SLACK
 
 PRICE = 10_000_000  # "0.01" in nano-units
 
@@ -372,3 +373,72 @@ def test_a_generator_that_is_suspended_does_not_hide_the_callers_own_calls(tool,
 def test_a_metered_function_is_a_wrapper_that_isinstance_knows(tool):
     assert isinstance(tool(double), MeteredFunction)
     assert repr(tool(double)).startswith("<MeteredFunction")
+
+
+def ask(model, text, max_tokens=50):
+    return {"asked": (model, text, max_tokens)}
+
+
+class Asker:
+    def __call__(self, model, text, max_tokens=50):
+        return ask(model, text, max_tokens)
+
+    def method(self, model, text, max_tokens=50):
+        return ask(model, text, max_tokens)
+
+
+MODEL_CALLS = {
+    "function": lambda meter: meter(ask)("gpt-4o-mini", "x" * 300),
+    "by keyword": lambda meter: meter(ask)(text="x" * 300, model="gpt-4o-mini"),
+    "partial": lambda meter: meter(functools.partial(ask, "gpt-4o-mini"))("x" * 300),
+    "partial by keyword": lambda meter: meter(functools.partial(ask, text="x" * 300))("gpt-4o-mini"),
+    "partial with everything": lambda meter: meter(functools.partial(ask, "gpt-4o-mini", "x" * 300))(),
+    "partial of partial": lambda meter: meter(
+        functools.partial(functools.partial(ask, "gpt-4o-mini"), text="x" * 300)
+    )(),
+    "callable object": lambda meter: meter(Asker())("gpt-4o-mini", "x" * 300),
+    "partial of a callable object": lambda meter: meter(functools.partial(Asker(), "gpt-4o-mini"))("x" * 300),
+    "bound method": lambda meter: meter(Asker().method)("gpt-4o-mini", "x" * 300),
+    "method": lambda meter: type("C", (), {"ask": meter(Asker.method)})().ask("gpt-4o-mini", "x" * 300),
+    "method of the class": lambda meter: (c := type("C", (), {"ask": meter(Asker.method)})).ask(
+        c(), "gpt-4o-mini", "x" * 300
+    ),
+    "classmethod": lambda meter: type("C", (), {"ask": classmethod(meter(Asker.method))}).ask(
+        "gpt-4o-mini", "x" * 300
+    ),
+    "classmethod inside": lambda meter: type("C", (), {"ask": meter(classmethod(Asker.method))})().ask(
+        "gpt-4o-mini", "x" * 300
+    ),
+    "staticmethod": lambda meter: type("C", (), {"ask": staticmethod(meter(ask))})().ask(
+        "gpt-4o-mini", "x" * 300
+    ),
+    "staticmethod inside": lambda meter: type("C", (), {"ask": meter(staticmethod(ask))})().ask(
+        "gpt-4o-mini", "x" * 300
+    ),
+    "metered twice": lambda meter: meter(meter(ask))("gpt-4o-mini", "x" * 300),
+}
+
+
+@pytest.mark.parametrize("kind", MODEL_CALLS)
+def test_the_estimate_sees_the_same_arguments_whatever_the_kind(kind, runtime, books):
+    """A parameter off by one is a model's name taken for the text, and a hold that is too small."""
+    meter = metered_model(price={"input": "0.15", "output": "0.60"}, runtime=runtime)
+    with budget_scope(runtime=runtime):
+        result = MODEL_CALLS[kind](meter)
+    assert result == {"asked": ("gpt-4o-mini", "x" * 300, 50)}
+    input_tokens = books.spent("input_tokens")
+    assert 300 <= input_tokens - CALL_SLACK < 400, "bounded by the text, once"
+    assert books.spent("output_tokens") == 50
+    assert books.spent() == input_tokens * 150 + 50 * 600, "no usage came back: the estimate is charged"
+    books.settle()
+
+
+@pytest.mark.parametrize("bound", [(), ("gpt-4o-mini",)])
+def test_a_partial_without_a_cap_is_given_one(bound, runtime, books):
+    def uncapped(model, text, max_tokens=None):
+        return max_tokens
+
+    metered = metered_model(runtime=runtime)(functools.partial(uncapped, *bound))
+    with budget_scope(runtime=runtime):
+        assert metered(*("gpt-4o-mini", "hi")[len(bound) :]) == 4096
+    assert books.spent("output_tokens") == 4096

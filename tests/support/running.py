@@ -73,9 +73,9 @@ def make_store(request, store_kind):
 
 @pytest.fixture
 def policy():
-    """One budget that covers every scope with a tenant, and lets everything pass."""
-    limits = {"cost": "1000", "tokens": 10**9, "model_calls": 10**6, "tool_calls": 10**6}
-    return {"budgets": [{"id": "all", "limits": limits}]}
+    """One budget that covers every scope, counts everything, and lets everything pass."""
+    many = dict.fromkeys(("tokens", "input_tokens", "output_tokens", "model_calls", "tool_calls"), 10**9)
+    return {"budgets": [{"id": "all", "limits": {"cost": "1000", **many}}]}
 
 
 @contextlib.contextmanager
