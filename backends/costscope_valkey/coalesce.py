@@ -1,4 +1,4 @@
-"""Many callers, one request: while one batch is in flight, the next one gathers.
+"""Many callers, one request: while a batch is in flight, the next one gathers.
 
 No timer and no extra thread: a caller who finds nothing in flight sends at once. What is sent must be
 idempotent, since a batch whose sender was interrupted is sent again.
@@ -20,10 +20,16 @@ from costscope_valkey.forking import renew_after_fork
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence, Sized
 
-__all__ = ["BATCH_MAX", "TaskCoalescer", "ThreadCoalescer"]
+__all__ = ["BATCH_MAX", "FLIGHTS_MAX", "FULL_ENOUGH", "TaskCoalescer", "ThreadCoalescer"]
 
 T = TypeVar("T")
 R = TypeVar("R")
+
+FLIGHTS_MAX: Final = 2
+"""Batches of one event loop that may be under way at once: the next is packed while the server works."""
+
+FULL_ENOUGH: Final = 64
+"""Commands that make it worth while to send a second batch before the first is answered."""
 
 BATCH_MAX: Final = 256
 """Commands in one request: more would keep the server from everybody else for more than a few milliseconds."""
@@ -163,7 +169,7 @@ class ThreadCoalescer(Generic[T, R]):
 
 
 class TaskCoalescer(Generic[T, R]):
-    """Batches for asyncio tasks, one in flight for each event loop.
+    """Batches for asyncio tasks, at most two in flight for each event loop.
 
     A caller that is cancelled stops waiting, nothing else: its commands are sent with their batch.
     """
@@ -215,18 +221,20 @@ class _Waiting(Generic[T, R]):
 class _Lane(Generic[T, R]):
     """What gathers and what is in flight on one event loop. It refers to no loop while it is idle."""
 
-    __slots__ = ("_batch_max", "_flight", "_queue", "_send", "_sent")
+    __slots__ = ("_batch_max", "_flights", "_gathered", "_queue", "_send")
 
     def __init__(self, send: Callable[[Sequence[T]], Awaitable[list[R]]], batch_max: int) -> None:
         self._send = send
         self._batch_max = batch_max
         self._queue: deque[_Waiting[T, R]] = deque()
-        self._sent: list[_Waiting[T, R]] = []
-        self._flight: asyncio.Future[list[R]] | None = None
+        self._gathered = 0  # commands in the queue
+        self._flights: dict[asyncio.Future[list[R]], list[_Waiting[T, R]]] = {}
 
     def add(self, waiting: _Waiting[T, R]) -> None:
         self._queue.append(waiting)
-        if self._flight is None:
+        self._gathered += len(waiting.commands)
+        flights = len(self._flights)
+        if not flights or (flights < FLIGHTS_MAX and self._gathered >= FULL_ENOUGH):
             self._depart()
 
     def _depart(self) -> None:
@@ -236,22 +244,25 @@ class _Lane(Generic[T, R]):
             if len(entries) == 1
             else [command for entry in entries for command in entry.commands]
         )
-        self._sent = entries
+        self._gathered -= len(batch)
         try:
-            self._flight = asyncio.ensure_future(self._send(batch))
+            flight = asyncio.ensure_future(self._send(batch))
         except Exception as error:  # noqa: BLE001 - it belongs to every caller of the batch
-            self._flight = asyncio.get_running_loop().create_future()
-            self._flight.set_exception(error)
-        self._flight.add_done_callback(self._landed)
+            flight = asyncio.get_running_loop().create_future()
+            flight.set_exception(error)
+        self._flights[flight] = entries
+        flight.add_done_callback(self._landed)
 
     def _landed(self, flight: asyncio.Future[list[R]]) -> None:
-        entries, self._sent, self._flight = self._sent, [], None
+        entries = self._flights.pop(flight)
         if flight.cancelled():
             # somebody cancelled every task of the loop; who still waits is served by another flight
-            self._queue.extendleft(entry for entry in reversed(entries) if not entry.waiter.done())
+            waiting = [entry for entry in entries if not entry.waiter.done()]
+            self._queue.extendleft(reversed(waiting))
+            self._gathered += sum(len(entry.commands) for entry in waiting)
         else:
             _answer(entries, flight)
-        if self._queue:
+        if self._queue and (not self._flights or self._gathered >= FULL_ENOUGH):
             self._depart()
 
 

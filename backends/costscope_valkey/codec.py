@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from functools import cache, lru_cache
+from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, Final, Literal
 from zlib import crc32
@@ -17,11 +17,12 @@ if TYPE_CHECKING:
     from costscope.ledger import Account, Amounts, Balance, Command
     from costscope_valkey.keys import LedgerKeys
 
-__all__ = ["Request", "decode", "encode", "source_of"]
+__all__ = ["Codec", "Request", "decode", "source_of"]
 
 _KINDS: Final[tuple[Literal["in_flight", "exhausted", "never_fits"], ...]] = ("in_flight", "exhausted", "never_fits")
 _TELLS_TIME: Final = frozenset({Outcome.WRONG_WINDOW, Outcome.EXTENDED})
 _OUTCOMES: Final = {int(outcome): outcome for outcome in Outcome}
+_SETS_MAX: Final = 4096
 _json = msgspec.json.Encoder()
 
 
@@ -31,52 +32,95 @@ def source_of(name: Literal["ledger", "snapshot"]) -> str:
     return files("costscope_valkey").joinpath(f"{name}.lua").read_text(encoding="utf-8")
 
 
+class AccountSet:
+    """One tuple of accounts as the wire has it: what every call in a scope sends, prepared once."""
+
+    __slots__ = ("abouts", "accounts", "checksum", "keys", "specs")
+
+    def __init__(self, accounts: tuple[Account, ...], ledger_keys: LedgerKeys) -> None:
+        self.accounts = accounts
+        self.keys = [ledger_keys.account_prefix + a.key for a in accounts]
+        self.specs = [msgspec.Raw(_json.encode(_spec(account))) for account in accounts]
+        self.abouts = [a.about for a in accounts]
+        self.checksum = crc32(_json.encode([a.key for a in accounts]))
+
+
 class Request:
     """One batch as the script wants it, and what is needed to read its answer."""
 
-    __slots__ = ("accounts", "args", "commands", "indexes", "keys")
+    __slots__ = ("accounts", "args", "commands", "keys", "sets")
 
-    def __init__(self, commands: Sequence[Command], ledger_keys: LedgerKeys) -> None:
+    def __init__(self, commands: Sequence[Command], codec: Codec) -> None:
         self.commands = commands
-        self.accounts: dict[str, Account] = {}
+        self.accounts: list[Account] = []
+        """In the order of the script's own list."""
+        self.sets: list[list[int]] = []
+        """For each command the places of its accounts in that list."""
+        keys: list[str] = []
+        abouts: list[str] = []
+        specs: list[msgspec.Raw] = []
         places: dict[str, int] = {}
+        sets: dict[int, tuple[int, list[int]]] = {}
         holds: dict[str, int] = {}
-        self.indexes: list[list[int]] = []
-        wire: list[list[Any]] = []  # rows of mixed JSON values
+        rows: list[list[Any]] = []  # rows of mixed JSON values
         for command in commands:
-            indexes = [places.setdefault(a.key, len(places) + 1) for a in getattr(command, "accounts", ())]
-            for account in getattr(command, "accounts", ()):
-                known = self.accounts.setdefault(account.key, account)
-                if known is not account and known != account:
-                    raise _Conflict
-            self.indexes.append(indexes)
+            if type(command) is Extend:
+                self.sets.append([])
+                rows.append([4, holds.setdefault(command.id, len(holds) + 1), command.lease_ms])
+                continue
+            known = sets.get(id(command.accounts))
+            if known is None:
+                found = codec.account_set(command.accounts)
+                members = []
+                for at, account in enumerate(found.accounts):
+                    place = places.setdefault(account.key, len(self.accounts))
+                    if place == len(self.accounts):
+                        self.accounts.append(account)
+                        keys.append(found.keys[at])
+                        abouts.append(found.abouts[at])
+                        specs.append(found.specs[at])
+                    elif self.accounts[place] is not account and self.accounts[place] != account:
+                        raise _Conflict
+                    members.append(place)
+                known = sets[id(command.accounts)] = (len(sets) + 1, members)
+            self.sets.append(known[1])
             hold = 0 if type(command) is Read else holds.setdefault(command.id, len(holds) + 1)
-            wire.append(_row(command, hold, indexes))
-        accounts = self.accounts.values()
-        specs = [[a.start_ms, a.end_ms, a.keep_ms, *_meters_and_limits(a.limits)] for a in accounts]
-        head = _json.encode({"a": specs, "h": list(holds), "c": wire})
-        self.args: list[bytes | str] = [head, *[a.about for a in accounts]]
-        prefix, hold_prefix = ledger_keys.account_prefix, ledger_keys.hold_prefix
-        self.keys = [
-            ledger_keys.leases,
-            ledger_keys.index,
-            ledger_keys.ages,
-            *[prefix + key for key in self.accounts],
-            *[hold_prefix + hold_id for hold_id in holds],
-        ]
+            rows.append(_row(command, hold, known[0], codec))
+        members_of = [[place + 1 for place in members] for _, members in sets.values()]
+        head = _json.encode({"a": specs, "s": members_of, "h": list(holds), "c": rows})
+        self.args: list[bytes | str] = [head, *abouts]
+        prefix = codec.keys.hold_prefix
+        self.keys = [*codec.fixed_keys, *keys, *[prefix + hold_id for hold_id in holds]]
 
 
-def encode(commands: Sequence[Command], ledger_keys: LedgerKeys) -> list[Request]:
-    """Commands as keys and arguments of the script; accounts and holds named twice are sent once.
+class Codec:
+    """Commands to requests, for one ledger."""
 
-    One request, unless two commands describe one account differently (another limit, after a policy was
-    changed): these go one after the other, each judged by what it says itself.
-    """
-    try:
-        return [Request(commands, ledger_keys)]
-    except _Conflict:
-        middle = len(commands) // 2
-        return [*encode(commands[:middle], ledger_keys), *encode(commands[middle:], ledger_keys)]
+    def __init__(self, keys: LedgerKeys) -> None:
+        self.keys = keys
+        self.fixed_keys = (keys.leases, keys.index, keys.ages)
+        self._sets: dict[int, AccountSet] = {}
+
+    def encode(self, commands: Sequence[Command]) -> list[Request]:
+        """Commands as keys and arguments of the script; accounts and holds named twice are sent once.
+
+        One request, unless two commands describe one account differently (another limit, after a policy was
+        changed): these go one after the other, each judged by what it says itself.
+        """
+        try:
+            return [Request(commands, self)]
+        except _Conflict:
+            middle = len(commands) // 2
+            return [*self.encode(commands[:middle]), *self.encode(commands[middle:])]
+
+    def account_set(self, accounts: tuple[Account, ...]) -> AccountSet:
+        """The prepared form of these accounts, remembered by the identity of the tuple: scopes keep theirs."""
+        found = self._sets.get(id(accounts))
+        if found is None or found.accounts is not accounts:
+            if len(self._sets) >= _SETS_MAX:
+                self._sets.clear()
+            found = self._sets[id(accounts)] = AccountSet(accounts, self.keys)
+        return found
 
 
 class _Conflict(Exception):  # noqa: N818 - a signal within this module, never seen outside
@@ -103,8 +147,8 @@ def decode(request: Request, raw: list[int]) -> tuple[list[Reply], int]:
             denial = Denial(_KINDS[kind - 1], account, name, *raw[at + 3 : at + 7])
             at += 7
         heads.append((outcome, units, denial))
-    balances: list[Balance] = [()]
-    for account in request.accounts.values():
+    balances: list[Balance] = []
+    for account in request.accounts:
         end = at + 2 * len(account.limits)
         balances.append(tuple(raw[at:end]))
         at = end
@@ -116,26 +160,27 @@ def decode(request: Request, raw: list[int]) -> tuple[list[Reply], int]:
             denial,
             now_ms if outcome in _TELLS_TIME else 0,
         )
-        for (outcome, units, denial), indexes in zip(heads, request.indexes, strict=True)
+        for (outcome, units, denial), indexes in zip(heads, request.sets, strict=True)
     ], due
 
 
-def _row(command: Command, hold: int, accounts: list[int]) -> list[Any]:
-    match command:
-        case Reserve():
-            lost = 0 if command.on_lost == "charge" else 1
-            head = [1, hold, accounts, _vector(command.amounts), command.lease_ms, lost, _fingerprint(command)]
-            return [*head, command.units_min, command.units_max, _vector(command.step) if command.units_max else 0]
-        case Commit():
-            return [2, hold, accounts, _vector(command.amounts), command.keep_ms]
-        case Release():
-            return [3, hold, accounts, command.keep_ms]
-        case Extend():
-            return [4, hold, command.lease_ms]
-        case Expire():
-            return [5, hold, accounts]
-        case Read():
-            return [6]
+def _row(command: Command, hold: int, accounts: int, codec: Codec) -> list[Any]:
+    kind = type(command)
+    if kind is Commit:
+        return [2, hold, accounts, _vector(command.amounts), command.keep_ms]
+    if kind is Reserve:
+        lost = 0 if command.on_lost == "charge" else 1
+        row = [1, hold, accounts, _vector(command.amounts), command.lease_ms, lost, "", command.units_min]
+        row += (command.units_max, _vector(command.step) if command.units_max else 0)
+        # What makes two reserves of one id the same request: everything but the lease.
+        what = _json.encode((row[3], lost, row[7:]))
+        row[6] = f"{crc32(what, codec.account_set(command.accounts).checksum):x}"
+        return row
+    if kind is Release:
+        return [3, hold, accounts, command.keep_ms]
+    if kind is Expire:
+        return [5, hold, accounts]
+    return [6]
 
 
 def _vector(amounts: Amounts) -> list[int]:
@@ -144,14 +189,6 @@ def _vector(amounts: Amounts) -> list[int]:
     return [get(meter, -1) for meter in COUNTERS]
 
 
-@lru_cache(maxsize=4096)
-def _meters_and_limits(limits: tuple[tuple[str, int], ...]) -> tuple[list[int], list[int]]:
-    return [COUNTERS.index(meter) + 1 for meter, _ in limits], [limit for _, limit in limits]
-
-
-def _fingerprint(command: Reserve) -> str:
-    """What makes two reserves of one id the same request: everything but the lease."""
-    amounts, steps = sorted(command.amounts.items()), sorted(command.step.items())
-    keys = [account.key for account in command.accounts]
-    what = _json.encode((keys, amounts, command.on_lost, steps, command.units_min, command.units_max))
-    return f"{crc32(what):x}"
+def _spec(account: Account) -> list[Any]:
+    meters = [COUNTERS.index(meter) + 1 for meter, _ in account.limits]
+    return [account.start_ms, account.end_ms, account.keep_ms, meters, [limit for _, limit in account.limits]]

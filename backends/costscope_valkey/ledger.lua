@@ -6,19 +6,20 @@
 -- KEYS[3]       ages     ZSET    account number -> drop_ms; what the index may forget
 -- KEYS[4..3+A]  account  HASH    n: its number, x: drop_ms ('0': never), about: JSON for people,
 --                                <meter>: 'spent held reserved settled released presumed overrun refund orphan'
--- KEYS[4+A..]   hold     STRING  'state deadline until drop lost fingerprint units accounts amounts actual', where
+-- KEYS[4+A..]   hold     STRING  'state drop fingerprint units actual', and while it is live or presumed
+--                                ' deadline until lost accounts amounts' behind that, where
 --                                accounts = '<number>:<meters>,...' with a letter a meter (a = cost, b = tokens ...),
 --                                amounts and actual = '<letter><amount>...', and '-' stands for nothing
 --
--- ARGV[1] JSON {a: [[start_ms, end_ms, keep_ms, [meter, ...], [limit, ...]], ...], h: [hold id, ...],
---               c: [command, ...]}; a, h and meters are named by 1-based indexes; amounts are one number a meter,
---               -1 for a meter that has none
---   [1, h, [a...], amounts, lease_ms, lost, fingerprint, units_min, units_max, step]   reserve
---   [2, h, [a...], amounts, keep_ms]                                                   commit
---   [3, h, [a...], keep_ms]                                                            release
---   [4, h, lease_ms]                                                                   extend
---   [5, h, [a...]]                                                                     expire
---   [6]                                                                                read
+-- ARGV[1] JSON {a: [[start_ms, end_ms, keep_ms, [meter, ...], [limit, ...]], ...], s: [[account, ...], ...],
+--               h: [hold id, ...], c: [command, ...]}; accounts, meters, holds (h) and sets of accounts (s) are named
+--               by 1-based indexes; amounts are one number a meter, -1 for a meter that has none
+--   [1, h, s, amounts, lease_ms, lost, fingerprint, units_min, units_max, step]   reserve
+--   [2, h, s, amounts, keep_ms]                                                   commit
+--   [3, h, s, keep_ms]                                                            release
+--   [4, h, lease_ms]                                                              extend
+--   [5, h, s]                                                                     expire
+--   [6]                                                                           read
 -- ARGV[2..1+A] the `about` of each account
 --
 -- Output: a flat list of integers: now_ms, holds that are due, then per command its outcome
@@ -42,7 +43,7 @@ local LEASE_MAX, PRESUMED_KEEP = 86400000, 172800000
 local SPENT, HELD, RESERVED, SETTLED, REST = 1, 2, 3, 4, 5
 local GIVEN_BACK, PRESUMED_SUM, OVERRUN, REFUND, ORPHANED = 6, 7, 8, 9, 10
 local CELL, REST_OF_CELL = '^(%d+) (%d+) (%d+) (%d+) (.*)$', '^(%d+) (%d+) (%d+) (%d+) (%d+)$'
-local RECORD = '^(%d) (%d+) (%d+) (%d+) (%d) (%S+) (%d+) (%S+) (%S+) (%S+)$'
+local RECORD, LIVE_RECORD = '^(%d) (%d+) (%S+) (%d+) (%S+) ?(.*)$', '^(%d+) (%d+) (%d) (%S+) (%S+)$'
 
 local call, tonumber, format, byte = redis.call, tonumber, string.format, string.byte
 local match, gmatch, concat, min, max = string.match, string.gmatch, table.concat, math.min, math.max
@@ -51,7 +52,7 @@ local time = call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local batch = cjson.decode(ARGV[1])
 local account_count, hold_count = #batch.a, #batch.h
-local accounts, holds, texts = {}, {}, {}
+local accounts, sets, holds, texts = {}, {}, {}, {}
 local out, size = {now, call('ZCOUNT', KEYS[1], '-inf', format('%d', now))}, 2
 
 local function put(number)
@@ -116,10 +117,16 @@ local function load_account(index)
   return found
 end
 
-local function accounts_of(indexes)
-  local found = {}
-  for at = 1, #indexes do
-    found[at] = accounts[indexes[at]] or load_account(indexes[at])
+-- The accounts of a command, loaded once a batch however many commands name the same set.
+local function accounts_of(index)
+  local found = sets[index]
+  if not found then
+    found = {}
+    local members = batch.s[index]
+    for at = 1, #members do
+      found[at] = accounts[members[at]] or load_account(members[at])
+    end
+    sets[index] = found
   end
   return found
 end
@@ -131,17 +138,24 @@ local function load_cell(acc, meter)
   return cell
 end
 
-local function parse_record(text)
-  local state, deadline, until_ms, drop, lost, fingerprint, units, refs, amounts, actual = match(text, RECORD)
-  local record = {
-    state = tonumber(state), deadline = tonumber(deadline), until_ms = tonumber(until_ms), drop = tonumber(drop),
-    lost = tonumber(lost), fingerprint = fingerprint, units = tonumber(units), refs = {}, amounts = {}, actual = actual,
-  }
-  for n, meters in gmatch(refs, '(%d+):(%a*)') do
-    record.refs[#record.refs + 1] = {n = n, meters = meters}
+local function parse_amounts(text)
+  local amounts = {-1, -1, -1, -1, -1, -1}
+  for letter, amount in gmatch(text, '(%a)(%d+)') do
+    amounts[byte(letter) - BEFORE_A] = tonumber(amount)
   end
-  for letter, amount in gmatch(amounts, '(%a)(%d+)') do
-    record.amounts[byte(letter) - BEFORE_A] = tonumber(amount)
+  return amounts
+end
+
+local function parse_record(text)
+  local state, drop, fingerprint, units, actual, live = match(text, RECORD)
+  local record = {
+    state = tonumber(state), drop = tonumber(drop), fingerprint = fingerprint, units = tonumber(units), actual = actual,
+    deadline = 0, until_ms = 0, lost = 0, refs = '-', amounts = false,
+  }
+  if live ~= '' then
+    local deadline, until_ms, lost, refs, amounts = match(live, LIVE_RECORD)
+    record.deadline, record.until_ms, record.lost = tonumber(deadline), tonumber(until_ms), tonumber(lost)
+    record.refs, record.amounts = refs, parse_amounts(amounts)
   end
   return record
 end
@@ -159,40 +173,88 @@ local function hold(index)
   return found or nil
 end
 
--- Do the accounts of a command belong to this hold? 'other' if they are not those it was made on, 'gone' if one of
--- them has been forgotten since.
-local function compare(record, list)
-  local refs = record.refs
-  if #refs ~= #list then
-    return 'other'
-  end
-  for at = 1, #list do
-    local ref, acc = refs[at], list[at]
-    if ref.acc then
-      if ref.acc ~= acc then
-        return 'other'
-      end
-    elseif acc.n ~= ref.n then
-      local key = call('HGET', KEYS[2], ref.n)
-      return (key and key ~= acc.key) and 'other' or 'gone'
+local function letters_of(acc, amounts)
+  local letters = ''
+  for place = 1, #acc.meters do
+    local meter = acc.meters[place]
+    if amounts[meter] >= 0 then
+      letters = letters .. LETTERS[meter]
     end
   end
-  return 'same'
+  return letters
+end
+
+-- What a hold of these amounts on these accounts is written as: which account by number, which of its meters.
+local function refs_of(list, amounts)
+  local parts, mask = {}, 0
+  for meter = 1, #METERS do
+    mask = mask * 2 + (amounts[meter] >= 0 and 1 or 0)
+  end
+  local known = list[-mask]
+  if not known then
+    for at = 1, #list do
+      parts[at] = list[at].n .. ':' .. letters_of(list[at], amounts)
+    end
+    known = #parts > 0 and concat(parts, ',') or '-'
+    list[-mask] = known
+  end
+  return known
+end
+
+-- Do the accounts of a command belong to this hold? 'other' if they are not those it was made on, 'gone' if one of
+-- them has been forgotten since. A hold made in this very batch has its list; others are known by their text, and
+-- only where an account's limits were changed since does that have to be taken apart.
+local function compare(record, list)
+  if record.list then
+    return record.list == list and 'same' or 'other'
+  end
+  local complete = true
+  for at = 1, #list do
+    complete = complete and list[at].n
+  end
+  if complete and record.refs == refs_of(list, record.amounts) then
+    return 'same'
+  end
+  local letters, at = {}, 0
+  for n, held in gmatch(record.refs, '(%d+):(%a*)') do
+    at = at + 1
+    local acc = list[at]
+    if not acc then
+      return 'other'
+    elseif acc.n ~= n then
+      local key = call('HGET', KEYS[2], n)
+      return (key and key ~= acc.key) and 'other' or 'gone'
+    end
+    letters[at] = held
+  end
+  record.letters = letters
+  return at == #list and 'same' or 'other'
 end
 
 ------------------------------------------------------------------------------------------------ changing
 
 -- Calls visit(cell, amount, meter) for everything a hold has in the accounts of a command.
 local function each(record, list, visit)
-  local amounts = record.amounts
+  local amounts, letters = record.amounts, record.letters
   for at = 1, #list do
-    local acc, meters = list[at], record.refs[at].meters
+    local acc = list[at]
     local cells = acc.cells
-    for place = 1, #meters do
-      local meter = byte(meters, place) - BEFORE_A
-      visit(cells[meter] or load_cell(acc, meter), amounts[meter], meter)
-    end
     acc.changed = true
+    if letters then
+      for place = 1, #letters[at] do
+        local meter = byte(letters[at], place) - BEFORE_A
+        visit(cells[meter] or load_cell(acc, meter), amounts[meter], meter)
+      end
+    else
+      local meters = acc.meters
+      for place = 1, #meters do
+        local meter = meters[place]
+        local amount = amounts[meter]
+        if amount >= 0 then
+          visit(cells[meter], amount, meter)
+        end
+      end
+    end
   end
 end
 
@@ -223,7 +285,7 @@ end
 local function overflows(record, list, actuals)
   local amounts, high = record.amounts, false
   for meter = 1, #METERS do
-    high = high or (amounts[meter] and actuals[meter] > amounts[meter])
+    high = high or (amounts[meter] >= 0 and actuals[meter] > amounts[meter])
   end
   if not high then
     return false
@@ -300,7 +362,7 @@ local function join(amounts)
   local parts = ''
   for meter = 1, #METERS do
     local amount = amounts[meter]
-    if amount and amount >= 0 then
+    if amount >= 0 then
       parts = parts .. LETTERS[meter] .. format('%d', amount)
     end
   end
@@ -317,7 +379,7 @@ local function close(index, record, state, actual, keep_ms)
 end
 
 local function blank()
-  return {deadline = 0, until_ms = 0, lost = 0, fingerprint = '-', units = 0, refs = {}, amounts = {}}
+  return {fingerprint = '-', units = 0}
 end
 
 ------------------------------------------------------------------------------------------------ the verbs
@@ -373,33 +435,32 @@ local function units_that_fit(list, amounts, step, least, most)
   return max(units, least)
 end
 
-local function meters_held(acc, amounts)
-  local held = ''
-  for place = 1, #acc.meters do
-    local meter = acc.meters[place]
-    if amounts[meter] >= 0 then
-      held = held .. LETTERS[meter]
-    end
-  end
-  return held
-end
-
 local function enter_hold(index, list, amounts, lease, lost, fingerprint, units)
-  local until_ms, refs = now + 365 * LEASE_MAX, {}
+  local until_ms = list.until_ms
+  if not until_ms then
+    until_ms = now + 365 * LEASE_MAX
+    for at = 1, #list do
+      until_ms = min(until_ms, keep(list[at]))
+    end
+    list.until_ms = until_ms
+  end
   for at = 1, #list do
     local acc = list[at]
-    until_ms = min(until_ms, keep(acc))
-    refs[at] = {acc = acc, meters = meters_held(acc, amounts)}
+    local meters, cells = acc.meters, acc.cells
+    acc.changed = true
+    for place = 1, #meters do
+      local amount, cell = amounts[meters[place]], cells[meters[place]]
+      if amount >= 0 then
+        cell[HELD] = cell[HELD] + amount
+        grow(cell, RESERVED, amount)
+      end
+    end
   end
-  local record = {
-    state = S_HELD, deadline = min(now + min(lease, LEASE_MAX), until_ms), until_ms = until_ms, drop = 0, lost = lost,
-    fingerprint = fingerprint, units = units, refs = refs, amounts = amounts, actual = '-', changed = true,
+  holds[index] = {
+    state = S_HELD, drop = 0, fingerprint = fingerprint, units = units, actual = '-', changed = true,
+    deadline = min(now + min(lease, LEASE_MAX), until_ms), until_ms = until_ms, lost = lost, list = list,
+    amounts = amounts,
   }
-  each(record, list, function(cell, amount)
-    cell[HELD] = cell[HELD] + amount
-    grow(cell, RESERVED, amount)
-  end)
-  holds[index] = record
 end
 
 local function reserve(c)
@@ -597,16 +658,12 @@ end
 
 -- Settled holds need not know any more what they held where.
 local function record_text(record)
-  local refs, amounts = {}, '-'
-  if record.state == S_HELD or record.state == S_PRESUMED then
-    for at = 1, #record.refs do
-      local ref = record.refs[at]
-      refs[at] = (ref.n or ref.acc.n) .. ':' .. ref.meters
-    end
-    amounts = join(record.amounts)
+  local head = format('%d %d %s %d %s', record.state, record.drop, record.fingerprint, record.units, record.actual)
+  if record.state ~= S_HELD and record.state ~= S_PRESUMED then
+    return head
   end
-  return format('%d %d %d %d %d %s %d %s %s %s', record.state, record.deadline, record.until_ms, record.drop,
-    record.lost, record.fingerprint, record.units, #refs > 0 and concat(refs, ',') or '-', amounts, record.actual)
+  local refs = record.list and refs_of(record.list, record.amounts) or record.refs
+  return format('%s %d %d %d %s %s', head, record.deadline, record.until_ms, record.lost, refs, join(record.amounts))
 end
 
 for index = 1, account_count do

@@ -31,29 +31,32 @@ class HoldRecord(msgspec.Struct, frozen=True):
 
 
 def read_record(text: str) -> HoldRecord:
-    """Decode `state deadline until drop lost fingerprint units accounts amounts actual`."""
-    state, deadline, _, _, _, _, _, refs, amounts, _ = text.split(" ")
+    """Decode `state drop fingerprint units actual`, and behind it `deadline until lost accounts amounts`."""
+    state, _, _, _, _, *live = text.split(" ")
+    if not live:
+        return HoldRecord(int(state), 0, (), {})
+    deadline, _, _, refs, amounts = live
     pairs = [tuple(ref.split(":")) for ref in refs.split(",")] if refs != "-" else []
     return HoldRecord(int(state), int(deadline), tuple((n, meters) for n, meters in pairs), dict(_amounts(amounts)))
 
 
-def read_snapshot(reply: tuple[int, list[Any], list[bytes], list[bytes]], keys: LedgerKeys) -> Snapshot:
+def read_snapshot(reply: tuple[int, list[Any], list[bytes]], keys: LedgerKeys) -> Snapshot:
     """Decode the answer of `snapshot.lua`; of the accounts' list every second element is a list of bytes."""
-    now_ms, accounts, holds, index = reply
-    names = {n.decode(): keys.account_of(key) for n, key in zip(index[::2], index[1::2], strict=True)}
-    found = [_account(keys.account_of(key), fields) for key, fields in zip(accounts[::2], accounts[1::2], strict=True)]
-    return Snapshot(
-        now_ms=now_ms,
-        accounts=tuple(account for account in found if not 0 < account.drop_ms <= now_ms),
-        holds=tuple(_holds(holds, names)),
-    )
+    now_ms, raw_accounts, raw_holds = reply
+    accounts, names = [], {}
+    for key, fields in zip(raw_accounts[::2], raw_accounts[1::2], strict=True):
+        number, account = _account(keys.account_of(key), fields)
+        if not 0 < account.drop_ms <= now_ms:  # else it is forgotten, though not collected yet
+            accounts.append(account)
+            names[number] = account.key
+    return Snapshot(now_ms=now_ms, accounts=tuple(accounts), holds=tuple(_holds(raw_holds, names)))
 
 
-def _account(key: str, fields: list[bytes]) -> SnapshotAccount:
+def _account(key: str, fields: list[bytes]) -> tuple[str, SnapshotAccount]:
     pairs = [field.decode() for field in fields]
     values = dict(zip(pairs[::2], pairs[1::2], strict=True))
     meters = {m: Counters(*map(int, values[m].split(" "))) for m in COUNTERS if m in values}
-    return SnapshotAccount(key, values.get("about", "{}"), int(values.get("x", "0")), meters)
+    return values["n"], SnapshotAccount(key, values.get("about", "{}"), int(values.get("x", "0")), meters)
 
 
 def _holds(holds: list[bytes], names: dict[str, str]) -> Iterator[SnapshotHold]:

@@ -4,7 +4,7 @@
 --
 -- KEYS[1] leases ZSET, KEYS[2] index HASH (see ledger.lua)
 -- ARGV[1] prefix of the hold keys; ARGV[2] '1' to list live holds, '0' to leave them out
--- Output: {now_ms, {account key, {field, value, ...}, ...}, {hold id, record, ...}, {account number, key, ...}}
+-- Output: {now_ms, {account key, {field, value, ...}, ...}, {hold id, record, ...}}
 
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
@@ -24,4 +24,4 @@ if ARGV[2] == '1' then
     holds[#holds + 1] = redis.call('GET', ARGV[1] .. id) or ''
   end
 end
-return {now, accounts, holds, index}
+return {now, accounts, holds}

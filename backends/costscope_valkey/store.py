@@ -12,7 +12,7 @@ from costscope.ledger import Account, Expire, Outcome, audit
 from costscope_valkey.alink import AsyncLink
 from costscope_valkey.checks import check_server
 from costscope_valkey.coalesce import BATCH_MAX, TaskCoalescer, ThreadCoalescer
-from costscope_valkey.codec import decode, encode, source_of
+from costscope_valkey.codec import Codec, decode, source_of
 from costscope_valkey.embedded import Reviver, ensure_server
 from costscope_valkey.keys import LAYOUT, LedgerKeys
 from costscope_valkey.link import Link
@@ -57,6 +57,7 @@ class ValkeyStore:
     ) -> None:
         self.url = str(server)
         self._keys = LedgerKeys(server.ledger)
+        self._codec = Codec(self._keys)
         self._script = Script(ledger_source or source_of("ledger"))
         self._snapshot = Script(source_of("snapshot"))
         self._link = Link(server, on_lost=on_lost)
@@ -145,12 +146,12 @@ class ValkeyStore:
 
     def _send(self, commands: Sequence[Command]) -> list[Reply]:
         replies: list[Reply] = []
-        for request in encode(commands, self._keys):
+        for request in self._codec.encode(commands):
             replies += self._read(request, self._link.call(self._script, request.keys, request.args))
         return replies
 
     def _submit(self, commands: Sequence[Command]) -> asyncio.Future[list[Reply]]:
-        requests = encode(commands, self._keys)
+        requests = self._codec.encode(commands)
         if len(requests) > 1:
             return asyncio.ensure_future(self._submit_parts(requests))
         request = requests[0]

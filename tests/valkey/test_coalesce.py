@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import random
+import signal
 import threading
 import time
 import weakref
@@ -14,7 +15,13 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from costscope.errors import StoreError, StoreUnavailable
-from costscope_valkey.coalesce import BATCH_MAX, TaskCoalescer, ThreadCoalescer
+from costscope_valkey.coalesce import (
+    BATCH_MAX,
+    FLIGHTS_MAX,
+    FULL_ENOUGH,
+    TaskCoalescer,
+    ThreadCoalescer,
+)
 
 
 class Gate:
@@ -150,6 +157,27 @@ def test_an_interrupted_leader_does_not_strand_its_followers(gate, pool):
     assert gate.batches == [[0], [1, 2, 3, 4, 5], [2, 3, 4, 5]]
 
 
+def test_who_gave_up_before_the_leader_was_interrupted_is_not_made_a_leader(gate, pool):
+    coalescer = ThreadCoalescer(gate, wait_s=0.4)
+    gate.open.clear()
+    first = pool.submit(coalescer.execute, [0])
+    assert gate.arrived.acquire(timeout=20)
+    leader = pool.submit(coalescer.execute, [1])
+    queued(coalescer, 1)
+    follower = pool.submit(coalescer.execute, [2])
+    queued(coalescer, 2)
+    held, gate.open = gate.open, threading.Event()
+    held.set()
+    assert first.result(20) == [0]
+    assert gate.arrived.acquire(timeout=20)
+    assert isinstance(follower.exception(20), StoreUnavailable)
+    gate.raises = [KeyboardInterrupt()]
+    gate.open.set()
+    assert isinstance(leader.exception(20), KeyboardInterrupt)
+    assert coalescer.execute([3]) == [6]
+    assert gate.batches == [[0], [1, 2], [3]]
+
+
 def test_an_interrupted_follower_leaves_no_trace(gate, pool, monkeypatch):
     coalescer = ThreadCoalescer(gate, wait_s=20)
     gate.open.clear()
@@ -219,6 +247,7 @@ def test_a_child_forked_in_the_middle_of_a_batch_starts_afresh(gate, pool):
     assert gate.arrived.acquire(timeout=20)
     child = os.fork()
     if child == 0:
+        signal.alarm(20)
         gate.open.set()
         os._exit(0 if coalescer.execute([1]) == [2] else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
@@ -268,7 +297,29 @@ def test_tasks_share_batches(flights, kind):
         assert answers == [[2 * n, -2 * n] for n in range(300)]
 
     asyncio.run(main())
-    assert [len(batch) for batch in flights.batches] == [2, 256, 256, 86]
+    assert [len(batch) for batch in flights.batches] == [2, FULL_ENOUGH, 256, 256, 22], (
+        "the first leaves at once, a second when it is worth while, the others when one of the two has landed"
+    )
+
+
+def test_no_more_than_two_batches_of_a_loop_are_under_way(flights):
+    under_way = most = 0
+
+    async def send(batch):
+        nonlocal under_way, most
+        under_way += 1
+        most = max(most, under_way)
+        replies = await flights.coroutine(batch)
+        under_way -= 1
+        return replies
+
+    coalescer = TaskCoalescer(send)
+
+    async def main() -> None:
+        assert await asyncio.gather(*(coalescer.execute([n]) for n in range(2000))) == [[2 * n] for n in range(2000)]
+
+    asyncio.run(main())
+    assert most == FLIGHTS_MAX
 
 
 @pytest.mark.parametrize("kind", ["coroutine", "future"])
@@ -358,6 +409,23 @@ def test_too_few_replies_are_an_error_for_tasks_too():
             await TaskCoalescer(send).execute([1, 2])
 
     asyncio.run(main())
+
+
+def test_who_still_waits_when_the_sending_task_is_cancelled_is_sent_again(flights):
+    coalescer = TaskCoalescer(flights.coroutine)
+
+    async def main() -> None:
+        flights.open = asyncio.Event()
+        callers = [asyncio.create_task(coalescer.execute([n])) for n in range(3)]
+        await asyncio.sleep(0)
+        (sender,) = asyncio.all_tasks() - {*callers, asyncio.current_task()}
+        await asyncio.sleep(0)
+        sender.cancel()
+        flights.open.set()
+        assert await asyncio.gather(*callers) == [[0], [2], [4]]
+
+    asyncio.run(main())
+    assert flights.batches == [[0], [0, 1, 2]]
 
 
 def test_when_every_task_is_cancelled_what_is_settled_afterwards_still_arrives(flights):
