@@ -58,24 +58,14 @@ def scope_for(runtime: Runtime) -> Scope:
 class Call:
     """The life of one reservation, from the estimate to its settlement. Used by one thread or task at a time."""
 
-    __slots__ = (
-        "accounts",
-        "amounts",
-        "attempts",
-        "closed",
-        "estimate",
-        "hold_id",
-        "key",
-        "kind",
-        "name",
-        "on_lost",
-        "outer",
-        "outcome",
-        "runtime",
-        "scope",
-        "units",
-        "usage",
-    )
+    # What a plain call never changes stands on the class: one is made for every call, and each attribute counts.
+    accounts: tuple[Account, ...] = ()
+    attempts: int = 0
+    closed: bool = False
+    hold_id: str = ""
+    outcome: CallOutcome = "ok"
+    units: int = 0
+    usage: TokenCounts | None = None
 
     def __init__(
         self,
@@ -95,14 +85,16 @@ class Call:
         """What is held, once the reserve was granted."""
         self.on_lost = on_lost
         self.key = key
-        self.accounts: tuple[Account, ...] = ()
-        self.hold_id = ""
-        self.units = 0
-        self.attempts = 0
-        self.closed = False
-        self.outcome: CallOutcome = "ok"
-        self.usage: TokenCounts | None = None
         self.outer = ambient_call()
+
+    def covers(self, kind: CallKind, scope: Scope) -> bool:
+        """True if a call of this kind and scope is inside this one or those around it, and so charged already."""
+        call: Call | None = self
+        while call is not None:
+            if call.kind == kind and call.scope is scope:
+                return True
+            call = call.outer
+        return False
 
     # ------------------------------------------------------------------- reserve
 
@@ -143,7 +135,8 @@ class Call:
         """
         outcome = reply.outcome
         if outcome is Outcome.GRANTED:
-            self._granted(reply.units)
+            if reply.units or self.scope.tallies:
+                self._granted(reply.units)
             if reply.balances:
                 self.scope.seen(self.accounts, reply)
             return None
@@ -181,8 +174,9 @@ class Call:
     def committing(self, actual: Mapping[str, int] | None) -> Commit | None:
         """The command that settles with what the call really took; None charges what was held."""
         amounts = self.amounts if actual is None else dict(actual)
-        self._close(amounts.get("cost", 0))
-        self.scope.totals.call(self.kind, self.name, self.outcome, amounts.get("cost", 0), self.usage)
+        cost = amounts.get("cost", 0)
+        self._close(cost)
+        self.scope.totals.call(self.kind, self.name, self.outcome, cost, self.usage)
         return Commit(self.hold_id, self.accounts, amounts, self._keep_ms()) if self.accounts else None
 
     def releasing(self) -> Release:
@@ -209,9 +203,10 @@ class Call:
             if outcome is Outcome.MISMATCH and self.key is not None:
                 return  # a redelivered task: the first settlement of this key stands
             raise self._refused(reply)
-        overrun = command.amounts.get("cost", 0) - self.amounts.get("cost", 0) if isinstance(command, Commit) else 0
-        scope = self.scope
-        scope.totals.settlement(settlement, overrun if overrun > 0 else 0)
+        scope, overrun = self.scope, 0
+        if type(command) is Commit and command.amounts is not self.amounts:
+            overrun = max(command.amounts.get("cost", 0) - self.amounts.get("cost", 0), 0)
+        scope.totals.settlement(settlement, overrun)
         if scope.closed:  # a stream that outlived its scope
             self.runtime.telemetry.record(scope.labels, scope.totals)
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from costscope.call.drive import areserve, asettle, reserve, settle
 from costscope.call.streams import metered_stream
-from costscope.scope.context import ambient_call, set_ambient_call
+from costscope.scope.context import set_ambient_call
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -23,9 +23,10 @@ def run_function(spec: Spec, wrapped: Callable[..., Any], args: tuple[Any, ...],
         return wrapped(*args, **kwargs)
     call = opened.call
     reserve(call)
-    outer = ambient_call()
+    outer = call.outer
     try:
-        spec.granted(opened)
+        if opened.price is not None:
+            spec.granted(opened)
         set_ambient_call(call)
         result = wrapped(*opened.args, **opened.kwargs)
     except BaseException as error:
@@ -33,8 +34,7 @@ def run_function(spec: Spec, wrapped: Callable[..., Any], args: tuple[Any, ...],
         settle(call, spec.failed(opened, error))
         raise
     set_ambient_call(outer)
-    stream = metered_stream(spec, opened, result)
-    if stream is not None:
+    if spec.kind == "model" and (stream := metered_stream(spec, opened, result)) is not None:
         return stream
     settle(call, spec.finished(opened, result))
     return result
@@ -49,9 +49,10 @@ async def run_coroutine(
         return await wrapped(*args, **kwargs)
     call = opened.call
     await areserve(call)
-    outer = ambient_call()
+    outer = call.outer
     try:
-        spec.granted(opened)
+        if opened.price is not None:
+            spec.granted(opened)
         set_ambient_call(call)
         result = await wrapped(*opened.args, **opened.kwargs)
     except BaseException as error:
@@ -59,8 +60,7 @@ async def run_coroutine(
         await asettle(call, spec.failed(opened, error))
         raise
     set_ambient_call(outer)
-    stream = metered_stream(spec, opened, result)
-    if stream is not None:
+    if spec.kind == "model" and (stream := metered_stream(spec, opened, result)) is not None:
         return stream
     await asettle(call, spec.finished(opened, result))
     return result

@@ -13,7 +13,7 @@ from costscope.errors import InvalidInput, ModelUnpriced, UsageWarning
 from costscope.estimate import CallShape, Estimate, estimate_call, given_estimate, model_of, settled, tool_estimate
 from costscope.prices import FixedPrice, price_option
 from costscope.runtime.default import get_runtime
-from costscope.scope.context import ambient_call
+from costscope.scope.context import ambient_call, ambient_scope
 from costscope.usage import StreamUsage, Usage, coerce_usage, read_usage
 
 if TYPE_CHECKING:
@@ -108,19 +108,21 @@ class Spec:
             CallUnscoped, ModelUnpriced: refused before anything was asked of a store.
         """
         if scope is None:
-            scope = scope_for(self._given_runtime or get_runtime())
+            scope = self.scope()
         outer = ambient_call()
-        while outer is not None:
-            if outer.kind == self.kind and outer.scope is scope:
-                return None
-            outer = outer.outer
+        if outer is not None and outer.covers(self.kind, scope):
+            return None
         if self.kind == "tool":
             return self._open_tool(scope, args, kwargs)
         return self._open_model(scope, args, kwargs)
 
     def scope(self) -> Scope:
         """The scope of a call made now: streams remember it until they are first read."""
-        return scope_for(self._given_runtime or get_runtime())
+        runtime = self._given_runtime or get_runtime()
+        scope = ambient_scope()
+        if scope is not None and scope.runtime is runtime and not scope.closed:
+            return scope
+        return scope_for(runtime)
 
     def granted(self, opened: Opened) -> None:
         """Put the output cap that the hold pays for into the call's arguments."""
@@ -134,12 +136,13 @@ class Spec:
         name = self.name or self.function_name
         options = self.options
         estimate = self._tool_estimate
+        key = None if options.idempotency_key is None else self._key(args, kwargs)
         if estimate is None:
             price = scope.runtime.prices.tool(name)
             estimate = tool_estimate(price) if price is not None else Estimate({"cost": 0, "tool_calls": 1})
         if options.estimate is not None:
             estimate = self._given_estimate(args, kwargs)
-        return Opened(Call(scope, "tool", name, estimate, options.on_lost, self._key(args, kwargs)), args, kwargs, None)
+        return Opened(Call(scope, "tool", name, estimate, options.on_lost, key), args, kwargs, None)
 
     def _open_model(self, scope: Scope, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Opened:
         options = self.options

@@ -15,6 +15,7 @@ __all__ = [
     "Book",
     "Cell",
     "Counters",
+    "Entry",
     "Hold",
     "HoldState",
     "Plan",
@@ -80,10 +81,14 @@ class Book:
         return 0 < self.drop_ms <= now_ms
 
 
+Entry = tuple[Cell, str, int, int]
+"""`(cell, meter, limit, amount)`: one amount in one account."""
+
+
 class Plan:
     """The books behind one tuple of accounts, laid out flat for the hot path, while nothing about them changes."""
 
-    __slots__ = ("accounts", "books", "from_ms", "idle_ms", "lines", "to_ms", "until_ms")
+    __slots__ = ("_amounts", "_entries", "accounts", "books", "from_ms", "idle_ms", "lines", "to_ms", "until_ms")
 
     def __init__(self, accounts: tuple[Account, ...], books: tuple[Book, ...]) -> None:
         self.accounts = accounts
@@ -94,11 +99,20 @@ class Plan:
             for meter, limit in account.limits
         )
         """`(meter, limit, cell)` of every account."""
+        self._amounts: Amounts = {}
+        self._entries: list[Entry] = []
         self.from_ms = self.to_ms = 0
         """Valid while `from_ms <= now < to_ms`: inside every window, before any keeping time needs care."""
         self.until_ms = self.idle_ms = 0
         """The accounts are sure to be kept until `until_ms` (windows) and `idle_ms` from now (the others):
         no hold on them may last longer."""
+
+    def entries(self, amounts: Amounts) -> list[Entry]:
+        """What these amounts are in the accounts. Most calls of a scope hold the same, so the last is remembered."""
+        if self._amounts != amounts:
+            self._entries = [(c, meter, limit, amounts[meter]) for meter, limit, c in self.lines if meter in amounts]
+            self._amounts = dict(amounts)
+        return self._entries
 
     def balances(self) -> tuple[Balance, ...]:
         """`(spent, held)` of every meter, account by account."""
@@ -130,8 +144,8 @@ class Hold(msgspec.Struct, gc=False):
     request: Reserve | None = None
     """The reserve as it was asked for; None for tombstones and orphans."""
     plan: Plan | None = None
-    amounts: Amounts = {}
-    """What is held in every account that limits the meter."""
+    entries: list[Entry] = []
+    """What is held where."""
     units: int = 0
     deadline_ms: int = 0
     until_ms: int = 0
@@ -139,13 +153,6 @@ class Hold(msgspec.Struct, gc=False):
     drop_ms: int = 0
     """When the record may be forgotten; 0 while the hold is live."""
     actual: Amounts = {}
-
-    def lines(self) -> list[tuple[Cell, str, int]]:
-        """`(cell, meter, amount)`: what is held where."""
-        if self.plan is None:
-            return []
-        amounts = self.amounts
-        return [(cell, meter, amounts[meter]) for meter, _, cell in self.plan.lines if meter in amounts]
 
 
 class Counters(msgspec.Struct, frozen=True):

@@ -62,6 +62,7 @@ class Ledger:
         self._plans: dict[int, Plan] = {}
         self._deadlines: list[tuple[int, str]] = []
         self._drops: list[tuple[int, str]] = []
+        self._compact_at = _STALE_DEADLINES
         self._next_ms = _FOREVER_MS
         self._verbs: dict[type[Command], Callable[[Any, int], Reply]] = {
             Reserve: self._reserve,
@@ -116,7 +117,7 @@ class Ledger:
                 SnapshotHold(
                     hold_id,
                     hold.deadline_ms,
-                    tuple((names[id(cell)], meter, n) for cell, meter, n in hold.lines() if id(cell) in names),
+                    tuple((names[id(cell)], meter, n) for cell, meter, _, n in hold.entries if id(cell) in names),
                 )
                 for hold_id, hold in self._holds.items()
                 if hold.state is _HELD
@@ -140,8 +141,9 @@ class Ledger:
             units = units_that_fit(command, plan)
             step = command.step
             amounts = {meter: amount + units * step.get(meter, 0) for meter, amount in amounts.items()}
-        for meter, limit, cell in plan.lines:
-            if meter in amounts and cell.spent + cell.held + amounts[meter] > limit:
+        entries = plan.entries(amounts)
+        for cell, _, limit, amount in entries:
+            if cell.spent + cell.held + amount > limit:
                 return Reply(Outcome.DENIED, plan.balances(), 0, denial(amounts, plan))
         if not plan.to_ms:
             self._enter(plan, now_ms)
@@ -154,18 +156,16 @@ class Ledger:
         heappush(self._deadlines, (deadline_ms, hold_id))
         if deadline_ms < self._next_ms:
             self._next_ms = deadline_ms
-        if len(self._deadlines) > _STALE_DEADLINES + 2 * len(self._holds):
+        if len(self._deadlines) > self._compact_at:
             self._drop_stale_deadlines()
-        hold = Hold(_HELD, command, plan, amounts, units, deadline_ms, until_ms)
-        lines, interrupt = iter(plan.lines), None
+        hold = Hold(_HELD, command, plan, entries, units, deadline_ms, until_ms)
+        unwritten, interrupt = iter(entries), None
         while True:
             try:
                 self._holds[hold_id] = hold
-                for meter, _, cell in lines:
-                    if meter in amounts:
-                        amount = amounts[meter]
-                        cell.held += amount
-                        cell.reserved += amount
+                for cell, _, _, amount in unwritten:
+                    cell.held += amount
+                    cell.reserved += amount
                 break
             except BaseException as error:  # noqa: BLE001 - raised below, when the transfer is whole
                 interrupt = error
@@ -179,26 +179,25 @@ class Ledger:
         hold = self._holds.get(command.id)
         if hold is None or hold.state is not _HELD or now_ms >= hold.deadline_ms:
             return self._commit_after(command, now_ms)
-        plan, amounts, actuals = hold.plan, hold.amounts, command.amounts
+        plan, request, actuals = hold.plan, hold.request, command.amounts
         assert plan is not None, "a live hold has its plan"
+        assert request is not None, "a live hold has its request"
         if plan.accounts is not command.accounts and not _same_accounts(hold, command.accounts):
             return Reply(Outcome.MISMATCH)
-        if actuals is not amounts and _overflows(hold, actuals):
+        if actuals is not request.amounts and _overflows(hold, actuals):
             return Reply(Outcome.OVERFLOW)
-        lines, interrupt = iter(plan.lines), None
+        unwritten, interrupt = iter(hold.entries), None
         while True:
             try:
-                for meter, _, cell in lines:
-                    if meter in amounts:
-                        amount = amounts[meter]
-                        actual = actuals.get(meter, amount)
-                        cell.held -= amount
-                        cell.settled += amount
-                        cell.spent += actual
-                        if actual > amount:
-                            cell.overrun += actual - amount
-                        elif actual < amount:
-                            cell.refund += amount - actual
+                for cell, meter, _, amount in unwritten:
+                    actual = actuals.get(meter, amount)
+                    cell.held -= amount
+                    cell.settled += amount
+                    cell.spent += actual
+                    if actual > amount:
+                        cell.overrun += actual - amount
+                    elif actual < amount:
+                        cell.refund += amount - actual
                 if command.keep_ms:
                     self._close(hold, HoldState.COMMITTED, command, now_ms)
                 else:
@@ -229,7 +228,7 @@ class Ledger:
         if _overflows(hold, command.amounts):
             return Reply(Outcome.OVERFLOW)
         writes: list[_Write] = []
-        for cell, meter, amount in hold.lines():
+        for cell, meter, _, amount in hold.entries:
             actual = command.amounts.get(meter, amount)
             writes += (
                 (cell, "presumed", cell.presumed - amount),
@@ -346,7 +345,7 @@ class Ledger:
         """The hold's process is presumed dead: charge what it held, or give it back where that was asked."""
         if hold.request is not None and hold.request.on_lost == "charge":
             writes: list[_Write] = [(hold, "state", HoldState.PRESUMED)]
-            for cell, _, amount in hold.lines():
+            for cell, _, _, amount in hold.entries:
                 writes += (
                     (cell, "held", cell.held - amount),
                     (cell, "presumed", cell.presumed + amount),
@@ -379,8 +378,10 @@ class Ledger:
                 del self._books[name]
 
     def _drop_stale_deadlines(self) -> None:
+        """Forget the deadlines of settled holds, which wait in the heap until they would have been due."""
         self._deadlines = [(hold.deadline_ms, hold_id) for hold_id, hold in self._holds.items() if hold.state is _HELD]
         heapify(self._deadlines)
+        self._compact_at = _STALE_DEADLINES + 2 * len(self._deadlines)
 
 
 def _reserve_again(command: Reserve, hold: Hold) -> Reply:
@@ -409,16 +410,11 @@ def _same_accounts(hold: Hold, accounts: tuple[Account, ...]) -> bool:
 
 
 def _overflows(hold: Hold, actuals: Amounts) -> bool:
-    """Would a counter pass 2^53-1? Only an actual above its hold can do that: spent + held never exceed it."""
-    amounts = hold.amounts
-    for meter, actual in actuals.items():
-        if actual > amounts.get(meter, actual):
-            break
-    else:
-        return False
-    return any(
-        cell.spent + cell.held - amount + actuals.get(meter, amount) > MAX_AMOUNT for cell, meter, amount in hold.lines()
-    )
+    """Would spent + held pass 2^53-1?"""
+    for cell, meter, _, amount in hold.entries:
+        if meter in actuals and cell.spent + cell.held - amount + actuals[meter] > MAX_AMOUNT:
+            return True
+    return False
 
 
 def _gone(hold: Hold, now_ms: int) -> bool:
@@ -428,7 +424,7 @@ def _gone(hold: Hold, now_ms: int) -> bool:
 def _give_back(hold: Hold) -> None:
     live = hold.state is _HELD
     writes: list[_Write] = [(hold, "state", HoldState.RELEASED)]
-    for cell, _, amount in hold.lines():
+    for cell, _, _, amount in hold.entries:
         if live:
             writes.append((cell, "held", cell.held - amount))
         else:

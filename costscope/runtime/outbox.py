@@ -43,6 +43,8 @@ class Outbox:
         self._store = store
         self._limit = limit
         self._waiting: deque[Commit | Release] = deque()
+        self.full = False
+        """True when no further settlement would find room: calls are refused before it comes to that."""
         # A finalizer may put something in while its own thread is inside this class, so nothing here holds a
         # lock that `put` needs: deque and Event are enough.
         self._filled = threading.Event()
@@ -56,18 +58,13 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    @property
-    def full(self) -> bool:
-        """True when no further settlement would find room: calls are refused before it comes to that."""
-        return len(self._waiting) >= self._limit
-
     def put(self, command: Commit | Release) -> None:
         """Send this as soon as the store takes it. Does not wait.
 
         Raises:
             OutboxFull: the settlement is NOT kept; it belongs to whoever catches this.
         """
-        if self.full:
+        if len(self._waiting) >= self._limit:
             msg = (
                 f"{self._limit} settlements wait for {self._store.url}, which does not answer; this one "
                 f"({command.id}) cannot be kept. Bring the store back, or stop the agents."
@@ -75,6 +72,7 @@ class Outbox:
             raise OutboxFull(msg)
         self._empty.clear()
         self._waiting.append(command)
+        self.full = len(self._waiting) >= self._limit
         self._filled.set()
         self._start()
 
@@ -139,6 +137,7 @@ class Outbox:
             log.exception("the store refused %d settlements for good: %s", len(batch), [c.id for c in batch])
         for _ in batch:
             self._waiting.popleft()
+        self.full = len(self._waiting) >= self._limit
 
     def _pause(self, seconds: float) -> None:
         self._closing.wait(seconds)
