@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from costscope.estimate import Estimate
     from costscope.ledger import Account, Amounts, OnLost, Reply
+    from costscope.prices import Price
     from costscope.runtime.runtime import Runtime
     from costscope.scope.scope import Scope
     from costscope.telemetry import CallKind, CallOutcome, Settlement, TokenCounts
@@ -64,6 +65,8 @@ class Call:
     closed: bool = False
     hold_id: str = ""
     outcome: CallOutcome = "ok"
+    price: Price | None = None
+    """What settles the call, the same object that its estimate was made with."""
     units: int = 0
     usage: TokenCounts | None = None
 

@@ -9,58 +9,71 @@ from costscope.call.streams import metered_stream
 from costscope.scope.context import set_ambient_call
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable
 
     from costscope.call.spec import Spec
 
-__all__ = ["run_coroutine", "run_function"]
+__all__ = ["coroutine_wrapper", "function_wrapper"]
 
 
-def run_function(spec: Spec, wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """Reserve, call, commit; a stream that the function returns is settled when it ends."""
-    opened = spec.open(args, kwargs)
-    if opened is None:
-        return wrapped(*args, **kwargs)
-    call = opened.call
-    reserve(call)
-    outer = call.outer
-    try:
-        if opened.price is not None:
-            spec.granted(opened)
-        set_ambient_call(call)
-        result = wrapped(*opened.args, **opened.kwargs)
-    except BaseException as error:
-        set_ambient_call(outer)
-        settle(call, spec.failed(opened, error))
-        raise
-    set_ambient_call(outer)
-    if spec.kind == "model" and (stream := metered_stream(spec, opened, result)) is not None:
-        return stream
-    settle(call, spec.finished(opened, result))
-    return result
+def function_wrapper(free: Spec, bound: Spec) -> Callable[..., Any]:
+    """Reserve, call, commit; a stream that the function returns is settled when it ends.
+
+    Args:
+        free: what to do when the function is called as it is.
+        bound: the same when it is called as a method, without its first argument.
+    """
+
+    def wrapper(
+        wrapped: Callable[..., Any], instance: object, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        spec = free if instance is None else bound
+        call = spec.open(args, kwargs)
+        if call is None:
+            return wrapped(*args, **kwargs)
+        reserve(call)
+        try:
+            if call.price is not None:
+                args, kwargs = spec.granted(call, args, kwargs)
+            set_ambient_call(call)
+            result = wrapped(*args, **kwargs)
+        except BaseException as error:
+            set_ambient_call(call.outer)
+            settle(call, spec.failed(call, error))
+            raise
+        set_ambient_call(call.outer)
+        if spec.kind == "model" and (stream := metered_stream(spec, call, result)) is not None:
+            return stream
+        settle(call, spec.finished(call, result))
+        return result
+
+    return wrapper
 
 
-async def run_coroutine(
-    spec: Spec, wrapped: Callable[..., Awaitable[Any]], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
-    """`run_function` for an event loop."""
-    opened = spec.open(args, kwargs)
-    if opened is None:
-        return await wrapped(*args, **kwargs)
-    call = opened.call
-    await areserve(call)
-    outer = call.outer
-    try:
-        if opened.price is not None:
-            spec.granted(opened)
-        set_ambient_call(call)
-        result = await wrapped(*opened.args, **opened.kwargs)
-    except BaseException as error:
-        set_ambient_call(outer)
-        await asettle(call, spec.failed(opened, error))
-        raise
-    set_ambient_call(outer)
-    if spec.kind == "model" and (stream := metered_stream(spec, opened, result)) is not None:
-        return stream
-    await asettle(call, spec.finished(opened, result))
-    return result
+def coroutine_wrapper(free: Spec, bound: Spec) -> Callable[..., Any]:
+    """`function_wrapper` for an event loop."""
+
+    async def wrapper(
+        wrapped: Callable[..., Any], instance: object, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        spec = free if instance is None else bound
+        call = spec.open(args, kwargs)
+        if call is None:
+            return await wrapped(*args, **kwargs)
+        await areserve(call)
+        try:
+            if call.price is not None:
+                args, kwargs = spec.granted(call, args, kwargs)
+            set_ambient_call(call)
+            result = await wrapped(*args, **kwargs)
+        except BaseException as error:
+            set_ambient_call(call.outer)
+            await asettle(call, spec.failed(call, error))
+            raise
+        set_ambient_call(call.outer)
+        if spec.kind == "model" and (stream := metered_stream(spec, call, result)) is not None:
+            return stream
+        await asettle(call, spec.finished(call, result))
+        return result
+
+    return wrapper

@@ -20,10 +20,10 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from costscope.call.call import Call
-    from costscope.call.spec import Opened, Spec
+    from costscope.call.spec import Spec
     from costscope.scope.scope import Scope
 
-__all__ = ["MeteredAsyncGenerator", "MeteredGenerator"]
+__all__ = ["MeteredAsyncGenerator", "MeteredGenerator", "generator_wrapper"]
 
 
 class _Steps:
@@ -38,23 +38,21 @@ class _Steps:
         self._kwargs = kwargs
         self._scope: Scope = spec.scope()  # the scope of the call, not of the first step
         self._call: Call | None = None
-        self._opened: Opened | None = None
         self._usage = StreamUsage()
         self._body: Any = None
         self._inner_scope: Scope | None = self._scope
         self._last: object = None
 
-    def _open(self) -> Opened | None:
-        self._opened = self._spec.open(self._args, self._kwargs, self._scope)
-        return self._opened
+    def _open(self) -> Call | None:
+        return self._spec.open(self._args, self._kwargs, self._scope)
 
-    def _begin(self) -> None:
-        if self._opened is None:
-            self._body = self._wrapped(*self._args, **self._kwargs)
-        else:
-            self._call = self._opened.call
-            self._spec.granted(self._opened)
-            self._body = self._wrapped(*self._opened.args, **self._opened.kwargs)
+    def _begin(self, call: Call | None) -> None:
+        """The call is reserved, or covered by one around it: make the body."""
+        args, kwargs = self._args, self._kwargs
+        if call is not None:
+            self._call = call
+            args, kwargs = self._spec.granted(call, args, kwargs)
+        self._body = self._wrapped(*args, **kwargs)
 
     @contextmanager
     def _inside(self) -> Iterator[None]:
@@ -70,19 +68,19 @@ class _Steps:
             set_ambient_call(call)
 
     def _yielded(self, item: object) -> object:
-        if self._opened is not None:
+        if self._call is not None:
             self._usage.feed(item)
             self._last = item
         return item
 
     @property
-    def _unsettled(self) -> Opened | None:
-        return self._opened if self._opened is not None and not self._opened.call.closed else None
+    def _unsettled(self) -> Call | None:
+        return self._call if self._call is not None and not self._call.closed else None
 
     def __del__(self) -> None:
-        opened = self._unsettled
-        if opened is not None and opened.call is self._call:  # collected unfinished: no I/O from a finalizer
-            post(opened.call, self._spec.broken(opened, self._usage))
+        call = self._unsettled
+        if call is not None:  # collected unfinished: no I/O from a finalizer
+            post(call, self._spec.broken(call, self._usage))
 
 
 class MeteredGenerator(_Steps, Generator[Any, Any, Any]):
@@ -107,28 +105,28 @@ class MeteredGenerator(_Steps, Generator[Any, Any, Any]):
         if self._body is not None:
             with self._inside():
                 self._body.close()
-        opened = self._unsettled
-        if opened is not None and self._body is not None:
-            settle(opened.call, self._spec.broken(opened, self._usage))
+        call = self._unsettled
+        if call is not None and self._body is not None:
+            settle(call, self._spec.broken(call, self._usage))
 
     def _step(self, advance: Callable[[], Any]) -> Any:
         if self._body is None:
-            opened = self._open()
-            if opened is not None:
-                reserve(opened.call)
-            self._begin()
+            call = self._open()
+            if call is not None:
+                reserve(call)
+            self._begin(call)
         try:
             with self._inside():
                 item = advance()
         except StopIteration as stop:
-            opened = self._unsettled
-            if opened is not None:
-                settle(opened.call, self._spec.streamed(opened, self._usage, stop.value or self._last))
+            call = self._unsettled
+            if call is not None:
+                settle(call, self._spec.streamed(call, self._usage, stop.value or self._last))
             raise
         except BaseException as error:
-            opened = self._unsettled
-            if opened is not None:
-                settle(opened.call, self._spec.failed(opened, error))
+            call = self._unsettled
+            if call is not None:
+                settle(call, self._spec.failed(call, error))
             raise
         return self._yielded(item)
 
@@ -155,27 +153,40 @@ class MeteredAsyncGenerator(_Steps, AsyncGenerator[Any, Any]):
         if self._body is not None:
             with self._inside():
                 await self._body.aclose()
-        opened = self._unsettled
-        if opened is not None and self._body is not None:
-            await asettle(opened.call, self._spec.broken(opened, self._usage))
+        call = self._unsettled
+        if call is not None and self._body is not None:
+            await asettle(call, self._spec.broken(call, self._usage))
 
     async def _step(self, advance: Callable[[], Any]) -> Any:
         if self._body is None:
-            opened = self._open()
-            if opened is not None:
-                await areserve(opened.call)
-            self._begin()
+            call = self._open()
+            if call is not None:
+                await areserve(call)
+            self._begin(call)
         try:
             with self._inside():
                 item = await advance()
         except StopAsyncIteration:
-            opened = self._unsettled
-            if opened is not None:
-                await asettle(opened.call, self._spec.streamed(opened, self._usage, self._last))
+            call = self._unsettled
+            if call is not None:
+                await asettle(call, self._spec.streamed(call, self._usage, self._last))
             raise
         except BaseException as error:
-            opened = self._unsettled
-            if opened is not None:
-                await asettle(opened.call, self._spec.failed(opened, error))
+            call = self._unsettled
+            if call is not None:
+                await asettle(call, self._spec.failed(call, error))
             raise
         return self._yielded(item)
+
+
+def generator_wrapper(
+    make: type[MeteredGenerator | MeteredAsyncGenerator], free: Spec, bound: Spec
+) -> Callable[..., Any]:
+    """Wrap a generator function; `free` and `bound` as for `function_wrapper`."""
+
+    def wrapper(
+        wrapped: Callable[..., Any], instance: object, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        return make(free if instance is None else bound, wrapped, args, kwargs)
+
+    return wrapper

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from costscope.scope.scope import Scope
     from costscope.telemetry import CallKind
 
-__all__ = ["Opened", "Options", "Spec"]
+__all__ = ["Options", "Spec"]
 
 OnError = Literal["charge", "release"] | Callable[[BaseException], Any]
 """What a failed call costs: the hold, nothing, or what the function says: one of these words, or an amount."""
@@ -64,18 +64,6 @@ class Options:
         self.idempotency_key = idempotency_key
 
 
-class Opened:
-    """A call that is about to be reserved, and the arguments its function will get."""
-
-    __slots__ = ("args", "call", "kwargs", "price")
-
-    def __init__(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any], price: Price | None) -> None:
-        self.call = call
-        self.args = args
-        self.kwargs = kwargs
-        self.price = price
-
-
 class Spec:
     """A metered function: its kind and name, its options and its signature."""
 
@@ -101,7 +89,7 @@ class Spec:
 
     # ----------------------------------------------------------------------- before
 
-    def open(self, args: tuple[Any, ...], kwargs: dict[str, Any], scope: Scope | None = None) -> Opened | None:
+    def open(self, args: tuple[Any, ...], kwargs: dict[str, Any], scope: Scope | None = None) -> Call | None:
         """The call to reserve; None for one inside another of the same kind and scope: the outermost is charged.
 
         Raises:
@@ -124,15 +112,17 @@ class Spec:
             return scope
         return scope_for(runtime)
 
-    def granted(self, opened: Opened) -> None:
-        """Put the output cap that the hold pays for into the call's arguments."""
-        call = opened.call
+    def granted(
+        self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments of the call with the output cap that its hold pays for."""
         cap = call.estimate.cap_for(call.units)
-        if cap is not None:
-            provider = opened.price.provider if opened.price is not None else None
-            opened.args, opened.kwargs = self._shape.with_cap(opened.args, opened.kwargs, cap, provider=provider)
+        if cap is None:
+            return args, kwargs
+        provider = call.price.provider if call.price is not None else None
+        return self._shape.with_cap(args, kwargs, cap, provider=provider)
 
-    def _open_tool(self, scope: Scope, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Opened:
+    def _open_tool(self, scope: Scope, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         name = self.name or self.function_name
         options = self.options
         estimate = self._tool_estimate
@@ -142,9 +132,9 @@ class Spec:
             estimate = tool_estimate(price) if price is not None else Estimate({"cost": 0, "tool_calls": 1})
         if options.estimate is not None:
             estimate = self._given_estimate(args, kwargs)
-        return Opened(Call(scope, "tool", name, estimate, options.on_lost, key), args, kwargs, None)
+        return Call(scope, "tool", name, estimate, options.on_lost, key)
 
-    def _open_model(self, scope: Scope, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Opened:
+    def _open_model(self, scope: Scope, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
         options = self.options
         arguments = self._shape.bind(args, kwargs)
         model = model_of(arguments) or self.name
@@ -158,7 +148,8 @@ class Spec:
         else:
             estimate = self._given_estimate(args, kwargs)
         call = Call(scope, "model", model, estimate, options.on_lost, self._key(args, kwargs))
-        return Opened(call, args, kwargs, price)
+        call.price = price
+        return call
 
     def _given_estimate(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Estimate:
         given = self.options.estimate
@@ -179,29 +170,28 @@ class Spec:
 
     # ------------------------------------------------------------------------ after
 
-    def finished(self, opened: Opened, result: object) -> Commit | None:
+    def finished(self, call: Call, result: object) -> Commit | None:
         """Settle a call that returned."""
         if self.kind == "tool" and self.options.usage is None:
-            return opened.call.committing(None)
-        return self._commit_usage(opened, lambda: self._actual(opened, result))
+            return call.committing(None)
+        return self._commit_usage(call, lambda: self._actual(call, result))
 
-    def streamed(self, opened: Opened, usage: StreamUsage, last: object = None) -> Commit | None:
+    def streamed(self, call: Call, usage: StreamUsage, last: object = None) -> Commit | None:
         """Settle a stream that ended by itself, or whose usage is known to be complete."""
         if self.kind == "tool":
-            return self.finished(opened, last)
+            return self.finished(call, last)
         if self.options.usage is not None and last is not None:
-            return self.finished(opened, last)
-        return self._commit_usage(opened, lambda: self._priced(opened, usage.usage() or read_usage(last)))
+            return self.finished(call, last)
+        return self._commit_usage(call, lambda: self._priced(call, usage.usage() or read_usage(last)))
 
-    def broken(self, opened: Opened, usage: StreamUsage) -> Commit | None:
+    def broken(self, call: Call, usage: StreamUsage) -> Commit | None:
         """Settle a stream that was left early: with its usage when that came, else with the whole hold."""
         if usage.complete and self.kind == "model":
-            return self.streamed(opened, usage)
-        return opened.call.committing(None)
+            return self.streamed(call, usage)
+        return call.committing(None)
 
-    def failed(self, opened: Opened, error: BaseException) -> Commit | Release | None:
+    def failed(self, call: Call, error: BaseException) -> Commit | Release | None:
         """Settle a call that raised: release what was provably not billed, else charge the hold."""
-        call = opened.call
         call.outcome = "error"
         verdict: object = self.options.on_error
         if callable(verdict):
@@ -212,7 +202,7 @@ class Spec:
             return call.giving_back()
         if verdict == "charge":
             return call.committing(None)
-        return self._commit_usage(opened, lambda: (_given(verdict).amounts, None))
+        return self._commit_usage(call, lambda: (_given(verdict).amounts, None))
 
     def _verdict(self, error: BaseException) -> object:
         assert callable(self.options.on_error), "only asked when it is"
@@ -223,31 +213,31 @@ class Spec:
             return None
 
     def _commit_usage(
-        self, opened: Opened, measure: Callable[[], tuple[Mapping[str, int] | None, Usage | None]]
+        self, call: Call, measure: Callable[[], tuple[Mapping[str, int] | None, Usage | None]]
     ) -> Commit | None:
         problem = ""
         amounts: Mapping[str, int] | None = None
         try:
-            amounts, opened.call.usage = measure()
+            amounts, call.usage = measure()
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the usage, the call was made
             problem = f"{self.function_name}: {error}; the estimate is charged"
-        command = opened.call.committing(amounts)
+        command = call.committing(amounts)
         if problem:
             _warn(problem)
         return command
 
-    def _actual(self, opened: Opened, result: object) -> tuple[Amounts | None, Usage | None]:
+    def _actual(self, call: Call, result: object) -> tuple[Amounts | None, Usage | None]:
         if self.options.usage is None:
-            return self._priced(opened, read_usage(result))
+            return self._priced(call, read_usage(result))
         value = self.options.usage(result)
         if self.kind == "tool":
             return (None if value is None else given_estimate(value, calls="tool_calls").amounts), None
-        return self._priced(opened, coerce_usage(value))
+        return self._priced(call, coerce_usage(value))
 
-    def _priced(self, opened: Opened, usage: Usage | None) -> tuple[Amounts | None, Usage | None]:
-        if usage is None or opened.price is None:
+    def _priced(self, call: Call, usage: Usage | None) -> tuple[Amounts | None, Usage | None]:
+        if usage is None or call.price is None:
             return None, usage
-        return settled(opened.price, usage), usage
+        return settled(call.price, usage), usage
 
 
 def _given(value: object) -> Any:  # what `estimate=` was: None, or an Estimate

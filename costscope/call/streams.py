@@ -16,7 +16,8 @@ from costscope.call.drive import asettle, post, settle
 from costscope.usage import StreamUsage, read_usage
 
 if TYPE_CHECKING:
-    from costscope.call.spec import Opened, Spec
+    from costscope.call.call import Call
+    from costscope.call.spec import Spec
     from costscope.ledger import Commit
 
 __all__ = ["metered_stream"]
@@ -25,12 +26,12 @@ _SNAPSHOTS: Final = ("current_message_snapshot", "current_completion_snapshot")
 """Where the SDKs' stream helpers keep what has come so far; they read ahead without the caller iterating."""
 
 
-def metered_stream(spec: Spec, opened: Opened, result: object) -> object | None:
+def metered_stream(spec: Spec, call: Call, result: object) -> object | None:
     """A proxy that settles the call when the stream ends; None if the result is not a stream."""
     if spec.kind != "model":
         return None
     proxy = _proxy_for(type(result))
-    return None if proxy is None else proxy(spec, opened, result)
+    return None if proxy is None else proxy(spec, call, result)
 
 
 @lru_cache(maxsize=1024)
@@ -49,33 +50,33 @@ def _proxy_for(result_type: type) -> type[_Stream] | None:
 class _Stream(wrapt.BaseObjectProxy):  # type: ignore[misc]  # wrapt's proxy types are Any
     """What all proxies share: everything that does not wait."""
 
-    def __init__(self, spec: Spec, opened: Opened, wrapped: object) -> None:
+    def __init__(self, spec: Spec, call: Call, wrapped: object) -> None:
         super().__init__(wrapped)
         self._self_spec = spec
-        self._self_opened = opened
+        self._self_call = call
         self._self_usage = StreamUsage()
 
     def _self_settlement(self, *, ended: bool) -> Commit | None:
         """The commit that ends the call; None when it is settled already."""
-        spec, opened, usage = self._self_spec, self._self_opened, self._self_usage
-        if opened.call.closed:
+        spec, call, usage = self._self_spec, self._self_call, self._self_usage
+        if call.closed:
             return None
         if ended or usage.complete:
-            return spec.streamed(opened, usage)  # type: ignore[no-any-return]
+            return spec.streamed(call, usage)  # type: ignore[no-any-return]
         for name in _SNAPSHOTS:
             snapshot = _peek(self.__wrapped__, name)
             if snapshot is not None and _is_final(snapshot):
-                return spec.finished(opened, snapshot)  # type: ignore[no-any-return]
-        return spec.broken(opened, usage)  # type: ignore[no-any-return]
+                return spec.finished(call, snapshot)  # type: ignore[no-any-return]
+        return spec.broken(call, usage)  # type: ignore[no-any-return]
 
     def _self_failed(self, error: BaseException) -> Any:
-        opened = self._self_opened
-        return None if opened.call.closed else self._self_spec.failed(opened, error)
+        call = self._self_call
+        return None if call.closed else self._self_spec.failed(call, error)
 
     def __del__(self) -> None:
-        opened = getattr(self, "_self_opened", None)
-        if opened is not None and not opened.call.closed:  # collected unread: no I/O from a finalizer
-            post(opened.call, self._self_settlement(ended=False))
+        call = getattr(self, "_self_call", None)
+        if call is not None and not call.closed:  # collected unread: no I/O from a finalizer
+            post(call, self._self_settlement(ended=False))
 
 
 class _SyncStream(_Stream):
@@ -83,7 +84,7 @@ class _SyncStream(_Stream):
         return self
 
     def __next__(self) -> Any:
-        call = self._self_opened.call
+        call = self._self_call
         try:
             item = next(self.__wrapped__)
         except StopIteration:
@@ -100,7 +101,7 @@ class _SyncStream(_Stream):
         try:
             self.__wrapped__.close()
         finally:
-            settle(self._self_opened.call, self._self_settlement(ended=False))
+            settle(self._self_call, self._self_settlement(ended=False))
 
     def __enter__(self) -> _SyncStream:
         self.__wrapped__.__enter__()
@@ -110,7 +111,7 @@ class _SyncStream(_Stream):
         try:
             return self.__wrapped__.__exit__(*details)
         finally:
-            settle(self._self_opened.call, self._self_settlement(ended=False))
+            settle(self._self_call, self._self_settlement(ended=False))
 
 
 class _AsyncStream(_Stream):
@@ -118,7 +119,7 @@ class _AsyncStream(_Stream):
         return self
 
     async def __anext__(self) -> Any:
-        call = self._self_opened.call
+        call = self._self_call
         try:
             item = await self.__wrapped__.__anext__()
         except StopAsyncIteration:
@@ -135,14 +136,14 @@ class _AsyncStream(_Stream):
         try:
             await self.__wrapped__.close()
         finally:
-            await asettle(self._self_opened.call, self._self_settlement(ended=False))
+            await asettle(self._self_call, self._self_settlement(ended=False))
 
     async def aclose(self) -> None:
         """Close the stream and settle its call."""
         try:
             await self.__wrapped__.aclose()
         finally:
-            await asettle(self._self_opened.call, self._self_settlement(ended=False))
+            await asettle(self._self_call, self._self_settlement(ended=False))
 
     async def __aenter__(self) -> _AsyncStream:
         await self.__wrapped__.__aenter__()
@@ -152,7 +153,7 @@ class _AsyncStream(_Stream):
         try:
             return await self.__wrapped__.__aexit__(*details)
         finally:
-            await asettle(self._self_opened.call, self._self_settlement(ended=False))
+            await asettle(self._self_call, self._self_settlement(ended=False))
 
 
 class _Manager(_Stream):
@@ -162,16 +163,16 @@ class _Manager(_Stream):
         try:
             stream = self.__wrapped__.__enter__()
         except BaseException as error:
-            settle(self._self_opened.call, self._self_failed(error))
+            settle(self._self_call, self._self_failed(error))
             raise
-        self._self_stream = _SyncStream(self._self_spec, self._self_opened, stream)
+        self._self_stream = _SyncStream(self._self_spec, self._self_call, stream)
         return self._self_stream
 
     def __exit__(self, *details: Any) -> Any:
         try:
             return self.__wrapped__.__exit__(*details)
         finally:
-            settle(self._self_opened.call, self._self_stream._self_settlement(ended=False))
+            settle(self._self_call, self._self_stream._self_settlement(ended=False))
 
 
 class _AsyncManager(_Stream):
@@ -181,16 +182,16 @@ class _AsyncManager(_Stream):
         try:
             stream = await self.__wrapped__.__aenter__()
         except BaseException as error:
-            await asettle(self._self_opened.call, self._self_failed(error))
+            await asettle(self._self_call, self._self_failed(error))
             raise
-        self._self_stream = _AsyncStream(self._self_spec, self._self_opened, stream)
+        self._self_stream = _AsyncStream(self._self_spec, self._self_call, stream)
         return self._self_stream
 
     async def __aexit__(self, *details: Any) -> Any:
         try:
             return await self.__wrapped__.__aexit__(*details)
         finally:
-            await asettle(self._self_opened.call, self._self_stream._self_settlement(ended=False))
+            await asettle(self._self_call, self._self_stream._self_settlement(ended=False))
 
 
 def _peek(stream: object, name: str) -> object | None:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import wrapt
 
-from costscope.call.functions import run_coroutine, run_function
-from costscope.call.generators import MeteredAsyncGenerator, MeteredGenerator
+from costscope.call.functions import coroutine_wrapper, function_wrapper
+from costscope.call.generators import MeteredAsyncGenerator, MeteredGenerator, generator_wrapper
 from costscope.call.spec import Spec
 
 if TYPE_CHECKING:
@@ -67,18 +67,12 @@ def meter(
     if isinstance(function, functools.partial):
         return _meter_partial(function, kind, name, options, runtime)
     plain = _plain(function)
-    run = _runner(plain)
     free = bound = Spec(kind, name, options, plain, runtime=runtime)
     if inspect.isfunction(plain) and not isinstance(function, staticmethod) and _has_parameters(plain):
         # A descriptor's function sees its first parameter bound before the call reaches us.
         bound = Spec(kind, name, options, plain, runtime=runtime, skip_first=True)
 
-    def wrapper(
-        wrapped: Callable[..., Any], instance: object, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Any:
-        return run(free if instance is None else bound, wrapped, args, kwargs)
-
-    return MeteredFunction(function, wrapper)
+    return MeteredFunction(function, _wrapper(plain, free, bound))
 
 
 def _meter_partial(
@@ -93,14 +87,14 @@ def _meter_partial(
     return MeteredFunction(partial, wrapper)
 
 
-def _runner(function: Callable[..., Any]) -> Callable[..., Any]:
+def _wrapper(function: Callable[..., Any], free: Spec, bound: Spec) -> Callable[..., Any]:
     if inspect.isasyncgenfunction(function):
-        return MeteredAsyncGenerator
+        return generator_wrapper(MeteredAsyncGenerator, free, bound)
     if inspect.isgeneratorfunction(function):
-        return MeteredGenerator
+        return generator_wrapper(MeteredGenerator, free, bound)
     if inspect.iscoroutinefunction(function):
-        return run_coroutine
-    return run_function
+        return coroutine_wrapper(free, bound)
+    return function_wrapper(free, bound)
 
 
 def _plain(function: Any) -> Callable[..., Any]:
