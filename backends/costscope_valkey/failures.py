@@ -112,6 +112,8 @@ def _explain(error: BaseException) -> tuple[type[StoreError], str]:
     for kinds, raised, remedy in _BY_KIND:
         if isinstance(error, kinds):
             return raised, remedy.format(said=said)
+    if said.lower().startswith(("unknown command 'eval", "err unknown command 'eval")):
+        return StoreMisconfigured, f"it knows no scripts ({said}); use Valkey 7.2 or newer"
     return StoreError, f"the server refused the request ({said})"
 
 

@@ -83,6 +83,7 @@ def test_a_ledger_of_another_layout_is_refused_and_both_are_named(check, valkey_
     check(valkey_url, "1")
     with pytest.raises(LayoutMismatch, match="has layout 1, this costscope writes layout 2"):
         check(valkey_url, "2")
+    check(valkey_url, "1")  # the refusal has not changed what is recorded
 
 
 def test_ledgers_of_other_layouts_may_share_a_server(check, valkey_url):

@@ -142,6 +142,17 @@ def test_time_outs_of_the_url_are_kept(open_link, answering):
     assert time.monotonic() - started < 0.4
 
 
+def test_the_last_attempt_ends_with_the_total_time_out(open_link, valkey_server_factory, echo):
+    server = valkey_server_factory()
+    link = open_link(f"{server.url}?operation_timeout_ms=1000&total_timeout_ms=1200")
+    link.call(echo, ["k"], ["warm"])
+    server.freeze()
+    started = time.monotonic()
+    with pytest.raises(StoreUnavailable):
+        link.call(echo, ["k"], ["x"])
+    assert 0.9 < time.monotonic() - started < 1.8, "a second full operation would make it 2 s"
+
+
 def test_tls(open_link, valkey_server_factory, tls_front, echo):
     port, authority = tls_front(valkey_server_factory())
     link = open_link(f"valkeys://localhost:{port}/1?ca_certs={authority}&connect_timeout_ms=2000")

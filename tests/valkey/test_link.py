@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import random
+import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
 
@@ -145,6 +146,7 @@ def test_a_forked_child_opens_its_own_connection(valkey_url, echo):
     link._turn.acquire()  # as another thread of the parent would, in the middle of a request
     child = os.fork()
     if child == 0:
+        signal.alarm(20)
         os.write(writing, str(link.command("CLIENT", "ID")).encode())
         os._exit(0)
     link._turn.release()
