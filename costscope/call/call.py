@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Final
 from costscope.call.refusals import exceeded, unscoped
 from costscope.errors import AmountOverflow, HoldClosed, HoldMismatch, StoreUnavailable
 from costscope.ledger import Commit, Outcome, Release, Reserve, id_from_key, new_id
-from costscope.scope.context import ambient_call
 from costscope.scope.scope import innermost
 
 if TYPE_CHECKING:
@@ -78,6 +77,7 @@ class Call:
         estimate: Estimate,
         on_lost: OnLost = "charge",
         key: str | None = None,
+        outer: Call | None = None,
     ) -> None:
         self.scope = scope
         self.runtime = scope.runtime
@@ -88,7 +88,7 @@ class Call:
         """What is held, once the reserve was granted."""
         self.on_lost = on_lost
         self.key = key
-        self.outer = ambient_call()
+        self.outer = outer
 
     def covers(self, kind: CallKind, scope: Scope) -> bool:
         """True if a call of this kind and scope is inside this one or those around it, and so charged already."""
@@ -179,12 +179,16 @@ class Call:
         amounts = self.amounts if actual is None else dict(actual)
         cost = amounts.get("cost", 0)
         self._close(cost)
-        self.scope.totals.call(self.kind, self.name, self.outcome, cost, self.usage)
-        return Commit(self.hold_id, self.accounts, amounts, self._keep_ms()) if self.accounts else None
+        if not self.accounts:
+            self.scope.totals.call(self.kind, self.name, self.outcome, cost, self.usage)
+            return None
+        keep_ms = self.runtime.store.keep_ms if self.key is None else KEY_KEEP_MS
+        return Commit(self.hold_id, self.accounts, amounts, keep_ms)
 
     def releasing(self) -> Release:
         """The command that gives the hold back."""
-        return Release(self.hold_id, self.accounts, self._keep_ms())
+        keep_ms = self.runtime.store.keep_ms if self.key is None else KEY_KEEP_MS
+        return Release(self.hold_id, self.accounts, keep_ms)
 
     def giving_back(self) -> Release | None:
         """`releasing`, as the end of the call: nothing was billed."""
@@ -206,12 +210,24 @@ class Call:
             if outcome is Outcome.MISMATCH and self.key is not None:
                 return  # a redelivered task: the first settlement of this key stands
             raise self._refused(reply)
-        scope, overrun = self.scope, 0
-        if type(command) is Commit and command.amounts is not self.amounts:
-            overrun = max(command.amounts.get("cost", 0) - self.amounts.get("cost", 0), 0)
-        scope.totals.settlement(settlement, overrun)
+        scope = self.scope
+        if type(command) is Commit:
+            self.counted(command, settlement)
+        else:
+            scope.totals.settlement(settlement)
         if scope.closed:  # a stream that outlived its scope
             self.runtime.telemetry.record(scope.labels, scope.totals)
+
+    def counted(self, command: Commit, settlement: Settlement | None) -> None:
+        """Tell the scope's totals of a commit; without a settlement it waits to be sent."""
+        totals, cost = self.scope.totals, command.amounts.get("cost", 0)
+        overrun = 0 if command.amounts is self.amounts else cost - self.amounts.get("cost", 0)
+        if settlement == "committed" and overrun <= 0:
+            totals.committed(self.kind, self.name, self.outcome, cost, self.usage)
+            return
+        totals.call(self.kind, self.name, self.outcome, cost, self.usage)
+        if settlement is not None:
+            totals.settlement(settlement, max(overrun, 0))
 
     # ------------------------------------------------------------------- details
 
@@ -231,9 +247,6 @@ class Call:
         self.closed = True
         for tally in self.scope.tallies:
             tally.settle(self.amounts.get("cost", 0), cost)
-
-    def _keep_ms(self) -> int:
-        return self.runtime.store.keep_ms if self.key is None else KEY_KEEP_MS
 
     def _refused(self, reply: Reply) -> Exception:
         outcome = reply.outcome

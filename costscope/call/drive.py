@@ -100,6 +100,8 @@ async def asettle(call: Call, command: Commit | Release | None) -> None:
 def post(call: Call, command: Commit | Release | None) -> None:
     """Send a settlement in the background: from a finalizer, or when the store is away."""
     if command is not None:
+        if type(command) is Commit:
+            call.counted(command, None)
         call.runtime.outbox.put(command)
 
 

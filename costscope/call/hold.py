@@ -21,6 +21,7 @@ from costscope.estimate import (
 from costscope.money import to_count
 from costscope.prices import FixedPrice, price_option
 from costscope.runtime.default import get_runtime
+from costscope.scope.context import ambient_call
 from costscope.usage import coerce_usage, read_usage
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ class Reservation:
             msg = "this reservation was entered already; call costscope.reserve(...) again for another one"
             raise RuntimeError(msg)
         kind, name, estimate, on_lost, key = self._make
-        self._call = Call(scope_for(self._runtime), kind, name, estimate, on_lost, key)
+        self._call = Call(scope_for(self._runtime), kind, name, estimate, on_lost, key, ambient_call())
         return self._call
 
     def _entered(self) -> Call:

@@ -101,8 +101,8 @@ class Spec:
         if outer is not None and outer.covers(self.kind, scope):
             return None
         if self.kind == "tool":
-            return self._open_tool(scope, args, kwargs)
-        return self._open_model(scope, args, kwargs)
+            return self._open_tool(scope, args, kwargs, outer)
+        return self._open_model(scope, args, kwargs, outer)
 
     def scope(self) -> Scope:
         """The scope of a call made now: streams remember it until they are first read."""
@@ -122,7 +122,9 @@ class Spec:
         provider = call.price.provider if call.price is not None else None
         return self._shape.with_cap(args, kwargs, cap, provider=provider)
 
-    def _open_tool(self, scope: Scope, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+    def _open_tool(
+        self, scope: Scope, args: tuple[Any, ...], kwargs: dict[str, Any], outer: Call | None
+    ) -> Call:
         name = self.name or self.function_name
         options = self.options
         estimate = self._tool_estimate
@@ -132,9 +134,11 @@ class Spec:
             estimate = tool_estimate(price) if price is not None else Estimate({"cost": 0, "tool_calls": 1})
         if options.estimate is not None:
             estimate = self._given_estimate(args, kwargs)
-        return Call(scope, "tool", name, estimate, options.on_lost, key)
+        return Call(scope, "tool", name, estimate, options.on_lost, key, outer)
 
-    def _open_model(self, scope: Scope, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Call:
+    def _open_model(
+        self, scope: Scope, args: tuple[Any, ...], kwargs: dict[str, Any], outer: Call | None
+    ) -> Call:
         options = self.options
         arguments = self._shape.bind(args, kwargs)
         model = model_of(arguments) or self.name
@@ -147,7 +151,7 @@ class Spec:
             estimate = estimate_call(arguments, price, model=model, mode=mode, shape=self._shape)
         else:
             estimate = self._given_estimate(args, kwargs)
-        call = Call(scope, "model", model, estimate, options.on_lost, self._key(args, kwargs))
+        call = Call(scope, "model", model, estimate, options.on_lost, self._key(args, kwargs), outer)
         call.price = price
         return call
 
