@@ -24,14 +24,20 @@ class Store(Protocol):
             repeating them with the same ids is safe.
     """
 
-    url: str
-    """Where the books are, without a password."""
+    @property
+    def url(self) -> str:
+        """Where the books are, without a password."""
+        ...
 
-    waits: bool
-    """True when `execute` may wait for I/O, so that an event loop must use `aexecute`."""
+    @property
+    def waits(self) -> bool:
+        """True when `execute` may wait for I/O, so that an event loop must use `aexecute`."""
+        ...
 
-    keep_ms: int
-    """How long settled holds are to be remembered for repeats: longer than any client goes on retrying."""
+    @property
+    def keep_ms(self) -> int:
+        """How long settled holds are to be remembered for repeats: longer than any client goes on retrying."""
+        ...
 
     def execute(self, commands: Sequence[Command]) -> list[Reply]:
         """Apply a batch; the replies are in the order of the commands."""

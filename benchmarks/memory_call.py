@@ -1,0 +1,81 @@
+"""A decorated call on `memory://`, against the bare function."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Final
+
+from benchmarks.harness import Figure, Target, arounds, looping, rounds
+from benchmarks.workload import nested_budgets
+from costscope import Runtime, metered_model, metered_tool
+
+if TYPE_CHECKING:
+    from benchmarks.harness import AsyncBlock, Effort
+
+__all__ = ["measure"]
+
+_MODEL_PRICE: Final = {"input": "0.15", "output": "0.60"}
+_ANSWER: Final = {
+    "choices": [{"message": {"role": "assistant", "content": "Paris."}}],
+    "usage": {"prompt_tokens": 21, "completion_tokens": 3, "total_tokens": 24},
+}
+_MESSAGES: Final = [{"role": "user", "content": "What is the capital of France? One word."}]
+
+
+def measure(effort: Effort) -> list[Figure]:
+    """A tool (the target), the same as a coroutine, and a model whose usage is read and priced."""
+    count, size = effort.times(200, 30), 500
+    with Runtime(store="memory://") as runtime, nested_budgets(runtime):
+        return [
+            _tool(runtime, count, size),
+            asyncio.run(_async_tool(runtime, count, size)),
+            _model(runtime, count, size),
+        ]
+
+
+def _tool(runtime: Runtime, count: int, size: int) -> Figure:
+    def bare() -> None:
+        return
+
+    metered = metered_tool("bench", price="0.01", runtime=runtime)(bare)
+    found = rounds({"bare": looping(bare), "ours": looping(metered)}, count=count, size=size)
+    name = "tool call, three nested budgets of two meters each"
+    return Figure.of_extra(name, found.pairs("bare", "ours"), "the bare function", Target("at most", 6))
+
+
+async def _async_tool(runtime: Runtime, count: int, size: int) -> Figure:
+    async def bare() -> None:
+        return
+
+    metered = metered_tool("bench", price="0.01", runtime=runtime)(bare)
+
+    async def floor(times: int) -> None:
+        for _ in range(times):
+            await bare()
+
+    async def ours(times: int) -> None:
+        for _ in range(times):
+            await metered()
+
+    blocks: dict[str, AsyncBlock] = {"bare": floor, "ours": ours}
+    found = await arounds(blocks, count=count, size=size)
+    return Figure.of_extra("the same as a coroutine", found.pairs("bare", "ours"), "the bare coroutine")
+
+
+def _model(runtime: Runtime, count: int, size: int) -> Figure:
+    def bare(messages: object, *, max_tokens: int) -> object:
+        assert messages
+        assert max_tokens
+        return _ANSWER
+
+    metered = metered_model("bench-model", price=_MODEL_PRICE, runtime=runtime)(bare)
+    found = rounds(
+        {
+            "bare": looping(lambda: bare(_MESSAGES, max_tokens=300)),
+            "ours": looping(lambda: metered(_MESSAGES, max_tokens=300)),
+        },
+        count=count,
+        size=size // 5,
+    )
+    name = "model call: estimated by its text, usage read and priced"
+    return Figure.of_extra(name, found.pairs("bare", "ours"), "the bare function")

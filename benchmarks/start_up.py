@@ -1,0 +1,80 @@
+"""What importing costscope costs a program, and what opening a scope does."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Final
+
+from benchmarks.harness import Figure, Target, looping, rounds
+from costscope import Runtime, budget_scope
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from benchmarks.harness import Effort
+
+__all__ = ["measure"]
+
+_SCOPE: Final = Target("below", 20)
+
+
+def measure(effort: Effort) -> list[Figure]:
+    """Fresh interpreters with and without the import; scopes against an empty `with`."""
+    return [_import(effort), *_scopes(effort)]
+
+
+def _import(effort: Effort) -> Figure:
+    blocks = {"bare": looping(_interpreter("pass")), "ours": looping(_interpreter("import costscope"))}
+    pairs = rounds(blocks, count=effort.times(20, 5), size=1).pairs("bare", "ours")
+    (figure, best), milli = pairs.extra(), 1000
+    in_ms = Figure.of_extra("", pairs, "")
+    assert in_ms.ours is not None, "made from pairs"
+    assert in_ms.floor is not None, "made from pairs"
+    return Figure(
+        "import costscope",
+        figure / milli,
+        "ms more",
+        best / milli,
+        in_ms.ours / milli,
+        in_ms.floor / milli,
+        "ms",
+        "a bare interpreter",
+        Target("below", 150),
+    )
+
+
+def _interpreter(program: str) -> Callable[[], object]:
+    words = [sys.executable, "-c", program]
+    return lambda: subprocess.run(words, check=True)  # noqa: S603 - this interpreter
+
+
+def _scopes(effort: Effort) -> list[Figure]:
+    def empty() -> None:
+        with nullcontext():
+            pass
+
+    with Runtime(store="memory://") as runtime:
+
+        def outermost() -> None:
+            with budget_scope(runtime=runtime, tenant="acme", workflow="report"):
+                pass
+
+        def nested() -> None:
+            with budget_scope(runtime=runtime, agent="researcher", max_cost="0.50", max_tool_calls=20):
+                pass
+
+        count, size = effort.times(100, 20), 200
+        alone = rounds({"empty": looping(empty), "ours": looping(outermost)}, count=count, size=size)
+        with budget_scope(runtime=runtime, tenant="acme", workflow="report"):
+            inner = rounds({"empty": looping(empty), "ours": looping(nested)}, count=count, size=size)
+    floor = "an empty `with`"
+    return [
+        Figure.of_extra(
+            "outermost scope with two labels: enter + exit", alone.pairs("empty", "ours"), floor, _SCOPE
+        ),
+        Figure.of_extra(
+            "nested scope with two limits: enter + exit", inner.pairs("empty", "ours"), floor, _SCOPE
+        ),
+    ]
