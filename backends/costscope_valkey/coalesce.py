@@ -245,6 +245,7 @@ class _Lane(Generic[T, R]):
             else [command for entry in entries for command in entry.commands]
         )
         self._gathered -= len(batch)
+        flight: asyncio.Future[list[R]]
         try:
             flight = asyncio.ensure_future(self._send(batch))
         except Exception as error:  # noqa: BLE001 - it belongs to every caller of the batch

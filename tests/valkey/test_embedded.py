@@ -55,6 +55,11 @@ def locks_are_free(directory: Path) -> bool:
         return server is not None and keeper is not None
 
 
+def guardian_is_at_work(directory: Path) -> bool:
+    with guardian.try_lock(directory / "guardian.lock") as free:
+        return free is None
+
+
 def test_the_first_call_starts_a_server_and_the_next_joins_it(books):
     url = ensure_server(books)
     assert url == f"unix://{books}/valkey.sock"
@@ -199,7 +204,7 @@ def test_a_server_whose_guardian_was_killed_does_not_live_on_alone(books, eventu
     eventually(lambda: not is_running(pid))
 
 
-def test_a_second_server_never_writes_the_books_of_one_that_is_not_dead_yet(books):
+def test_a_second_server_never_writes_the_books_of_one_that_is_not_dead_yet(books, eventually):
     url = ensure_server(books)
     link = connect(url)
     link.command("SET", "k", "v")
@@ -208,9 +213,11 @@ def test_a_second_server_never_writes_the_books_of_one_that_is_not_dead_yet(book
     keeper = guardian_of(pid)
     os.kill(pid, signal.SIGSTOP)  # so that it cannot follow its guardian
     os.kill(keeper, signal.SIGKILL)
+    eventually(lambda: not guardian_is_at_work(books))
     with ThreadPoolExecutor(1) as pool:
         joining = pool.submit(ensure_server, books)
-        time.sleep(2.5)  # PING times out after 1 s; then a start is tried
+        eventually(lambda: guardian_is_at_work(books))
+        time.sleep(2)  # its PING times out after 1 s, then it would start a server within 0.2 s
         assert not joining.done()
         os.kill(pid, signal.SIGCONT)
         link = connect(joining.result(60))
