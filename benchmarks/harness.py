@@ -3,9 +3,10 @@
 Absolute times on a shared machine say little: they move by a factor of two within a minute, with the clock of
 the processor and with whoever else is running. So nothing here is ever compared with a number from another run.
 The contenders take turns in small blocks, and every round gives one value per contender; a figure is the MEDIAN
-of the ratios (or differences) within the rounds, and beside it stands the best round. The order of the
-contenders turns from round to round, so that none always runs on the cache that another one left. The garbage
-collector stays on, since it is on in every program that uses the library.
+of the ratios (or differences) within the rounds. Beside it stands what comes out of the LEAST times, each
+contender's own: what the machine can do when it is left alone. The order of the contenders turns from round to
+round, so that none always runs on the cache that another one left. The garbage collector stays on, since it is
+on in every program that uses the library.
 """
 
 from __future__ import annotations
@@ -51,16 +52,16 @@ class Pairs:
             raise ValueError(msg)
 
     def ratio(self) -> tuple[float, float]:
-        """Our time over the floor's: median and least."""
-        return _median_and(min, [ours / floor for floor, ours in self._rounds()])
+        """Our time over the floor's: the median of the rounds, and of the least times."""
+        return median(ours / floor for floor, ours in self._rounds()), min(self.ours) / min(self.floor)
 
     def extra(self) -> tuple[float, float]:
-        """Our time less the floor's, in us: median and least."""
-        return _median_and(min, [ours - floor for floor, ours in self._rounds()])
+        """Our time less the floor's, in us: the median of the rounds, and of the least times."""
+        return median(ours - floor for floor, ours in self._rounds()), min(self.ours) - min(self.floor)
 
     def rate(self) -> tuple[float, float]:
-        """Our rate over the floor's rate: median and largest."""
-        return _median_and(max, [floor / ours for floor, ours in self._rounds()])
+        """Our rate over the floor's rate: the median of the rounds, and of the least times."""
+        return median(floor / ours for floor, ours in self._rounds()), min(self.floor) / min(self.ours)
 
     def _rounds(self) -> zip[tuple[float, float]]:
         return zip(self.floor, self.ours, strict=True)
@@ -100,8 +101,8 @@ class Figure:
     """The figure the target is about: a ratio, a difference, or a plain number."""
     unit: str
     """Of `figure`: `x` is a ratio to the floor."""
-    best: float | None = None
-    """The figure of the best round: what the machine can do when it is left alone."""
+    of_least: float | None = None
+    """The figure as the least times have it."""
     ours: float | None = None
     floor: float | None = None
     measured_in: str = "us"
@@ -117,20 +118,20 @@ class Figure:
     @classmethod
     def of_ratio(cls, name: str, pairs: Pairs, floor_name: str, target: Target | None = None) -> Figure:
         """How many times as long as the floor it takes."""
-        (figure, best), ours, floor = pairs.ratio(), median(pairs.ours), median(pairs.floor)
-        return cls(name, figure, "x", best, ours, floor, "us", floor_name, target)
+        (figure, of_least), ours, floor = pairs.ratio(), median(pairs.ours), median(pairs.floor)
+        return cls(name, figure, "x", of_least, ours, floor, "us", floor_name, target)
 
     @classmethod
     def of_extra(cls, name: str, pairs: Pairs, floor_name: str, target: Target | None = None) -> Figure:
         """How many us longer than the floor it takes."""
-        (figure, best), ours, floor = pairs.extra(), median(pairs.ours), median(pairs.floor)
-        return cls(name, figure, "us more", best, ours, floor, "us", floor_name, target)
+        (figure, of_least), ours, floor = pairs.extra(), median(pairs.ours), median(pairs.floor)
+        return cls(name, figure, "us more", of_least, ours, floor, "us", floor_name, target)
 
     @classmethod
     def of_rate(cls, name: str, pairs: Pairs, floor_name: str, target: Target | None = None) -> Figure:
         """How many times the floor's rate it reaches; `ours` and `floor` are rates a second."""
-        (figure, best), ours, floor = pairs.rate(), median(pairs.ours), median(pairs.floor)
-        return cls(name, figure, "x", best, 1e6 / ours, 1e6 / floor, "/s", floor_name, target)
+        (figure, of_least), ours, floor = pairs.rate(), median(pairs.ours), median(pairs.floor)
+        return cls(name, figure, "x", of_least, 1e6 / ours, 1e6 / floor, "/s", floor_name, target)
 
 
 def looping(operation: Callable[[], object]) -> Block:
@@ -181,7 +182,3 @@ def turned(names: Sequence[str], number: int) -> list[str]:
     """The order of round `number`: each begins with another name."""
     at = number % len(names)
     return [*names[at:], *names[:at]]
-
-
-def _median_and(best: Callable[[list[float]], float], values: list[float]) -> tuple[float, float]:
-    return median(values), best(values)

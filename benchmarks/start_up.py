@@ -28,7 +28,7 @@ def measure(effort: Effort) -> list[Figure]:
 def _import(effort: Effort) -> Figure:
     blocks = {"bare": looping(_interpreter("pass")), "ours": looping(_interpreter("import costscope"))}
     pairs = rounds(blocks, count=effort.times(20, 5), size=1).pairs("bare", "ours")
-    (figure, best), milli = pairs.extra(), 1000
+    (figure, of_least), milli = pairs.extra(), 1000
     in_ms = Figure.of_extra("", pairs, "")
     assert in_ms.ours is not None, "made from pairs"
     assert in_ms.floor is not None, "made from pairs"
@@ -36,7 +36,7 @@ def _import(effort: Effort) -> Figure:
         "import costscope",
         figure / milli,
         "ms more",
-        best / milli,
+        of_least / milli,
         in_ms.ours / milli,
         in_ms.floor / milli,
         "ms",

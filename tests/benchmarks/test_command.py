@@ -17,7 +17,7 @@ def test_a_quick_run_of_one_subject_prints_a_table_and_writes_json(checkout, tmp
     assert list(document["subjects"]) == ["memory-call"]
     for row in document["subjects"]["memory-call"]:
         assert row["ours"] > row["floor"] > 0
-        assert row["best"] <= row["figure"]
+        assert row["of_least"] <= row["ours"]
     assert document["subjects"]["memory-call"][0]["target"] == {"sense": "at most", "bound": 6}
 
 
