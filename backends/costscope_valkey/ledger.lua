@@ -201,12 +201,21 @@ local function refs_of(list, amounts)
   return known
 end
 
+local function same_list(one, other)
+  local same = #one == #other
+  for at = 1, #one do
+    same = same and one[at] == other[at]
+  end
+  return same
+end
+
 -- Do the accounts of a command belong to this hold? 'other' if they are not those it was made on, 'gone' if one of
--- them has been forgotten since. A hold made in this very batch has its list; others are known by their text, and
--- only where an account's limits were changed since does that have to be taken apart.
+-- them has been forgotten since: that one is passed over by `each`, what the hold has elsewhere is still to settle.
+-- A hold made in this very batch has its list; others are known by their text, and only where that differs (limits
+-- were changed, an account is gone) does it have to be taken apart.
 local function compare(record, list)
   if record.list then
-    return record.list == list and 'same' or 'other'
+    return (record.list == list or same_list(record.list, list)) and 'same' or 'other'
   end
   local complete = true
   for at = 1, #list do
@@ -215,7 +224,7 @@ local function compare(record, list)
   if complete and record.refs == refs_of(list, record.amounts) then
     return 'same'
   end
-  local letters, at = {}, 0
+  local letters, at, verdict = {}, 0, 'same'
   for n, held in gmatch(record.refs, '(%d+):(%a*)') do
     at = at + 1
     local acc = list[at]
@@ -223,12 +232,15 @@ local function compare(record, list)
       return 'other'
     elseif acc.n ~= n then
       local key = call('HGET', KEYS[2], n)
-      return (key and key ~= acc.key) and 'other' or 'gone'
+      if key and key ~= acc.key then
+        return 'other'
+      end
+      held, verdict = '', 'gone'
     end
     letters[at] = held
   end
   record.letters = letters
-  return at == #list and 'same' or 'other'
+  return at == #list and verdict or 'other'
 end
 
 ------------------------------------------------------------------------------------------------ changing
@@ -239,14 +251,15 @@ local function each(record, list, visit)
   for at = 1, #list do
     local acc = list[at]
     local cells = acc.cells
-    acc.changed = true
     if letters then
+      acc.changed = acc.changed or letters[at] ~= ''
       for place = 1, #letters[at] do
         local meter = byte(letters[at], place) - BEFORE_A
         visit(cells[meter] or load_cell(acc, meter), amounts[meter], meter)
       end
     else
       local meters = acc.meters
+      acc.changed = true
       for place = 1, #meters do
         local meter = meters[place]
         local amount = amounts[meter]
@@ -263,10 +276,10 @@ local function keep(acc)
   if acc.sure then
     return acc.sure
   end
-  local drop, sure = 0, now + 365 * LEASE_MAX
+  local drop, sure = acc.drop, now + 365 * LEASE_MAX
   if acc.finish > 0 then
-    drop = acc.finish + acc.keep
-    sure = drop
+    sure = acc.finish + acc.keep
+    drop = max(drop, sure) -- never shortened: another policy's holds may count on it
   elseif acc.keep > 0 then
     local step = math.floor(acc.keep / 8)
     sure = min(sure, now + acc.keep - step)
@@ -321,7 +334,7 @@ local function presume(record, list)
   end)
 end
 
--- The hold's process is presumed dead. `list` is empty when the accounts have been forgotten.
+-- The hold's process is presumed dead.
 local function lose(record, list)
   if record.lost == 0 then
     presume(record, list)
@@ -540,7 +553,7 @@ local function commit(c)
     return put(MISMATCH)
   end
   if record.state == S_HELD and now >= record.deadline then
-    lose(record, verdict == 'same' and list or {})
+    lose(record, list)
   end
   if record.state == S_RELEASED or verdict == 'gone' then
     return commit_orphan(c)
@@ -562,12 +575,10 @@ local function release(c)
     return put(MISMATCH)
   elseif record.state ~= S_RELEASED then
     local list = accounts_of(c[3])
-    local verdict = compare(record, list)
-    if verdict == 'other' then
+    if compare(record, list) == 'other' then
       return put(MISMATCH)
-    elseif verdict == 'same' then
-      give_back(record, list)
     end
+    give_back(record, list)
     close(index, record, S_RELEASED, '-', c[4])
   end
   put(RELEASED)
@@ -588,11 +599,10 @@ local function expire(c)
     return put(KEPT)
   end
   local list = accounts_of(c[3])
-  local verdict = compare(record, list)
-  if verdict == 'other' then
+  if compare(record, list) == 'other' then
     return put(MISMATCH)
   end
-  lose(record, verdict == 'same' and list or {})
+  lose(record, list)
   put(PRESUMED)
 end
 
