@@ -1,0 +1,57 @@
+"""`costscope audit`: prove the conservation equations over a store's books."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from costscope.cli.amounts import json_text
+from costscope.cli.books import StoreOption, open_books
+
+if TYPE_CHECKING:
+    from costscope.ledger import AuditReport
+
+__all__ = ["audit"]
+
+
+def audit(
+    store: StoreOption = None,
+    *,
+    json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
+) -> None:
+    """Check that every unit ever reserved is accounted for exactly once.
+
+    Exits with 0 when the books are exact, 1 when something differs, 2 when the store cannot be read.
+    """
+    books = open_books(store)
+    try:
+        report = books.audit()
+    finally:
+        books.close()
+    typer.echo(_json(books.url, report) if json else _words(books.url, report))
+    if not report.exact:
+        raise typer.Exit(1)
+
+
+def _words(url: str, report: AuditReport) -> str:
+    now = dt.datetime.fromtimestamp(report.now_ms / 1000, dt.UTC)
+    checked = f"{report.accounts:,} accounts and {report.holds:,} live holds checked"
+    count = len(report.differences)
+    verdict = "exact" if report.exact else f"{count:,} difference{'s' * (count != 1)}"
+    lines = [f"{url}  {now:%Y-%m-%d %H:%M:%S} UTC", f"{checked}: {verdict}", *map(str, report.differences)]
+    return "\n".join(lines)
+
+
+def _json(url: str, report: AuditReport) -> str:
+    return json_text(
+        {
+            "store": url,
+            "now_ms": report.now_ms,
+            "accounts": report.accounts,
+            "holds": report.holds,
+            "audit": "exact" if report.exact else [str(difference) for difference in report.differences],
+            "differences": report.differences,
+        }
+    )

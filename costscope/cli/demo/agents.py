@@ -1,0 +1,166 @@
+"""The agents of one process: loops of model and tool calls inside nested budget scopes.
+
+Everything a user of costscope would write is here, and nothing a user would not: scopes, three decorated
+methods, and `BudgetExceeded` as a reason to try the cheaper model.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from itertools import accumulate
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from costscope import CallDenied, budget_scope, metered_model, metered_tool
+from costscope.cli.demo.provider import Answer, Request
+from costscope.cli.demo.scenario import TOOLS, Path, Scenario, usd
+from costscope.cli.trace import load_trace
+
+if TYPE_CHECKING:
+    from collections import Counter
+
+    from costscope.cli.trace import TracedCall
+
+__all__ = ["Agent", "run_agents"]
+
+_TASTES: Final = {"research": (70, 15, 15), "support": (25, 60, 15)}
+"""Of 100 calls of a workflow: to the large model, to the small one, to a tool."""
+_MAX_TOKENS: Final = 512
+_REFUSED_PAUSE_S: Final = 0.01
+"""An agent that was refused everything thinks it over for a moment."""
+
+_WORDS: Final = (
+    "def",
+    "=",
+    "self",
+    "(",
+    "return",
+    "value",
+    "if",
+    "not",
+    "None",
+    ":",
+    "for",
+    "item",
+    "in",
+    "rows",
+)
+_WORDS_MAX: Final = 8192
+_TEXT: Final = "".join(f"{_WORDS[at % len(_WORDS)]} " for at in range(_WORDS_MAX))
+_ENDS: Final = tuple(accumulate(len(_WORDS[at % len(_WORDS)]) + 1 for at in range(_WORDS_MAX)))
+
+
+class Agent:
+    """One agent and its connection to the provider."""
+
+    def __init__(self, scenario: Scenario, process: int, path: Path, denials: Counter[str]) -> None:
+        self._scenario = scenario
+        self._process = process
+        self._path = path
+        self._denials = denials
+        self._random = random.Random(f"{scenario.seed}:{path}")  # noqa: S311 - which calls it makes is no secret
+        self._attempt = 0
+        self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
+
+    async def run(self, provider_port: int) -> None:
+        """Make all its calls, in the scopes of its tenant, workflow, run and itself.
+
+        Raises:
+            ConnectionError: the provider is gone.
+        """
+        tenant, workflow, run, name = self._path
+        limits = self._scenario.limits
+        self._streams = await asyncio.open_connection("127.0.0.1", provider_port)
+        try:
+            async with (
+                budget_scope(tenant=tenant, workflow=workflow),
+                budget_scope(run=run, max_cost=usd(limits[self._path[:3]])),
+                budget_scope(
+                    agent=name, max_cost=usd(limits[self._path]), max_tool_calls=self._scenario.tool_calls
+                ),
+            ):
+                for attempt in range(self._scenario.calls):
+                    self._attempt = attempt
+                    await self._step()
+        finally:
+            self._streams[1].close()
+
+    async def _step(self) -> None:
+        large, small, _ = _TASTES[self._path[1]]
+        size = self._random.choice(load_trace())
+        what = self._random.randrange(100)
+        try:
+            if what < large:
+                await self._large_or_small(size)
+            elif what < large + small:
+                await self.ask_small(_prompt(size), answer_tokens=size.generated_tokens)
+            elif what % 2:
+                await self.web_search("budgets of agents")
+            else:
+                await self.run_code("print(6 * 7)")
+        except CallDenied as refusal:
+            self._denials[refusal.kind] += 1
+            await asyncio.sleep(_REFUSED_PAUSE_S)
+
+    async def _large_or_small(self, size: TracedCall) -> None:
+        try:
+            await self.ask_large(_prompt(size), answer_tokens=size.generated_tokens)
+        except CallDenied as refusal:
+            self._denials[refusal.kind] += 1
+            await self.ask_small(_prompt(size), answer_tokens=size.generated_tokens)
+
+    @metered_model("demo-large")
+    async def ask_large(self, prompt: str, *, answer_tokens: int, max_tokens: int = _MAX_TOKENS) -> Answer:
+        """A good answer."""
+        return await self._send("demo-large", prompt, answer_tokens, max_tokens)
+
+    @metered_model("demo-small", estimate="capped")
+    async def ask_small(self, prompt: str, *, answer_tokens: int, max_tokens: int = _MAX_TOKENS) -> Answer:
+        """A cheap answer, cut short where the budget is nearly gone."""
+        return await self._send("demo-small", prompt, answer_tokens, max_tokens)
+
+    @metered_tool("web_search", price=TOOLS["web_search"])
+    async def web_search(self, query: str) -> Answer:
+        """A tool with a price."""
+        return await self._send("web_search", query)
+
+    @metered_tool("run_code", price=TOOLS["run_code"])
+    async def run_code(self, code: str) -> Answer:
+        """Another one."""
+        return await self._send("run_code", code)
+
+    async def _send(self, product: str, text: str, answer_tokens: int = 0, max_tokens: int = 0) -> Answer:
+        assert self._streams is not None, "connected in run"
+        reader, writer = self._streams
+        body = text.encode()
+        request = Request(
+            self._path, product, self._process, self._attempt, len(body), max_tokens, answer_tokens
+        )
+        writer.write(msgspec.json.encode(request) + b"\n" + body)
+        await writer.drain()
+        line = await reader.readline()
+        if not line:
+            msg = "the provider closed the connection"
+            raise ConnectionResetError(msg)
+        return msgspec.json.decode(line, type=Answer)
+
+
+async def run_agents(scenario: Scenario, process: int, provider_port: int, denials: Counter[str]) -> None:
+    """Run all agents of a process to their end.
+
+    Args:
+        scenario: what happens.
+        process: which of its processes this is.
+        provider_port: where the provider listens, on loopback.
+        denials: counts refusals by kind while they happen.
+    """
+    async with asyncio.TaskGroup() as group:
+        for path in scenario.agents_of(process):
+            group.create_task(Agent(scenario, process, path, denials).run(provider_port))
+
+
+def _prompt(size: TracedCall) -> str:
+    """A text of exactly as many words as the traced request had tokens."""
+    return _TEXT[: _ENDS[size.context_tokens - 1]]

@@ -1,0 +1,136 @@
+"""The fake provider of models and tools, with a bill of its own.
+
+It runs in the parent and takes requests over loopback TCP, so what a killed worker had sent is billed all the
+same. It knows no ledger and no policy: it counts the tokens of the text it received, has its own prices as
+integers, and adds up in its own way. If its bill and the limits agree, costscope had no say in that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import TYPE_CHECKING, Final, Self
+
+import msgspec
+
+if TYPE_CHECKING:
+    from costscope.cli.demo.scenario import Path
+
+__all__ = ["Answer", "Provider", "Request", "Usage"]
+
+_TOKEN_PRICES: Final = {"demo-large": (2_500, 10_000), "demo-small": (150, 600)}
+"""Nano-USD for an input and an output token."""
+_CALL_PRICES: Final = {"web_search": 1_000_000, "run_code": 400_000}
+"""Nano-USD for a call."""
+
+_DELAY_S: Final = 0.03
+_DELAY_S_PER_TOKEN: Final = 0.0005
+_DELAY_S_MAX: Final = 0.2
+"""An answer takes time, a long one more; a real one takes a hundred times as long."""
+
+
+class Request(msgspec.Struct, frozen=True):
+    """The head of a request: one line of JSON, followed by `text_bytes` bytes of prompt."""
+
+    account: tuple[str, ...]
+    """Whom to bill: tenant, workflow, run, agent."""
+    product: str
+    process: int
+    attempt: int
+    text_bytes: int = 0
+    max_tokens: int = 0
+    answer_tokens: int = 0
+    """How long the answer would be if `max_tokens` let it."""
+
+
+class Usage(msgspec.Struct, frozen=True):
+    """What was used, in the shape of OpenAI's chat completions."""
+
+    prompt_tokens: int
+    completion_tokens: int
+
+
+class Answer(msgspec.Struct, frozen=True):
+    """The reply to a request: one line of JSON."""
+
+    usage: Usage
+
+
+class Provider:
+    """Serves on a free loopback port while it is entered.
+
+    Args:
+        silent_for: the process whose late requests are taken and billed but never answered.
+        silent_from: which requests of it are late, by their attempt.
+    """
+
+    def __init__(self, *, silent_for: int | None = None, silent_from: int = 0) -> None:
+        self.billed: Counter[Path] = Counter()
+        """Nano-USD for each tenant, workflow, run and agent."""
+        self.calls = 0
+        self.unanswered = 0
+        self.port = 0
+        self._silent_for = silent_for
+        self._silent_from = silent_from
+        self._left_unanswered = asyncio.Condition()
+        self._server: asyncio.Server | None = None
+        self._connections: set[asyncio.StreamWriter] = set()
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        assert self._server is not None, "entered before"
+        self._server.close()
+        for writer in self._connections:
+            writer.close()
+        await self._server.wait_closed()
+
+    async def left_unanswered(self, count: int) -> None:
+        """Wait until so many requests of the silent process were billed and left without an answer."""
+        async with self._left_unanswered:
+            await self._left_unanswered.wait_for(lambda: self.unanswered >= count)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._connections.add(writer)
+        try:
+            while line := await reader.readline():
+                request = _decoder.decode(line)
+                answer = self._bill(request, await reader.readexactly(request.text_bytes))
+                if request.process == self._silent_for and request.attempt >= self._silent_from:
+                    async with self._left_unanswered:
+                        self.unanswered += 1
+                        self._left_unanswered.notify_all()
+                    await reader.read()  # until the client is gone
+                    return
+                await asyncio.sleep(
+                    min(_DELAY_S + _DELAY_S_PER_TOKEN * answer.usage.completion_tokens, _DELAY_S_MAX)
+                )
+                writer.write(_encoder.encode(answer) + b"\n")
+                await writer.drain()
+        except (ConnectionError, asyncio.IncompleteReadError):
+            pass  # a client that died: half a request is not billed, a whole one was
+        finally:
+            self._connections.discard(writer)
+            writer.close()
+
+    def _bill(self, request: Request, text: bytes) -> Answer:
+        """Charge a request when it has arrived: whether somebody waits for the answer is not our concern."""
+        if request.product in _CALL_PRICES:
+            usage = Usage(0, 0)
+            price = _CALL_PRICES[request.product]
+        else:
+            # Our tokenizer: a token ends with a space.
+            usage = Usage(text.count(b" "), min(request.answer_tokens, request.max_tokens))
+            for_input, for_output = _TOKEN_PRICES[request.product]
+            price = usage.prompt_tokens * for_input + usage.completion_tokens * for_output
+        self.calls += 1
+        for depth in range(1, len(request.account) + 1):
+            self.billed[request.account[:depth]] += price
+        return Answer(usage)
+
+
+_decoder: Final = msgspec.json.Decoder(Request)
+_encoder: Final = msgspec.json.Encoder()

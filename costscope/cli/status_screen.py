@@ -1,0 +1,113 @@
+"""The screen of `costscope status`: for each account a heading, and for each of its meters a bar."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Final
+
+from rich.table import Table
+from rich.text import Text
+
+from costscope.cli.amounts import instant, short_amount
+from costscope.cli.balances import account_rows, untouched
+from costscope.cli.bars import bar, legend, percent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from rich.console import Console, ConsoleOptions, RenderableType
+
+    from costscope.cli.balances import AccountRow, MeterRow
+    from costscope.ledger import Snapshot
+    from costscope.policy import Policy
+
+__all__ = ["StatusScreen"]
+
+_BAR_MIN: Final = 10
+_BAR_MAX: Final = 32
+
+
+class StatusScreen:
+    """All accounts of a snapshot, for `rich` to print."""
+
+    def __init__(self, url: str, snapshot: Snapshot, policy: Policy | None, *, problem: str = "") -> None:
+        self._url = url
+        self._snapshot = snapshot
+        self._policy = policy
+        self._problem = problem
+
+    def stale(self, problem: str) -> StatusScreen:
+        """The same numbers, and why there are no newer ones."""
+        return StatusScreen(self._url, self._snapshot, self._policy, problem=problem)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterable[RenderableType]:
+        rows = account_rows(self._snapshot, self._policy)
+        now = dt.datetime.fromtimestamp(self._snapshot.now_ms / 1000, dt.UTC)
+        yield Text(f"{self._url}  {now:%Y-%m-%d %H:%M:%S} UTC", style="bold")
+        if self._problem:
+            yield Text(f"not refreshed: {self._problem}", style="red")
+        if rows:
+            yield from _accounts(
+                rows, options.max_width, currency=self._currency(), ascii_only=options.ascii_only
+            )
+        else:
+            yield Text("This ledger is empty: nothing has been reserved in it yet.")
+        unused = untouched(rows, self._policy)
+        if unused:
+            yield Text(f"Not used yet: {', '.join(unused)}", style="bright_black")
+        if rows:
+            holds = len(self._snapshot.holds)
+            count = (
+                f"{len(rows):,} account{'s' * (len(rows) != 1)}, {holds:,} live hold{'s' * (holds != 1)}   "
+            )
+            yield Text(count) + legend(ascii_only=options.ascii_only)
+
+    def _currency(self) -> str:
+        return self._policy.currency if self._policy is not None else "USD"
+
+
+def _accounts(
+    rows: list[AccountRow], width: int, *, currency: str, ascii_only: bool
+) -> Iterator[RenderableType]:
+    lines = [_cells(line, currency) for row in rows for line in row.meters]
+    widths = [max((len(cells[at]) for cells in lines), default=0) for at in range(5)]
+    # two spaces before each of the seven columns
+    room = min(max(width - sum(widths) - 12, _BAR_MIN), _BAR_MAX)
+    for row in rows:
+        yield Text()
+        yield _heading(row, width)
+        table = Table.grid(padding=(0, 0, 0, 2))
+        for at, size in enumerate((widths[0], room, *widths[1:])):
+            table.add_column(width=size, justify="left" if at < 2 or at == 5 else "right", overflow="fold")  # noqa: PLR2004 - name, bar, numbers, unit
+        for line in row.meters:
+            name, *numbers = _cells(line, currency)
+            drawn = _bar(line, room, ascii_only=ascii_only)
+            table.add_row(name, drawn, *numbers)
+        yield table
+
+
+def _heading(row: AccountRow, width: int) -> Text:
+    reset = f"resets {instant(row.window_end)}" if row.window_end else "never resets"
+    text = Text(overflow="fold")
+    text.append(row.name, style="bold")
+    gap = width - len(row.name) - len(reset)
+    text.append(" " * gap if gap >= 2 else "\n  ")  # noqa: PLR2004 - columns apart
+    text.append(reset, style="bright_black")
+    return text
+
+
+def _cells(line: MeterRow, currency: str) -> tuple[str, str, str, str, str]:
+    """Name, percent, spent, held and limit of a meter."""
+    counters, limit = line.counters, line.limit
+    used = counters.spent + counters.held
+    share = "" if limit is None else f"{percent(used, limit)}%"
+    held = f"+ {short_amount(line.meter, counters.held)}" if counters.held else ""
+    of = "no limit" if limit is None else f"of {short_amount(line.meter, limit)}"
+    name = f"cost ({currency})" if line.meter == "cost" else line.meter.replace("_", " ")
+    return name, share, short_amount(line.meter, counters.spent), held, of
+
+
+def _bar(line: MeterRow, width: int, *, ascii_only: bool) -> Text:
+    if line.limit is None:
+        return Text()
+    return bar(line.counters.spent, line.counters.held, line.limit, width, ascii_only=ascii_only)
