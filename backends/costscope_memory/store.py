@@ -31,13 +31,14 @@ class MemoryStore:
     def __init__(self, *, clock: Callable[[], int] | None = None) -> None:
         self.url = "memory://"
         self._ledger = Ledger()
+        self._execute = self._ledger.execute
         self._lock = Lock()
         self._clock_ns = clock or time_ns
 
     def execute(self, commands: Sequence[Command]) -> list[Reply]:
         """Apply a batch under the lock; nothing here waits for I/O."""
         with self._lock:
-            return self._ledger.execute(commands, self._clock_ns() // 1_000_000)
+            return self._execute(commands, self._clock_ns() // 1_000_000)
 
     async def aexecute(self, commands: Sequence[Command]) -> list[Reply]:
         """The same: microseconds, so an event loop is not held up."""

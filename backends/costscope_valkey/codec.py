@@ -20,7 +20,12 @@ if TYPE_CHECKING:
 __all__ = ["Codec", "Request", "decode", "source_of"]
 
 _KINDS: Final[tuple[Literal["in_flight", "exhausted", "never_fits"], ...]] = ("in_flight", "exhausted", "never_fits")
-_TELLS_TIME: Final = frozenset({Outcome.WRONG_WINDOW, Outcome.EXTENDED})
+_GRANTED, _DENIED, _EXTENDED, _WRONG_WINDOW = (
+    Outcome.GRANTED,
+    Outcome.DENIED,
+    Outcome.EXTENDED,
+    Outcome.WRONG_WINDOW,
+)
 _OUTCOMES: Final = {int(outcome): outcome for outcome in Outcome}
 _SETS_MAX: Final = 4096
 _json = msgspec.json.Encoder()
@@ -138,10 +143,10 @@ def decode(request: Request, raw: list[int]) -> tuple[list[Reply], int]:
         outcome = _OUTCOMES[raw[at]]
         at += 1
         units, denial = 0, None
-        if outcome is Outcome.GRANTED:
+        if outcome is _GRANTED:
             units = raw[at]
             at += 1
-        elif outcome is Outcome.DENIED:
+        elif outcome is _DENIED:
             account, meter, kind = raw[at : at + 3]
             name = command.accounts[account].limits[meter][0]  # type: ignore[union-attr]  # only a Reserve is denied
             denial = Denial(_KINDS[kind - 1], account, name, *raw[at + 3 : at + 7])
@@ -158,7 +163,7 @@ def decode(request: Request, raw: list[int]) -> tuple[list[Reply], int]:
             tuple([balances[index] for index in indexes]),
             units,
             denial,
-            now_ms if outcome in _TELLS_TIME else 0,
+            now_ms if outcome is _EXTENDED or outcome is _WRONG_WINDOW else 0,
         )
         for (outcome, units, denial), indexes in zip(heads, request.sets, strict=True)
     ], due

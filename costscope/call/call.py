@@ -31,6 +31,8 @@ KEY_KEEP_MS: Final = 24 * 3_600_000
 
 _KEY_ATTEMPTS: Final = 16
 _WINDOW_ATTEMPTS: Final = 3
+_GRANTED: Final = Outcome.GRANTED
+_COMMITTED: Final = Outcome.COMMITTED  # looked at first: the hash of an enum's member is computed in Python
 _SETTLED: Final[dict[Outcome, Settlement]] = {
     Outcome.COMMITTED: "committed",
     Outcome.LATE: "late",
@@ -64,6 +66,8 @@ class Call:
     closed: bool = False
     hold_id: str = ""
     outcome: CallOutcome = "ok"
+    over: bool = False
+    """Settled by way of an exception: nothing is left to rescue."""
     price: Price | None = None
     """What settles the call, the same object that its estimate was made with."""
     units: int = 0
@@ -105,15 +109,16 @@ class Call:
         """The command that holds the estimate; None when no budget covers the scope and nothing is to be held."""
         runtime, scope, estimate = self.runtime, self.scope, self.estimate
         self.attempts += 1
-        self.accounts = scope.accounts(runtime.now_ms())
+        now_ms = runtime.now_ms()
+        self.accounts = scope.accounts(now_ms)
         if not self.accounts:
-            self._granted(0)
+            self._granted(estimate.units_max)
             return None
         if runtime.outbox.full:
             msg = f"{len(runtime.outbox)} settlements wait for {runtime.store.url}; no new call until it takes them"
             raise StoreUnavailable(msg)
         if self.key is None:
-            self.hold_id = new_id()
+            self.hold_id = new_id(now_ms)
         else:
             self.hold_id = id_from_key(f"{self.attempts}:{self.key}")
         if not estimate.units_max:
@@ -137,7 +142,7 @@ class Call:
             HoldMismatch: the idempotency key was used for another call.
         """
         outcome = reply.outcome
-        if outcome is Outcome.GRANTED:
+        if outcome is _GRANTED:
             if reply.units or self.scope.tallies:
                 self._granted(reply.units)
             if reply.balances:
@@ -164,7 +169,7 @@ class Call:
             self.scope.totals.denial("unavailable")
             raise error
         log.warning("%s does not answer; %s %s runs unreserved (on_outage: open)", self.runtime.store.url, self.kind, self.name)
-        self._granted(0)
+        self._granted(self.estimate.units_max)
 
     def abandon(self) -> None:
         """The reserve was interrupted before its answer came: whatever became of it, it shall hold nothing."""
@@ -184,6 +189,11 @@ class Call:
             return None
         keep_ms = self.runtime.store.keep_ms if self.key is None else KEY_KEEP_MS
         return Commit(self.hold_id, self.accounts, amounts, keep_ms)
+
+    def charging(self) -> Commit | None:
+        """The command that charges what was held, for a call whose own settlement was interrupted."""
+        keep_ms = self.runtime.store.keep_ms if self.key is None else KEY_KEEP_MS
+        return Commit(self.hold_id, self.accounts, self.amounts, keep_ms) if self.accounts else None
 
     def releasing(self) -> Release:
         """The command that gives the hold back."""
@@ -205,12 +215,16 @@ class Call:
         outcome = reply.outcome
         if reply.balances:
             self.scope.seen(self.accounts, reply)
+        scope = self.scope
+        if outcome is _COMMITTED and not scope.closed:
+            assert type(command) is Commit, "a release is never answered like this"
+            self.counted(command, "committed")
+            return
         settlement = _SETTLED.get(outcome)
         if settlement is None:
             if outcome is Outcome.MISMATCH and self.key is not None:
                 return  # a redelivered task: the first settlement of this key stands
             raise self._refused(reply)
-        scope = self.scope
         if type(command) is Commit:
             self.counted(command, settlement)
         else:

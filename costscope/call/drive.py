@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from costscope.errors import CostscopeError, StoreUnavailable
+from costscope.errors import StoreUnavailable
 from costscope.ledger import Commit, Extend, Outcome
 
 if TYPE_CHECKING:
     from costscope.call.call import Call
     from costscope.ledger import Release
 
-__all__ = ["areserve", "asettle", "post", "reserve", "settle"]
+__all__ = ["areserve", "asettle", "post", "rescue", "reserve", "settle"]
 
 
 def reserve(call: Call) -> None:
@@ -29,8 +29,6 @@ def reserve(call: Call) -> None:
         call.unreachable(error)
     except Exception:
         raise
-    except CostscopeError:
-        raise
     except BaseException:
         call.abandon()
         raise
@@ -47,8 +45,6 @@ async def areserve(call: Call) -> None:
         call.unreachable(error)
     except Exception:
         raise
-    except CostscopeError:
-        raise
     except BaseException:
         call.abandon()
         raise
@@ -64,37 +60,53 @@ def settle(call: Call, command: Commit | Release | None) -> None:
     if command is None:
         return
     try:
-        reply = call.runtime.store.execute((command,))[0]
-    except StoreUnavailable:
-        post(call, command)
+        try:
+            reply = call.runtime.store.execute((command,))[0]
+        except StoreUnavailable:
+            post(call, command)
+        else:
+            call.settled(reply, command)
     except Exception:
-        raise
-    except CostscopeError:
         raise
     except BaseException:
         _interrupted(call, command)
         raise
-    else:
-        call.settled(reply, command)
 
 
-async def asettle(call: Call, command: Commit | Release | None) -> None:
-    """`settle` for an event loop; a task cancelled here still gets its settlement sent."""
+async def asettle(call: Call, command: Commit | Release | None, error: BaseException | None = None) -> None:
+    """`settle` for an event loop; a task cancelled here still gets its settlement sent.
+
+    Args:
+        call: the call that has ended.
+        command: what settles it.
+        error: what ended it, if that was an exception.
+    """
     if command is None:
         return
     try:
-        reply = (await call.runtime.store.aexecute((command,)))[0]
-    except StoreUnavailable:
-        post(call, command)
+        if isinstance(error, GeneratorExit):  # the coroutine is being closed: it must not wait any more
+            _interrupted(call, command)
+            return
+        try:
+            reply = (await call.runtime.store.aexecute((command,)))[0]
+        except StoreUnavailable:
+            post(call, command)
+        else:
+            call.settled(reply, command)
     except Exception:
-        raise
-    except CostscopeError:
         raise
     except BaseException:
         _interrupted(call, command)
         raise
-    else:
-        call.settled(reply, command)
+
+
+def rescue(call: Call) -> None:
+    """Ctrl-C came between the function and its settlement: charge the hold, unless it is settled."""
+    if call.over:
+        return
+    command = call.charging() if call.closed else call.committing(None)
+    if command is not None:
+        _interrupted(call, command)
 
 
 def post(call: Call, command: Commit | Release | None) -> None:
@@ -111,6 +123,7 @@ def _interrupted(call: Call, command: Commit | Release) -> None:
     A store that waits remembers settled ids, so sending twice is safe. A store that does not wait forgets them,
     but answers at once whether the hold is still live.
     """
+    call.over = True
     store = call.runtime.store
     if store.waits or store.execute((Extend(call.hold_id, call.runtime.lease_ms),))[0].outcome is Outcome.EXTENDED:
         post(call, command)

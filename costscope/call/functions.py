@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from costscope.call.drive import areserve, asettle, reserve, settle
+from costscope.call.drive import areserve, asettle, rescue, reserve, settle
 from costscope.call.streams import metered_stream
 from costscope.scope.context import set_ambient_call
 
@@ -33,19 +33,26 @@ def function_wrapper(free: Spec, bound: Spec) -> Callable[..., Any]:
             return wrapped(*args, **kwargs)
         reserve(call)
         try:
-            if call.price is not None:
-                args, kwargs = spec.granted(call, args, kwargs)
-            set_ambient_call(call)
-            result = wrapped(*args, **kwargs)
-        except BaseException as error:
+            try:
+                if call.price is not None:
+                    args, kwargs = spec.granted(call, args, kwargs)
+                set_ambient_call(call)
+                result = wrapped(*args, **kwargs)
+            except BaseException as error:
+                set_ambient_call(call.outer)
+                settle(call, spec.failed(call, error))
+                call.over = True
+                raise
             set_ambient_call(call.outer)
-            settle(call, spec.failed(call, error))
+            if spec.kind == "model" and (stream := metered_stream(spec, call, result)) is not None:
+                return stream
+            settle(call, spec.finished(call, result))
+            return result
+        except Exception:
             raise
-        set_ambient_call(call.outer)
-        if spec.kind == "model" and (stream := metered_stream(spec, call, result)) is not None:
-            return stream
-        settle(call, spec.finished(call, result))
-        return result
+        except BaseException:
+            rescue(call)
+            raise
 
     return wrapper
 
@@ -62,18 +69,25 @@ def coroutine_wrapper(free: Spec, bound: Spec) -> Callable[..., Any]:
             return await wrapped(*args, **kwargs)
         await areserve(call)
         try:
-            if call.price is not None:
-                args, kwargs = spec.granted(call, args, kwargs)
-            set_ambient_call(call)
-            result = await wrapped(*args, **kwargs)
-        except BaseException as error:
+            try:
+                if call.price is not None:
+                    args, kwargs = spec.granted(call, args, kwargs)
+                set_ambient_call(call)
+                result = await wrapped(*args, **kwargs)
+            except BaseException as error:
+                set_ambient_call(call.outer)
+                await asettle(call, spec.failed(call, error), error)
+                call.over = True
+                raise
             set_ambient_call(call.outer)
-            await asettle(call, spec.failed(call, error))
+            if spec.kind == "model" and (stream := metered_stream(spec, call, result)) is not None:
+                return stream
+            await asettle(call, spec.finished(call, result))
+            return result
+        except Exception:
             raise
-        set_ambient_call(call.outer)
-        if spec.kind == "model" and (stream := metered_stream(spec, call, result)) is not None:
-            return stream
-        await asettle(call, spec.finished(call, result))
-        return result
+        except BaseException:
+            rescue(call)
+            raise
 
     return wrapper

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from costscope.call.drive import areserve, asettle, post, reserve, settle
+from costscope.call.drive import areserve, asettle, post, rescue, reserve, settle
 from costscope.scope.context import ambient_call, ambient_scope, set_ambient_call, set_ambient_scope
 from costscope.usage import StreamUsage
 
@@ -29,6 +29,8 @@ __all__ = ["MeteredAsyncGenerator", "MeteredGenerator", "generator_wrapper"]
 class _Steps:
     """What both kinds of generator share: everything that does not wait."""
 
+    _call: Call | None = None  # also of one whose making was refused
+
     def __init__(
         self, spec: Spec, wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> None:
@@ -37,7 +39,6 @@ class _Steps:
         self._args = args
         self._kwargs = kwargs
         self._scope: Scope = spec.scope()  # the scope of the call, not of the first step
-        self._call: Call | None = None
         self._usage = StreamUsage()
         self._body: Any = None
         self._inner_scope: Scope | None = self._scope
@@ -50,7 +51,6 @@ class _Steps:
         """The call is reserved, or covered by one around it: make the body."""
         args, kwargs = self._args, self._kwargs
         if call is not None:
-            self._call = call
             args, kwargs = self._spec.granted(call, args, kwargs)
         self._body = self._wrapped(*args, **kwargs)
 
@@ -76,6 +76,10 @@ class _Steps:
     @property
     def _unsettled(self) -> Call | None:
         return self._call if self._call is not None and not self._call.closed else None
+
+    def _rescue(self) -> None:
+        if self._call is not None:
+            rescue(self._call)
 
     def __del__(self) -> None:
         call = self._unsettled
@@ -114,7 +118,17 @@ class MeteredGenerator(_Steps, Generator[Any, Any, Any]):
             call = self._open()
             if call is not None:
                 reserve(call)
+                self._call = call
             self._begin(call)
+        try:
+            return self._advance(advance)
+        except Exception:
+            raise
+        except BaseException:
+            self._rescue()
+            raise
+
+    def _advance(self, advance: Callable[[], Any]) -> Any:
         try:
             with self._inside():
                 item = advance()
@@ -127,6 +141,7 @@ class MeteredGenerator(_Steps, Generator[Any, Any, Any]):
             call = self._unsettled
             if call is not None:
                 settle(call, self._spec.failed(call, error))
+                call.over = True
             raise
         return self._yielded(item)
 
@@ -162,7 +177,17 @@ class MeteredAsyncGenerator(_Steps, AsyncGenerator[Any, Any]):
             call = self._open()
             if call is not None:
                 await areserve(call)
+                self._call = call
             self._begin(call)
+        try:
+            return await self._advance(advance)
+        except Exception:
+            raise
+        except BaseException:
+            self._rescue()
+            raise
+
+    async def _advance(self, advance: Callable[[], Any]) -> Any:
         try:
             with self._inside():
                 item = await advance()
@@ -174,7 +199,8 @@ class MeteredAsyncGenerator(_Steps, AsyncGenerator[Any, Any]):
         except BaseException as error:
             call = self._unsettled
             if call is not None:
-                await asettle(call, self._spec.failed(call, error))
+                await asettle(call, self._spec.failed(call, error), error)
+                call.over = True
             raise
         return self._yielded(item)
 

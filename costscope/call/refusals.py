@@ -18,7 +18,7 @@ RETRY_AFTER_S: Final = 1.0
 """What `in_flight` suggests: a model call lasts seconds, so looking again every second is soon enough."""
 
 _REMEDY: Final = {
-    "exhausted": "Wait for the reset, raise the limit, or do without the call.",
+    "exhausted": "{wait}aise the limit, or do without the call.",
     "in_flight": "Other calls hold the rest; it frees up as they settle: try again after {retry_after} s.",
     "never_fits": "It is more than the whole limit and will never fit: lower max_tokens or the input, use "
     'estimate="capped", or raise the limit.',
@@ -34,12 +34,13 @@ def exceeded(call: Call, reply: Reply) -> BudgetExceeded:
     until = resets_at(account)
     where = ", ".join(f"{name}={value}" for name, value in about.labels.items() if value is not None)
     retry_after = RETRY_AFTER_S if denial.kind == "in_flight" else None
+    wait = "Wait for the reset, r" if until is not None else "R"
     reset = f" Resets at {until:%Y-%m-%d %H:%M:%S} UTC." if until is not None else ""
     message = (
         f"{call.kind} {call.name}: budget {about.budget!r}{f' ({where})' if where else ''} refuses "
         f"{format_amount(denial.meter, denial.requested)}: limit {format_amount(denial.meter, denial.limit)}, "
         f"spent {format_amount(denial.meter, denial.spent)}, held {format_amount(denial.meter, denial.held)} "
-        f"({denial.kind}).{reset} {_REMEDY[denial.kind].format(retry_after=retry_after)}"
+        f"({denial.kind}).{reset} {_REMEDY[denial.kind].format(retry_after=retry_after, wait=wait)}"
     )
     return BudgetExceeded(
         message,

@@ -84,15 +84,15 @@ class _SyncStream(_Stream):
         return self
 
     def __next__(self) -> Any:
-        call = self._self_call
-        try:
-            item = next(self.__wrapped__)
-        except StopIteration:
-            settle(call, self._self_settlement(ended=True))
-            raise
-        except BaseException as error:
-            settle(call, self._self_failed(error))
-            raise
+        with settling(self._self_call):
+            try:
+                item = next(self.__wrapped__)
+            except StopIteration:
+                settle(self._self_call, self._self_settlement(ended=True))
+                raise
+            except BaseException as error:
+                settle(self._self_call, self._self_failed(error))
+                raise
         self._self_usage.feed(item)
         return item
 

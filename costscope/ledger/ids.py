@@ -20,11 +20,16 @@ _pool: list[str] = []
 _stamp: tuple[int, str] = (0, "")
 
 
-def new_id() -> str:
-    """A fresh, time-sortable 128-bit id as 32 hex digits."""
+def new_id(now_ms: int | None = None) -> str:
+    """A fresh, time-sortable 128-bit id as 32 hex digits.
+
+    Args:
+        now_ms: the time, in ms since the epoch, where the caller knows it already.
+    """
     global _stamp  # noqa: PLW0603 - the last millisecond's text; a thread that loses the race writes the same
     ms, text = _stamp
-    now_ms = time_ns() // 1_000_000
+    if now_ms is None:
+        now_ms = time_ns() // 1_000_000
     if now_ms != ms:
         text = f"{now_ms:012x}"
         _stamp = (now_ms, text)
@@ -32,7 +37,7 @@ def new_id() -> str:
         return text + _pool.pop()  # list.pop is atomic: two threads never get the same tail
     except IndexError:
         _pool.extend(_draw())
-        return new_id()
+        return new_id(now_ms)
 
 
 def id_from_key(key: str) -> str:

@@ -88,7 +88,7 @@ Entry = tuple[Cell, str, int, int]
 class Plan:
     """The books behind one tuple of accounts, laid out flat for the hot path, while nothing about them changes."""
 
-    __slots__ = ("_amounts", "_entries", "accounts", "books", "from_ms", "idle_ms", "lines", "to_ms", "until_ms")
+    __slots__ = ("accounts", "amounts", "books", "entries", "from_ms", "idle_ms", "lines", "to_ms", "until_ms")
 
     def __init__(self, accounts: tuple[Account, ...], books: tuple[Book, ...]) -> None:
         self.accounts = accounts
@@ -99,20 +99,20 @@ class Plan:
             for meter, limit in account.limits
         )
         """`(meter, limit, cell)` of every account."""
-        self._amounts: Amounts = {}
-        self._entries: list[Entry] = []
+        self.amounts: Amounts = {}
+        self.entries: list[Entry] = []
+        """What `amounts`, those of the last reserve, are in the accounts: most calls of a scope hold the same."""
         self.from_ms = self.to_ms = 0
         """Valid while `from_ms <= now < to_ms`: inside every window, before any keeping time needs care."""
         self.until_ms = self.idle_ms = 0
         """The accounts are sure to be kept until `until_ms` (windows) and `idle_ms` from now (the others):
         no hold on them may last longer."""
 
-    def entries(self, amounts: Amounts) -> list[Entry]:
-        """What these amounts are in the accounts. Most calls of a scope hold the same, so the last is remembered."""
-        if self._amounts != amounts:
-            self._entries = [(c, meter, limit, amounts[meter]) for meter, limit, c in self.lines if meter in amounts]
-            self._amounts = dict(amounts)
-        return self._entries
+    def entries_of(self, amounts: Amounts) -> list[Entry]:
+        """What these amounts are in the accounts; remembered in `entries`."""
+        self.amounts = dict(amounts)
+        self.entries = [(c, meter, limit, amounts[meter]) for meter, limit, c in self.lines if meter in amounts]
+        return self.entries
 
     def balances(self) -> tuple[Balance, ...]:
         """`(spent, held)` of every meter, account by account."""

@@ -141,7 +141,7 @@ class Ledger:
             units = units_that_fit(command, plan)
             step = command.step
             amounts = {meter: amount + units * step.get(meter, 0) for meter, amount in amounts.items()}
-        entries = plan.entries(amounts)
+        entries = plan.entries if plan.amounts == amounts else plan.entries_of(amounts)
         for cell, _, limit, amount in entries:
             if cell.spent + cell.held + amount > limit:
                 return Reply(Outcome.DENIED, plan.balances(), 0, denial(amounts, plan))
@@ -190,7 +190,8 @@ class Ledger:
         while True:
             try:
                 for cell, meter, _, amount in unwritten:
-                    actual = actuals.get(meter, amount)
+                    # not `.get`: an interrupt may come up on the way back from a call, and lose this turn
+                    actual = actuals[meter] if meter in actuals else amount
                     cell.held -= amount
                     cell.settled += amount
                     cell.spent += actual
@@ -314,7 +315,7 @@ class Ledger:
             if end_ms:
                 from_ms, to_ms = max(from_ms, account.start_ms), min(to_ms, end_ms)
                 until_ms = min(until_ms, end_ms + keep_ms)
-                drop_ms = end_ms + keep_ms
+                drop_ms = max(book.drop_ms, end_ms + keep_ms)  # another policy's holds may count on it
             elif keep_ms:
                 # An account without a window is prolonged in steps of an eighth of its keeping time.
                 step_ms = keep_ms >> 3

@@ -1,6 +1,6 @@
 """The runtime: a store, a policy and prices, put to work together."""
 
-from costscope.runtime.default import configure, get_runtime, set_runtime
-from costscope.runtime.runtime import Runtime
+from costscope.runtime.default import configure, get_runtime, installed, set_runtime
+from costscope.runtime.runtime import Runtime, RuntimeOptions
 
-__all__ = ["Runtime", "configure", "get_runtime", "set_runtime"]
+__all__ = ["Runtime", "RuntimeOptions", "configure", "get_runtime", "installed", "set_runtime"]

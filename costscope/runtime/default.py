@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from contextlib import contextmanager
 from threading import Lock
 from typing import TYPE_CHECKING
 
@@ -11,13 +12,14 @@ from costscope.errors import StoreWarning
 from costscope.runtime.runtime import Runtime
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Unpack
 
     from costscope.policy import PolicySource
     from costscope.runtime.runtime import RuntimeOptions
     from costscope.stores import Store
 
-__all__ = ["configure", "get_runtime", "set_runtime"]
+__all__ = ["configure", "get_runtime", "installed", "set_runtime"]
 
 _lock = Lock()
 _runtime: Runtime | None = None
@@ -47,12 +49,28 @@ def configure(
 
 def set_runtime(runtime: Runtime) -> Runtime:
     """Make this the default runtime; the one before it is closed."""
-    global _runtime  # noqa: PLW0603 - the one piece of global state: which runtime the module functions mean
+    global _runtime
     with _lock:
         before, _runtime = _runtime, runtime
     if before is not None and before is not runtime:
         before.close()
     return runtime
+
+
+@contextmanager
+def installed(runtime: Runtime) -> Iterator[Runtime]:
+    """Make this the default runtime for a block; the one before it stays open and comes back.
+
+    The default is one for the whole process, not for a thread or a task: this is for tests.
+    """
+    global _runtime  # noqa: PLW0603 - as in set_runtime
+    with _lock:
+        before, _runtime = _runtime, runtime
+    try:
+        yield runtime
+    finally:
+        with _lock:
+            _runtime = before
 
 
 def get_runtime() -> Runtime:

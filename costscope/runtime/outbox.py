@@ -10,10 +10,12 @@ from __future__ import annotations
 import atexit
 import logging
 import os
+import sys
 import threading
 import time
 import weakref
 from collections import deque
+from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
 from tenacity import Retrying, retry_if_exception_type, stop_when_event_set, wait_random_exponential
@@ -32,6 +34,8 @@ OUTBOX_MAX: Final = 10_000
 
 _BATCH: Final = 128
 _DRAIN_S: Final = 2.0
+_IDLE_S: Final = 5.0
+"""After this long without a settlement the thread ends, so that a forgotten runtime leaves none behind."""
 
 log = logging.getLogger("costscope")
 
@@ -42,17 +46,17 @@ class Outbox:
     def __init__(self, store: Store, *, limit: int = OUTBOX_MAX) -> None:
         self._store = store
         self._limit = limit
-        self._waiting: deque[Commit | Release] = deque()
         self.full = False
         """True when no further settlement would find room: calls are refused before it comes to that."""
-        # A finalizer may put something in while its own thread is inside this class, so nothing here holds a
-        # lock that `put` needs: deque and Event are enough.
-        self._filled = threading.Event()
-        self._empty = threading.Event()
-        self._empty.set()
+        # A finalizer may call `put` in the middle of anything that its own thread is doing, here or in an Event.
+        # So `put` takes no lock: a deque and a SimpleQueue are made for that.
+        self._waiting: deque[Commit | Release] = deque()
+        self._wake: SimpleQueue[None] = SimpleQueue()
+        self._drains: deque[threading.Event] = deque()
+        self._sending = threading.Lock()  # of the one thread that sends
         self._closing = threading.Event()
-        self._thread: threading.Thread | None = None
-        self._pid = os.getpid()
+        self._hurry = threading.Event()
+        """Somebody waits until everything is sent: the next attempt comes now."""
         _outboxes.add(self)
 
     def __len__(self) -> int:
@@ -70,56 +74,85 @@ class Outbox:
                 f"({command.id}) cannot be kept. Bring the store back, or stop the agents."
             )
             raise OutboxFull(msg)
-        self._empty.clear()
+        if self._closing.is_set():
+            self._report([command])
+            return
         self._waiting.append(command)
         self.full = len(self._waiting) >= self._limit
-        self._filled.set()
+        self._wake.put(None)
         self._start()
 
     def drain(self, timeout_s: float = _DRAIN_S) -> bool:
         """Wait until everything has been sent, at most `timeout_s`; say whether it has."""
-        if not self._waiting and self._empty.is_set():
+        if not self._waiting:
             return True
+        if self._closing.is_set():
+            return False
+        drained = threading.Event()
+        self._drains.append(drained)
+        self._hurry.set()
+        self._wake.put(None)
         self._start()
-        return self._empty.wait(timeout_s)
+        return drained.wait(timeout_s)
 
     def close(self, timeout_s: float = _DRAIN_S) -> None:
         """Drain, then stop the thread; what is still waiting is reported as lost, with its ids."""
-        drained = self.drain(timeout_s)
-        self._closing.set()
-        self._filled.set()
-        if not drained:
-            log.error(
-                "%d settlements could not be sent to %s; their holds will be presumed spent: %s",
-                len(self._waiting),
-                self._store.url,
-                ", ".join(command.id for command in list(self._waiting)[:20]),
-            )
-
-    def _start(self) -> None:
-        thread = self._thread
-        if thread is not None and thread.is_alive() and self._pid == os.getpid():
-            return
-        if self._pid != os.getpid():  # the parent sends what the parent's calls cost
-            self._pid = os.getpid()
-            self._waiting.clear()
-            self._empty.set()
         if self._closing.is_set():
             return
-        self._thread = threading.Thread(target=in_empty_context(self._run), name="costscope-outbox", daemon=True)
-        self._thread.start()
+        drained = self.drain(timeout_s)
+        self._closing.set()
+        self._hurry.set()
+        self._wake.put(None)
+        if not drained:
+            self._report(list(self._waiting))
+
+    def restart_in_child(self) -> None:
+        """Start empty after a fork: the parent sends what the parent's calls cost."""
+        self._waiting = deque()
+        self.full = False
+        self._wake = SimpleQueue()
+        self._drains = deque()
+        self._sending = threading.Lock()
+        self._hurry = threading.Event()
+        closed, self._closing = self._closing.is_set(), threading.Event()
+        if closed:
+            self._closing.set()
+
+    def _report(self, lost: list[Commit | Release]) -> None:
+        log.error(
+            "%d settlements could not be sent to %s; their holds will be presumed spent: %s",
+            len(lost),
+            self._store.url,
+            ", ".join(command.id for command in lost[:20]),
+        )
+
+    def _start(self) -> None:
+        if self._sending.locked() or self._closing.is_set():
+            return
+        _drain_when_worker_ends()
+        # Two may be started at once; the second one finds the first sending, and ends.
+        threading.Thread(target=in_empty_context(self._run), name="costscope-outbox", daemon=True).start()
 
     def _run(self) -> None:
-        while not self._closing.is_set():
-            self._filled.wait()
-            self._filled.clear()
-            while self._waiting and not self._closing.is_set():
-                self._send([self._waiting[at] for at in range(min(_BATCH, len(self._waiting)))])
-            if not self._waiting:
-                self._empty.set()
-                if self._waiting:  # put between the look and the set
-                    self._empty.clear()
-                    self._filled.set()
+        if not self._sending.acquire(blocking=False):
+            return
+        try:
+            while self._woken() and not self._closing.is_set():
+                while self._waiting and not self._closing.is_set():
+                    self._send([self._waiting[at] for at in range(min(_BATCH, len(self._waiting)))])
+                while self._drains and not self._waiting:
+                    self._drains.popleft().set()
+        finally:
+            self._sending.release()
+        if self._waiting or self._drains:  # put while this thread was ending
+            self._start()
+
+    def _woken(self) -> bool:
+        try:
+            self._wake.get(timeout=_IDLE_S)
+        except Empty:
+            return False
+        return True
 
     def _send(self, batch: list[Commit | Release]) -> None:
         retrying = Retrying(
@@ -140,10 +173,12 @@ class Outbox:
         self.full = len(self._waiting) >= self._limit
 
     def _pause(self, seconds: float) -> None:
-        self._closing.wait(seconds)
+        self._hurry.wait(seconds)
+        self._hurry.clear()
 
 
 _outboxes: weakref.WeakSet[Outbox] = weakref.WeakSet()
+_workers_watched: set[int] = set()
 
 
 def _drain_at_exit() -> None:
@@ -152,4 +187,19 @@ def _drain_at_exit() -> None:
         outbox.close(max(0.0, deadline - time.monotonic()))
 
 
+def _drain_when_worker_ends() -> None:
+    """A forked worker of multiprocessing leaves without `atexit`, but runs its own finalizers."""
+    workers = sys.modules.get("multiprocessing.util")
+    if workers is not None and os.getpid() not in _workers_watched:
+        _workers_watched.add(os.getpid())
+        workers.Finalize(None, _drain_at_exit, exitpriority=0)
+
+
+def _after_fork() -> None:
+    for outbox in list(_outboxes):
+        outbox.restart_in_child()
+
+
 atexit.register(_drain_at_exit)
+if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
+    os.register_at_fork(after_in_child=_after_fork)

@@ -16,10 +16,11 @@ from costscope.telemetry import DEFAULT_LABELS, Telemetry
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection
 
+    from opentelemetry.metrics import MeterProvider
+
     from costscope.ledger import AuditReport
     from costscope.policy import PolicySource
     from costscope.stores import Store
-    from opentelemetry.metrics import MeterProvider
 
 __all__ = ["Runtime", "RuntimeOptions"]
 
@@ -67,7 +68,7 @@ class Runtime:
         self.policy = load_policy(policy) if policy is not None else Policy()
         self._owns_store = isinstance(store, str)
         self.store: Store = open_store(store) if isinstance(store, str) else store
-        self.prices = PriceBook(self.policy.prices)
+        self.prices = PriceBook(self.policy.prices, currency=self.policy.currency)
         self.telemetry = Telemetry(meter_provider, allowed_labels=metric_labels)
         self.coverage = Coverage(self.policy)
         self.views = Views()

@@ -1,0 +1,90 @@
+"""What a call would do, without doing it: allowed or not, by which account, and what would fit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from costscope.scope.report import format_amount
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from costscope.errors import DenialKind
+    from costscope.estimate import Estimate
+    from costscope.ledger import Amounts
+    from costscope.scope.balance import AccountBalance
+
+__all__ = ["Preview", "preview"]
+
+
+class Preview(msgspec.Struct, frozen=True):
+    """The answer to `scope.preview(...)`; another caller may change it the moment after."""
+
+    allowed: bool
+    kind: DenialKind | None
+    """Why not: `never_fits`, `exhausted` or `in_flight`; None when it is allowed."""
+    requested: Amounts
+    """What would be held, by meter (`cost` in nano-units)."""
+    tightest: AccountBalance | None
+    """The account that refuses, else the one with the largest share of its room taken; None without budgets."""
+    fits: int
+    """How many such calls fit one after another; -1: no budget limits them."""
+    max_output_tokens: int | None
+    """With `estimate="capped"`: the output the budgets can still pay for; None when output is not cut."""
+
+    def __str__(self) -> str:
+        verdict = "allowed" if self.allowed else f"refused ({self.kind})"
+        if self.tightest is None:
+            return f"{verdict}: no budget covers this scope"
+        row = self.tightest
+        left = format_amount(row.meter, row.remaining)
+        wanted = format_amount(row.meter, self.requested.get(row.meter, 0))
+        return f"{verdict}: {wanted} asked of budget {row.budget!r}, which has {left} left; {self.fits} such calls fit"
+
+
+def preview(estimate: Estimate, rows: Iterable[AccountBalance]) -> Preview:
+    """Judge an estimate against balances, by the rule of admission: spent + held + amount <= limit."""
+    limited = list(rows)
+    units = _units(estimate, limited)
+    amounts = _with_units(estimate, units)
+    concerned = [row for row in limited if row.meter in amounts]
+    refusing = [row for row in concerned if amounts[row.meter] > row.limit - row.spent - row.held]
+    tightest = max(refusing or concerned, key=lambda row: _pressure(row, amounts[row.meter]), default=None)
+    counts = [row.remaining // amounts[row.meter] for row in concerned if amounts[row.meter]]
+    return Preview(
+        allowed=not refusing,
+        kind=_kind(refusing, amounts),
+        requested=amounts,
+        tightest=tightest,
+        fits=0 if refusing else min(counts, default=-1),
+        max_output_tokens=units if estimate.units_max else None,
+    )
+
+
+def _units(estimate: Estimate, rows: list[AccountBalance]) -> int:
+    room = [
+        (row.remaining - estimate.amounts.get(row.meter, 0)) // estimate.step[row.meter]
+        for row in rows
+        if estimate.step.get(row.meter)
+    ]
+    return max(min([estimate.units_max, *room]), estimate.units_min)
+
+
+def _with_units(estimate: Estimate, units: int) -> Amounts:
+    meters = {**estimate.amounts, **estimate.step}
+    return {m: estimate.amounts.get(m, 0) + units * estimate.step.get(m, 0) for m in meters}
+
+
+def _pressure(row: AccountBalance, amount: int) -> float:
+    """How full the account would be, by its own limit."""
+    return (row.spent + row.held + amount) / row.limit if row.limit else float("inf")
+
+
+def _kind(refusing: list[AccountBalance], amounts: Amounts) -> DenialKind | None:
+    if not refusing:
+        return None
+    if any(amounts[row.meter] > row.limit for row in refusing):
+        return "never_fits"
+    return "exhausted" if any(row.spent + amounts[row.meter] > row.limit for row in refusing) else "in_flight"
