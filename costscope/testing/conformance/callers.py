@@ -1,0 +1,114 @@
+"""Who calls the store in these checks, in both colours, and the commands they mostly send."""
+
+from __future__ import annotations
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Final, Protocol
+
+from costscope.ledger import Account, Commit, Read, Reserve, new_id
+
+if TYPE_CHECKING:
+    from costscope.ledger import Command, Reply
+    from costscope.stores import Store
+
+__all__ = [
+    "KEEP_MS",
+    "LEASE_MS",
+    "RUN",
+    "TENANT",
+    "Callers",
+    "Execute",
+    "Tasks",
+    "Threads",
+    "balance",
+    "pair",
+    "reserve",
+]
+
+LEASE_MS: Final = 600_000
+"""Longer than any test."""
+
+KEEP_MS: Final = 60_000
+"""How long settled holds are remembered here."""
+
+RUN: Final = Account("run/r-1", (("cost", 100), ("tokens", 1000)))
+TENANT: Final = Account("tenant/acme", (("cost", 250), ("model_calls", 5)))
+
+
+class Execute(Protocol):
+    """Applies a batch in the colour of the test."""
+
+    def __call__(self, *commands: Command) -> list[Reply]:
+        """One reply for each command, in order."""
+
+
+class Threads:
+    """Many callers at once, each in a thread of its own."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def execute(self, *commands: Command) -> list[Reply]:
+        """Apply one batch."""
+        return self._store.execute(commands)
+
+    def together(self, batches: list[list[Command]]) -> list[list[Reply]]:
+        """Apply all of these at once; their replies, batch by batch."""
+        with ThreadPoolExecutor(len(batches)) as pool:
+            return list(pool.map(self._store.execute, batches))
+
+    def close(self) -> None:
+        """Close the store, and what the calls needed."""
+        self._store.close()
+
+
+class Tasks:
+    """Many callers at once, each in a task of one event loop."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._runner = asyncio.Runner()
+
+    def execute(self, *commands: Command) -> list[Reply]:
+        """Apply one batch."""
+        return self._runner.run(self._store.aexecute(commands))
+
+    def together(self, batches: list[list[Command]]) -> list[list[Reply]]:
+        """Apply all of these at once; their replies, batch by batch."""
+
+        async def gather() -> list[list[Reply]]:
+            return await asyncio.gather(*map(self._store.aexecute, batches))
+
+        return self._runner.run(gather())
+
+    def close(self) -> None:
+        """Close the store, and what the calls needed."""
+        self._runner.run(self._store.aclose())
+        self._runner.close()
+
+
+Callers = Threads | Tasks
+
+
+def balance(execute: Execute, account: Account) -> tuple[int, ...]:
+    """Spent and held of every meter, as the next reader sees them."""
+    (reply,) = execute(Read((account,)))
+    return reply.balances[0]
+
+
+def reserve(execute: Execute, account: Account, cost: int) -> Reply:
+    """A hold of its own on one account."""
+    (reply,) = execute(Reserve(new_id(), (account,), {"cost": cost}, LEASE_MS))
+    return reply
+
+
+def pair(
+    accounts: tuple[Account, ...], held: dict[str, int], actual: dict[str, int] | None = None
+) -> tuple[Reserve, Commit]:
+    """A reserve and the commit that settles it, with what was held by default."""
+    hold = new_id()
+    return (
+        Reserve(hold, accounts, held, LEASE_MS),
+        Commit(hold, accounts, held if actual is None else actual, KEEP_MS),
+    )

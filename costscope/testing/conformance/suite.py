@@ -1,0 +1,52 @@
+"""The suite: the checks of the other modules, and the fixtures a store's author overrides."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from costscope.testing.conformance.admission import Admission
+from costscope.testing.conformance.callers import Tasks, Threads
+from costscope.testing.conformance.keeping import Keeping
+from costscope.testing.conformance.leases import Leases
+from costscope.testing.conformance.protocol import Protocol
+from costscope.testing.conformance.settlement import Settlement
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from costscope.stores import Store
+    from costscope.testing.conformance.callers import Callers, Execute
+
+__all__ = ["StoreConformance"]
+
+
+class StoreConformance(Protocol, Admission, Settlement, Leases, Keeping):
+    """Derive from it, give it a `store`, and pytest finds the rest."""
+
+    @pytest.fixture
+    def store(self) -> Iterator[Store]:
+        """To override: a store on an empty ledger. The suite closes it."""
+        msg = "override the fixture `store`: yield your store, on an empty ledger"
+        raise NotImplementedError(msg)
+
+    @pytest.fixture
+    def advance(self) -> Callable[[int], None]:
+        """Lets milliseconds pass on the store's clock; override it where that clock can be moved."""
+        return lambda ms: time.sleep(ms / 1000)
+
+    @pytest.fixture(params=["sync", "async"])
+    def callers(self, request: pytest.FixtureRequest, store: Store) -> Iterator[Callers]:
+        """Who calls the store, in either colour; in the end the books must be exact."""
+        callers = Threads(store) if request.param == "sync" else Tasks(store)
+        yield callers
+        report = store.audit()
+        callers.close()
+        assert report.exact, "; ".join(map(str, report.differences))
+
+    @pytest.fixture
+    def execute(self, callers: Callers) -> Execute:
+        """Applies a batch in the colour of the test."""
+        return callers.execute

@@ -1,0 +1,92 @@
+"""A store that a test takes away and brings back."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from costscope.errors import StoreUnavailable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from costscope.ledger import AuditReport, Command, Reply, Snapshot
+    from costscope.stores import Store
+
+__all__ = ["OutageStore"]
+
+
+class OutageStore:
+    """Another store, which does not answer while `away()` is open.
+
+    The error comes at once, where a real outage would take the store's time-out.
+
+    Args:
+        inner: the store that keeps the books.
+    """
+
+    def __init__(self, inner: Store) -> None:
+        self.inner = inner
+        self.url = inner.url
+        self.waits = inner.waits
+        self.keep_ms = inner.keep_ms
+        self._away = False
+        self._applies = False
+
+    @property
+    def is_away(self) -> bool:
+        """True inside a block of `away`."""
+        return self._away
+
+    @contextmanager
+    def away(self, *, applies: bool = False) -> Iterator[None]:
+        """Until the end of the block every batch fails with `StoreUnavailable`.
+
+        Args:
+            applies: the batch reaches the books, and only its replies are lost. Of a real outage nobody knows
+                which of the two it was.
+        """
+        before = self._away, self._applies
+        self._away, self._applies = True, applies
+        try:
+            yield
+        finally:
+            self._away, self._applies = before
+
+    def execute(self, commands: Sequence[Command]) -> list[Reply]:
+        """Apply a batch, if the store is there."""
+        if self._away and not self._applies:
+            raise self._error()
+        replies = self.inner.execute(commands)
+        if self._away:
+            raise self._error()
+        return replies
+
+    async def aexecute(self, commands: Sequence[Command]) -> list[Reply]:
+        """The same for an event loop."""
+        if self._away and not self._applies:
+            raise self._error()
+        replies = await self.inner.aexecute(commands)
+        if self._away:
+            raise self._error()
+        return replies
+
+    def snapshot(self) -> Snapshot:
+        """What stands in the books, outage or not: a test may look behind it."""
+        return self.inner.snapshot()
+
+    def audit(self) -> AuditReport:
+        """Prove the conservation equations, outage or not."""
+        return self.inner.audit()
+
+    def close(self) -> None:
+        """Close the store inside."""
+        self.inner.close()
+
+    async def aclose(self) -> None:
+        """Close the store inside."""
+        await self.inner.aclose()
+
+    def _error(self) -> StoreUnavailable:
+        msg = f"{self.url} is away: this is an outage made by a test"
+        return StoreUnavailable(msg)
