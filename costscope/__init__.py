@@ -36,6 +36,7 @@ from costscope.runtime import Runtime, configure, get_runtime, set_runtime
 from costscope.scope.balance import AccountBalance
 from costscope.scope.binding import ScopedExecutor, bind_scope
 from costscope.scope.opener import BudgetScope, budget_scope
+from costscope.scope.preview import Preview
 from costscope.scope.report import ScopeReport
 from costscope.scope.scope import Scope
 from costscope.usage import Usage
@@ -63,6 +64,7 @@ __all__ = [
     "ModelUnpriced",
     "NotBilled",
     "OutboxFull",
+    "Preview",
     "Reservation",
     "Runtime",
     "Scope",

@@ -209,7 +209,7 @@ class InvalidPolicy(InvalidInput):
         return (_rebuild, (type(self), self.args, self.__dict__))
 
 
-class NotBilled(Exception):  # noqa: N818 - it reads as what it says: raise NotBilled(...)
+class NotBilled(Exception):
     """Raise this from a metered function to say that the provider did not bill: the hold is released."""
 
 

@@ -9,6 +9,7 @@ from zlib import crc32
 
 import msgspec
 
+from costscope.errors import InvalidInput
 from costscope.ledger import COUNTERS, Commit, Denial, Expire, Extend, Outcome, Read, Release, Reply, Reserve
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ class Request:
         holds: dict[str, int] = {}
         rows: list[list[Any]] = []  # rows of mixed JSON values
         for command in commands:
-            if type(command) is Extend:
+            if isinstance(command, Extend):
                 self.sets.append([])
                 rows.append([4, holds.setdefault(command.id, len(holds) + 1), command.lease_ms])
                 continue
@@ -89,7 +90,7 @@ class Request:
                     members.append(place)
                 known = sets[id(command.accounts)] = (len(sets) + 1, members)
             self.sets.append(known[1])
-            hold = 0 if type(command) is Read else holds.setdefault(command.id, len(holds) + 1)
+            hold = 0 if isinstance(command, Read) else holds.setdefault(command.id, len(holds) + 1)
             rows.append(_row(command, hold, known[0], codec))
         members_of = [[place + 1 for place in members] for _, members in sets.values()]
         head = _json.encode({"a": specs, "s": members_of, "h": list(holds), "c": rows})
@@ -115,6 +116,9 @@ class Codec:
         try:
             return [Request(commands, self)]
         except _Conflict:
+            if len(commands) == 1:
+                msg = "one command names an account twice, with different limits; merge the two budgets"
+                raise InvalidInput(msg) from None
             middle = len(commands) // 2
             return [*self.encode(commands[:middle]), *self.encode(commands[middle:])]
 
@@ -128,7 +132,7 @@ class Codec:
         return found
 
 
-class _Conflict(Exception):  # noqa: N818 - a signal within this module, never seen outside
+class _Conflict(Exception):
     """Two commands of a batch describe one account differently."""
 
 
@@ -153,8 +157,8 @@ def decode(request: Request, raw: list[int]) -> tuple[list[Reply], int]:
             at += 7
         heads.append((outcome, units, denial))
     balances: list[Balance] = []
-    for account in request.accounts:
-        end = at + 2 * len(account.limits)
+    for described in request.accounts:
+        end = at + 2 * len(described.limits)
         balances.append(tuple(raw[at:end]))
         at = end
     return [
@@ -170,10 +174,9 @@ def decode(request: Request, raw: list[int]) -> tuple[list[Reply], int]:
 
 
 def _row(command: Command, hold: int, accounts: int, codec: Codec) -> list[Any]:
-    kind = type(command)
-    if kind is Commit:
+    if isinstance(command, Commit):
         return [2, hold, accounts, _vector(command.amounts), command.keep_ms]
-    if kind is Reserve:
+    if isinstance(command, Reserve):
         lost = 0 if command.on_lost == "charge" else 1
         row = [1, hold, accounts, _vector(command.amounts), command.lease_ms, lost, "", command.units_min]
         row += (command.units_max, _vector(command.step) if command.units_max else 0)
@@ -181,11 +184,9 @@ def _row(command: Command, hold: int, accounts: int, codec: Codec) -> list[Any]:
         what = _json.encode((row[3], lost, row[7:]))
         row[6] = f"{crc32(what, codec.account_set(command.accounts).checksum):x}"
         return row
-    if kind is Release:
+    if isinstance(command, Release):
         return [3, hold, accounts, command.keep_ms]
-    if kind is Expire:
-        return [5, hold, accounts]
-    return [6]
+    return [5, hold, accounts] if isinstance(command, Expire) else [6]
 
 
 def _vector(amounts: Amounts) -> list[int]:

@@ -1,0 +1,1 @@
+"""Metered calls: decorators, streams and reservations, driving one object that does no I/O."""

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from costscope.prices import Price
     from costscope.runtime.runtime import Runtime
     from costscope.scope.scope import Scope
-    from costscope.telemetry import CallKind, CallOutcome, Settlement, TokenCounts
+    from costscope.telemetry import CallKind, CallOutcome, Settlement
+    from costscope.usage import Usage
 
 __all__ = ["KEY_KEEP_MS", "Call", "scope_for"]
 
@@ -71,7 +72,7 @@ class Call:
     price: Price | None = None
     """What settles the call, the same object that its estimate was made with."""
     units: int = 0
-    usage: TokenCounts | None = None
+    usage: Usage | None = None
 
     def __init__(
         self,
@@ -161,8 +162,10 @@ class Call:
         raise self._refused(reply)
 
     def unreachable(self, error: StoreUnavailable) -> None:
-        """The reserve may or may not have been applied: give it back, then refuse, or go on where all budgets
-        say `on_outage: open`.
+        """Give back a reserve that may or may not have been applied; refuse, or go on if all budgets fail open.
+
+        Raises:
+            StoreUnavailable: some budget over the scope says `on_outage: closed`.
         """
         self.runtime.outbox.put(self.releasing())
         if not self.scope.fail_open:

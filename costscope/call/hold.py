@@ -2,67 +2,22 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal, Self
 
 from costscope.call.call import Call, scope_for
 from costscope.call.drive import areserve, asettle, post, reserve, settle
 from costscope.call.failures import not_billed
-from costscope.errors import InvalidInput
-from costscope.estimate import (
-    Estimate,
-    capped_estimate,
-    given_estimate,
-    input_bound,
-    settled,
-    strict_estimate,
-    text_bound,
-    tool_estimate,
-)
-from costscope.money import to_count
-from costscope.prices import FixedPrice, price_option
+from costscope.estimate import Described, Estimate, estimate_of, given_estimate, settled
 from costscope.runtime.default import get_runtime
 from costscope.scope.context import ambient_call
 from costscope.usage import coerce_usage, read_usage
 
 if TYPE_CHECKING:
-    from costscope.ledger import Amounts, Commit, OnLost
+    from costscope.ledger import Amounts, Commit, OnLost, Release
     from costscope.prices import Price
     from costscope.runtime.runtime import Runtime
 
-__all__ = ["Reservation", "estimate_of", "reserve_call"]
-
-
-def estimate_of(
-    runtime: Runtime,
-    *,
-    model: str | None,
-    tool: str | None,
-    price: object,
-    input_text: object,
-    input_tokens: int | None,
-    max_output_tokens: int | None,
-    estimate: object,
-) -> tuple[Estimate, Price | None]:
-    """What to hold for a call that is described rather than made, and the price to settle it at."""
-    if (model is None) == (tool is None):
-        msg = "name either model= or tool=, so that its price is known and it is counted as one"
-        raise InvalidInput(msg)
-    given: Price | None = None if price is None else price_option(price)
-    if tool is not None:
-        if estimate is not None:
-            return given_estimate(estimate, calls="tool_calls"), None
-        fee = given if isinstance(given, FixedPrice) else runtime.prices.tool(tool) or FixedPrice(0)
-        return tool_estimate(fee), None
-    assert model is not None, "checked above"
-    cost = given or runtime.prices.require(model)
-    if estimate not in (None, "strict", "capped"):
-        return given_estimate(estimate), cost
-    tokens = 0 if input_tokens is None else to_count(input_tokens, what="input_tokens")
-    if input_text is not None:
-        tokens += input_bound(text_bound(input_text), cost, model=model)
-    make = capped_estimate if estimate == "capped" else strict_estimate
-    cap = None if max_output_tokens is None else to_count(max_output_tokens, what="max_output_tokens")
-    return make(cost, input_tokens=tokens, output_tokens=cap, can_cap=True), cost
+__all__ = ["Reservation", "reserve_call"]
 
 
 def reserve_call(
@@ -99,16 +54,16 @@ def reserve_call(
         BudgetExceeded, ModelUnpriced, CallUnscoped, StoreUnavailable: refused; nothing is held.
     """
     acting = runtime or get_runtime()
-    wanted, cost = estimate_of(
-        acting,
+    call = Described(
         model=model,
         tool=tool,
-        price=price,
         input_text=input_text,
         input_tokens=input_tokens,
         max_output_tokens=max_output_tokens,
+        price=price,
         estimate=estimate,
     )
+    wanted, cost = estimate_of(acting.prices, call)
     kind: Literal["model", "tool"] = "model" if model is not None else "tool"
     key = None if idempotency_key is None else f"{kind}:{model or tool}:{idempotency_key}"
     return Reservation(acting, kind, model or tool or "", wanted, cost, on_lost, key, max_output_tokens)
@@ -116,6 +71,8 @@ def reserve_call(
 
 class Reservation:
     """A hold on every budget over the current scope, from entering the block to its settlement."""
+
+    _call: Call | None = None
 
     def __init__(
         self,
@@ -132,7 +89,6 @@ class Reservation:
         self._make = (kind, name, estimate, on_lost, key)
         self._price = price
         self._asked_cap = asked_cap
-        self._call: Call | None = None
         self._unsent: Commit | None = None
 
     @property
@@ -178,29 +134,45 @@ class Reservation:
         Raises:
             HoldClosed: committed or released already.
         """
-        post(self._entered(), self._entered().giving_back())
+        call = self._entered()
+        post(call, call.giving_back())
+        call.over = True
 
-    def __enter__(self) -> Reservation:
-        reserve(self._begin())
+    def __enter__(self) -> Self:
+        call = self._begin()
+        reserve(call)
+        self._call = call
         return self
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        settle(self._entered(), self._end(error))
+        call = self._entered()
+        if not call.over:
+            settle(call, self._end(call, error))
+            call.over = True
 
-    async def __aenter__(self) -> Reservation:
-        await areserve(self._begin())
+    async def __aenter__(self) -> Self:
+        call = self._begin()
+        await areserve(call)
+        self._call = call
         return self
 
     async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
-        await asettle(self._entered(), self._end(error))
+        call = self._entered()
+        if not call.over:
+            await asettle(call, self._end(call, error), error)
+            call.over = True
+
+    def __del__(self) -> None:
+        call = self._call
+        if call is not None and not call.over:  # entered and never left: no I/O from a finalizer
+            post(call, self._end(call, None))
 
     def _begin(self) -> Call:
         if self._call is not None:
             msg = "this reservation was entered already; call costscope.reserve(...) again for another one"
             raise RuntimeError(msg)
         kind, name, estimate, on_lost, key = self._make
-        self._call = Call(scope_for(self._runtime), kind, name, estimate, on_lost, key, ambient_call())
-        return self._call
+        return Call(scope_for(self._runtime), kind, name, estimate, on_lost, key, ambient_call())
 
     def _entered(self) -> Call:
         if self._call is None:
@@ -208,10 +180,9 @@ class Reservation:
             raise RuntimeError(msg)
         return self._call
 
-    def _end(self, error: BaseException | None) -> Any:
-        call = self._entered()
+    def _end(self, call: Call, error: BaseException | None) -> Commit | Release | None:
         if call.closed:
-            return self._unsent
+            return self._unsent or call.charging()
         if error is None:
             return call.committing(None)
         call.outcome = "error"

@@ -3,6 +3,7 @@
 from costscope.estimate.arguments import CallShape, choices_of, model_of, output_cap, tier_of
 from costscope.estimate.bound import Bound, input_bound, text_bound
 from costscope.estimate.call import estimate_call
+from costscope.estimate.described import Described, estimate_of
 from costscope.estimate.estimate import (
     DEFAULT_OUTPUT_CAP,
     MIN_OUTPUT_TOKENS,
@@ -19,10 +20,12 @@ __all__ = [
     "MIN_OUTPUT_TOKENS",
     "Bound",
     "CallShape",
+    "Described",
     "Estimate",
     "capped_estimate",
     "choices_of",
     "estimate_call",
+    "estimate_of",
     "given_estimate",
     "input_bound",
     "model_of",

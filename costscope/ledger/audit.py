@@ -57,14 +57,14 @@ def audit(snapshot: Snapshot) -> AuditReport:
     """Check the conservation equations over everything in a snapshot."""
     held: Counter[tuple[str, str]] = Counter()
     for hold in snapshot.holds:
-        for account, meter, amount in hold.lines:
-            held[account, meter] += amount
+        for key, meter, amount in hold.lines:
+            held[key, meter] += amount
     found: list[Difference] = []
     for account in snapshot.accounts:
         for meter, counters in account.meters.items():
             found += _check(account.key, meter, counters, held.pop((account.key, meter), 0))
     found += [
-        Difference(account, meter, "held = sum of live holds", amount, 0) for (account, meter), amount in held.items()
+        Difference(key, meter, "held = sum of live holds", amount, 0) for (key, meter), amount in held.items()
     ]
     return AuditReport(snapshot.now_ms, len(snapshot.accounts), len(snapshot.holds), tuple(found))
 

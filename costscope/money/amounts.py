@@ -18,6 +18,8 @@ __all__ = ["NANO", "MoneyLike", "format_money", "to_count", "to_nano"]
 NANO: Final = 1_000_000_000
 """Nano-units in one unit of the currency."""
 
+_SHOWN_BITS: Final = 200
+
 MoneyLike = str | int | Decimal | float
 """`"0.15"`, `Decimal("0.15")`, `2`, or a finite float such as `0.15`, in units of the currency (USD)."""
 
@@ -52,7 +54,7 @@ def to_count(amount: object, *, what: str = "amount") -> int:
         msg = f"{what}: {amount!r} is not a whole number; give an int from 0 to {MAX_AMOUNT}"
         raise InvalidAmount(msg)
     if not 0 <= amount <= MAX_AMOUNT:
-        shown = repr(amount) if amount.bit_length() < 200 else "a number of more than 200 bits"
+        shown = repr(amount) if amount.bit_length() < _SHOWN_BITS else "a huge number"
         msg = f"{what}: {shown} is outside 0 to {MAX_AMOUNT} (2^53-1)"
         raise InvalidAmount(msg)
     return amount

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from costscope.ledger import Account
 from costscope.policy import account, covering
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from costscope.ledger import Account
     from costscope.policy import Policy
 
 __all__ = ["Coverage", "Covered"]

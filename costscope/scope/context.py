@@ -8,13 +8,14 @@ in, and frameworks close scopes in another one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from contextvars_extras import ContextVarDescriptor, ContextVarsRegistry  # noqa: TID251 - this is the one place
 from contextvars_extras.context_management import bind_to_empty_context  # noqa: TID251
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextvars import ContextVar
 
     from costscope.call.call import Call
     from costscope.scope.scope import Scope
@@ -32,11 +33,14 @@ class _Ambient(ContextVarsRegistry):
     call = ContextVarDescriptor(default=None)
 
 
+_scope: ContextVar[Scope | None] = cast("Any", _Ambient.scope.context_var)  # the library types the default only
+_call: ContextVar[Call | None] = cast("Any", _Ambient.call.context_var)
+
 # Bound once: `ContextVarExt.get` costs 60-190 ns for features not used here, the variable's own get 10 ns.
-ambient_scope: Final[Callable[[], Scope | None]] = _Ambient.scope.context_var.get
-set_ambient_scope: Final[Callable[[Scope | None], object]] = _Ambient.scope.context_var.set
-ambient_call: Final[Callable[[], Call | None]] = _Ambient.call.context_var.get
-set_ambient_call: Final[Callable[[Call | None], object]] = _Ambient.call.context_var.set
+ambient_scope: Final = _scope.get
+set_ambient_scope: Final = _scope.set
+ambient_call: Final = _call.get
+set_ambient_call: Final = _call.set
 
 
 def in_empty_context(fn: Callable[[], T]) -> Callable[[], T]:

@@ -47,8 +47,11 @@ def budget_scope(
     Args:
         runtime: the runtime to act on; by default the one made by `configure`.
         max_cost: the most its calls may cost together, in units of the currency, such as `"0.50"`.
-        max_tokens, max_input_tokens, max_output_tokens: tokens.
-        max_model_calls, max_tool_calls: calls.
+        max_tokens: the most tokens, in and out.
+        max_input_tokens: the most tokens sent.
+        max_output_tokens: the most tokens generated.
+        max_model_calls: the most model calls.
+        max_tool_calls: the most tool calls.
         labels: any other keyword: `tenant="acme"`, `run="r-1"`. A child inherits all and may change none.
 
     Raises:
@@ -84,6 +87,10 @@ class BudgetScope:
         """A new scope inside the ambient one, not yet ambient itself."""
         return Scope(self._runtime or get_runtime(), self._labels, self._limits, outer=ambient_scope())
 
+    def again(self) -> BudgetScope:
+        """The same, not yet opened."""
+        return BudgetScope(self._runtime, self._labels, self._limits)
+
     def __enter__(self) -> Scope:
         if self._scope is not None:
             msg = "this budget_scope(...) is open already; call budget_scope(...) again for another one"
@@ -117,17 +124,13 @@ def _scoped(opener: BudgetScope, function: Callable[..., Any]) -> Callable[..., 
     if inspect.iscoroutinefunction(function):
 
         async def run_coroutine(*args: Any, **kwargs: Any) -> Any:
-            with _again(opener):
+            with opener.again():
                 return await function(*args, **kwargs)
 
         return run_coroutine
 
     def run(*args: Any, **kwargs: Any) -> Any:
-        with _again(opener):
+        with opener.again():
             return function(*args, **kwargs)
 
     return run
-
-
-def _again(opener: BudgetScope) -> BudgetScope:
-    return BudgetScope(opener._runtime, opener._labels, opener._limits)

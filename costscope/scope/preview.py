@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from costscope.errors import DenialKind
+from costscope.ledger import Amounts
+from costscope.scope.balance import AccountBalance
 from costscope.scope.report import format_amount
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from costscope.errors import DenialKind
     from costscope.estimate import Estimate
-    from costscope.ledger import Amounts
-    from costscope.scope.balance import AccountBalance
 
 __all__ = ["Preview", "preview"]
 

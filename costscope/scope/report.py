@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import TYPE_CHECKING
 
 import msgspec
 
 from costscope.money import format_money
+from costscope.scope.balance import AccountBalance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from decimal import Decimal
-
-    from costscope.scope.balance import AccountBalance
 
 __all__ = ["ScopeReport", "format_amount"]
 
@@ -32,9 +31,10 @@ class ScopeReport(msgspec.Struct, frozen=True):
     """Nested scopes beyond those remembered."""
 
     def __str__(self) -> str:
-        return "\n".join(self._lines("", shown=set()))
+        return "\n".join(self.lines("", set()))
 
-    def _lines(self, indent: str, shown: set[tuple[str, str]]) -> Iterator[str]:
+    def lines(self, indent: str, shown: set[tuple[str, str]]) -> Iterator[str]:
+        """The text, one line a row; `shown` are the accounts that stand further up already."""
         name = " ".join(f"{label}={value}" for label, value in self.own.items()) or "scope"
         yield f"{indent}{name}: spent {self.spent}, held {self.held}{' (closed)' if self.closed else ''}"
         for row in self.accounts:
@@ -47,7 +47,7 @@ class ScopeReport(msgspec.Struct, frozen=True):
                 f"{format_amount(row.meter, row.held)} held of {format_amount(row.meter, row.limit)}{until}"
             )
         for child in self.children:
-            yield from child._lines(indent + "  ", shown)
+            yield from child.lines(indent + "  ", shown)
         if self.more_children:
             yield f"{indent}  ... and {self.more_children} more scopes"
 

@@ -7,10 +7,12 @@ from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
 from costscope.errors import InvalidInput, InvalidLabel
+from costscope.estimate import estimate_of
 from costscope.ledger import MAX_AMOUNT, Read, new_id
 from costscope.policy import check_labels, inline_account
 from costscope.scope.balance import AccountBalance, balances_of, currency
 from costscope.scope.context import ambient_scope, set_ambient_scope
+from costscope.scope.preview import Preview, preview
 from costscope.scope.report import ScopeReport
 from costscope.scope.tally import Tally
 from costscope.telemetry import ScopeTotals
@@ -18,7 +20,9 @@ from costscope.telemetry import ScopeTotals
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from decimal import Decimal
+    from typing import Unpack
 
+    from costscope.estimate import Described
     from costscope.ledger import Account, Balance, Reply
     from costscope.runtime.runtime import Runtime
 
@@ -64,14 +68,14 @@ class Scope:
     __slots__ = (
         "__weakref__",
         "_accounts",
-        "_children",
         "_from_ms",
-        "_inline",
         "_opened_s",
         "_until_ms",
         "_views",
+        "children",
         "closed",
         "fail_open",
+        "inline",
         "labels",
         "more_children",
         "outer",
@@ -97,7 +101,7 @@ class Scope:
         self.labels = _inherit(parent, own)
         self.closed = False
         self.totals = ScopeTotals()
-        self._inline = self._inline_accounts(own, limits)
+        self.inline = self._inline_accounts(own, limits)
         self.tally = None if "cost" in limits else Tally()
         above = parent.tallies if parent is not None else ()
         self.tallies: tuple[Tally, ...] = above if self.tally is None else (*above, self.tally)
@@ -107,11 +111,11 @@ class Scope:
         self._from_ms = self._until_ms = 0
         self.fail_open = False
         self._opened_s = monotonic()
-        self._children: list[Scope] = []
+        self.children: list[Scope] = []
         self.more_children = 0
         if parent is not None:
-            if len(parent._children) < CHILDREN_SHOWN:
-                parent._children.append(self)
+            if len(parent.children) < CHILDREN_SHOWN:
+                parent.children.append(self)
             else:
                 parent.more_children += 1
 
@@ -125,13 +129,13 @@ class Scope:
         """
         if not self._from_ms <= now_ms < self._until_ms:
             covered = self.runtime.coverage.accounts(self.labels, now_ms)
-            accounts = (*self._inline, *covered.accounts)
+            accounts = (*self.inline, *covered.accounts)
             if len(accounts) > ACCOUNTS_MAX:
                 names = ", ".join(account.key for account in accounts)
                 msg = f"{len(accounts)} budgets cover this scope, at most {ACCOUNTS_MAX} may: {names}; merge some of them"
                 raise InvalidInput(msg)
             self._views = self.runtime.views.of(accounts) if self.runtime.store.waits else []
-            self.fail_open = covered.fail_open and not self._inline
+            self.fail_open = covered.fail_open and not self.inline
             self._accounts = accounts
             self._from_ms, self._until_ms = covered.from_ms, covered.until_ms
         return self._accounts
@@ -164,10 +168,28 @@ class Scope:
         self.seen(accounts, (await self.runtime.store.aexecute((Read(accounts),)))[0])
         return self.balances()
 
+    def preview(self, **call: Unpack[Described]) -> Preview:
+        """What a call would do now: allowed or refused, by which account, and how many would fit.
+
+        Reserves nothing; asks the store.
+
+        Args:
+            call: `model=` or `tool=` and the rest of what `costscope.reserve` takes.
+        """
+        estimate, _ = estimate_of(self.runtime.prices, call)
+        return preview(estimate, self.refresh())
+
+    async def apreview(self, **call: Unpack[Described]) -> Preview:
+        """`preview` for an event loop."""
+        estimate, _ = estimate_of(self.runtime.prices, call)
+        return preview(estimate, await self.arefresh())
+
     @property
     def spent(self) -> Decimal:
-        """Cost so far, in units of the currency: of the scope's own account if it has a `max_cost` (shared with
-        every process of the same run), else of this process's calls in it. As last seen; no I/O.
+        """Cost so far, in units of the currency, as last seen; no I/O.
+
+        Of the scope's own account if it has a `max_cost` (shared with every process of the same run), else of
+        this process's calls in it.
         """
         return currency(self._own_cost()[0])
 
@@ -197,7 +219,7 @@ class Scope:
             held=self.held,
             closed=self.closed,
             accounts=tuple(self.balances()),
-            children=tuple(child.report() for child in self._children),
+            children=tuple(child.report() for child in self.children),
             more_children=self.more_children,
         )
 
@@ -231,7 +253,7 @@ class Scope:
         return f"<Scope {labels}{' closed' if self.closed else ''}>"
 
     def _inline_accounts(self, own: Mapping[str, str], limits: Mapping[str, int]) -> tuple[Account, ...]:
-        above = self.parent._inline if self.parent is not None else ()
+        above = self.parent.inline if self.parent is not None else ()
         if not limits:
             return above
         assert all(0 <= limit <= MAX_AMOUNT for limit in limits.values()), "limits are checked where they are given"
