@@ -14,6 +14,7 @@ import time
 from typing import TYPE_CHECKING, Final, TypeVar, cast
 
 import tenacity
+from valkey.exceptions import ConnectionError as LostConnection
 from valkey.exceptions import NoScriptError
 
 from costscope_valkey.failures import is_transient, translate
@@ -119,6 +120,7 @@ class _Lane:
         self._opening = asyncio.Lock()
         self._repeating: set[asyncio.Task[None]] = set()
         self._closer: AsyncGenerator[None, None] | None = None
+        self._closing = False
 
     def submit(self, request: Request, then: Callable[[object], T] | None) -> asyncio.Future[T]:
         result: asyncio.Future[T] = self._loop.create_future()
@@ -146,15 +148,17 @@ class _Lane:
         result: asyncio.Future[T],
     ) -> None:
         """The slow path, in a task of its own so that no caller can cancel it."""
+        if self._closing:  # a task begun now would outlive its loop
+            _fail(result, translate(first or LostConnection("closed"), self._server, time.monotonic() - started))
+            return
 
         async def persist() -> None:
             try:
                 reply = await self._persist(request, started, first)
             except Exception as error:  # noqa: BLE001 - every failure belongs to the caller who waits
-                if not result.done():
-                    failure = translate(error, self._server, time.monotonic() - started)
-                    failure.__cause__ = error if failure is not error else None
-                    result.set_exception(failure)
+                failure = translate(error, self._server, time.monotonic() - started)
+                failure.__cause__ = error if failure is not error else None
+                _fail(result, failure)
             else:
                 _settle(result, then, reply)
             finally:
@@ -211,10 +215,12 @@ class _Lane:
         try:
             yield
         finally:
+            self._closing = True
             if self._pipe is not None:
                 await self._pipe.close()
 
     async def close(self) -> None:
+        self._closing = True
         for task in list(self._repeating):
             task.cancel()
         if self._closer is not None:
@@ -231,6 +237,11 @@ class _Lane:
 
 def _as_it_is(reply: object) -> object:
     return reply
+
+
+def _fail(result: asyncio.Future[T], failure: Exception) -> None:
+    if not result.done():  # else the caller was cancelled
+        result.set_exception(failure)
 
 
 def _settle(result: asyncio.Future[T], then: Callable[[object], T] | None, reply: object) -> None:

@@ -121,6 +121,8 @@ class Reviver:
 
     def kick(self) -> None:
         """Begin to bring the server back, unless that is under way; returns at once. For `Link(on_lost=...)`."""
+        if sys.is_finalizing():  # Python 3.11 would wait for ever for a thread that cannot start any more
+            return
         worker = self._worker
         if worker is None or not worker.is_alive():
             worker = threading.Thread(target=self._revive, name="costscope-embedded", daemon=True)
