@@ -99,7 +99,7 @@ class Plan:
             for meter, limit in account.limits
         )
         """`(meter, limit, cell)` of every account."""
-        self.amounts: Amounts = {}
+        self.amounts: Amounts | None = {}
         self.entries: list[Entry] = []
         """What `amounts`, those of the last reserve, are in the accounts: most calls of a scope hold the same."""
         self.from_ms = self.to_ms = 0
@@ -110,8 +110,9 @@ class Plan:
 
     def entries_of(self, amounts: Amounts) -> list[Entry]:
         """What these amounts are in the accounts; remembered in `entries`."""
-        self.amounts = dict(amounts)
+        self.amounts = None  # an interrupt in between must not leave one reserve's amounts with another's entries
         self.entries = [(c, meter, limit, amounts[meter]) for meter, limit, c in self.lines if meter in amounts]
+        self.amounts = dict(amounts)
         return self.entries
 
     def balances(self) -> tuple[Balance, ...]:

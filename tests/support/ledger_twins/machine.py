@@ -107,8 +107,12 @@ class LedgerComparison(RuleBasedStateMachine):
     @rule(blueprints=st.lists(_blueprints(), min_size=2, max_size=8))
     def apply_batch(self, blueprints) -> None:
         commands = [self.command(blueprint) for blueprint in blueprints]
-        if any(self.twins.over(account) for command in commands for account in getattr(command, "accounts", ())):
-            for command in commands:  # what is entered there is remembered until the batch's end, or not at all
+        if any(
+            self.twins.over(account) for command in commands for account in getattr(command, "accounts", ())
+        ):
+            for (
+                command
+            ) in commands:  # what is entered there is remembered until the batch's end, or not at all
                 self.twins.apply(command)
         else:
             self.twins.apply(*commands)
@@ -189,7 +193,9 @@ class LedgerComparison(RuleBasedStateMachine):
         return Account(key, limits, *windows, keep_ms, f'{{"budget":"{key}"}}')
 
 
-def compare_ledgers(link: Link, source: str | None = None, *, examples: int, steps: int = 30, shrink: bool = True) -> None:
+def compare_ledgers(
+    link: Link, source: str | None = None, *, examples: int, steps: int = 30, hunt: bool = False
+) -> None:
     """Run the machine.
 
     Args:
@@ -197,13 +203,12 @@ def compare_ledgers(link: Link, source: str | None = None, *, examples: int, ste
         source: a script to compare instead of the real one.
         examples: how many histories.
         steps: how many steps each may have.
-        shrink: look for the smallest history that fails.
+        hunt: stop at the first history that fails, the same in every run, and do not look for a smaller one.
 
     Raises:
         Disagreement: the two hosts do not agree.
     """
     machine = type("Comparison", (LedgerComparison,), {"link": link, "source": source})
-    phases = [Phase.generate, Phase.shrink] if shrink else [Phase.generate]
     run_state_machine_as_test(
         machine,
         settings=settings(
@@ -211,7 +216,9 @@ def compare_ledgers(link: Link, source: str | None = None, *, examples: int, ste
             stateful_step_count=steps,
             deadline=None,
             database=None,
-            phases=phases,
+            derandomize=hunt,
+            phases=[Phase.generate] if hunt else [Phase.generate, Phase.shrink],
+            report_multiple_bugs=False,
             suppress_health_check=list(HealthCheck),
             print_blob=False,
         ),

@@ -12,8 +12,6 @@ from costscope_valkey.records import read_snapshot
 from costscope_valkey.script import Script
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from costscope.ledger import Account, Command, Reply, Snapshot
     from costscope_valkey.link import Link
 
@@ -84,7 +82,7 @@ class Twins:
 
     def over(self, account: Account) -> bool:
         """Past its keeping time for good: whatever is entered there is forgotten at once."""
-        return 0 < account.end_ms and account.end_ms + account.keep_ms <= self.now_ms
+        return account.end_ms > 0 and account.end_ms + account.keep_ms <= self.now_ms
 
     def forgotten_ms(self) -> int:
         """When something was forgotten last; each host collects that when it likes."""
@@ -96,7 +94,11 @@ class Twins:
     def forgotten_accounts_of(self, hold_id: str) -> tuple[Account, ...]:
         """The accounts of a hold of which some are forgotten: the server may not know any more which those were."""
         hold = self.ledger._holds.get(hold_id)
-        if hold is None or hold.request is None or not any(book.gone(self.now_ms) for book in hold.plan.books):
+        if (
+            hold is None
+            or hold.request is None
+            or not any(book.gone(self.now_ms) for book in hold.plan.books)
+        ):
             return ()
         return hold.request.accounts
 
@@ -145,5 +147,6 @@ def _accounts(snapshot: Snapshot) -> dict[str, object]:
 
 def _holds(snapshot: Snapshot) -> dict[str, object]:
     return {
-        hold.id: (hold.deadline_ms, sorted(hold.lines)) for hold in sorted(snapshot.holds, key=lambda hold: hold.id)
+        hold.id: (hold.deadline_ms, sorted(hold.lines))
+        for hold in sorted(snapshot.holds, key=lambda hold: hold.id)
     }

@@ -1,0 +1,193 @@
+"""Would we notice? Each mutant is the script with one deliberate mistake, and the comparison must find it."""
+
+from __future__ import annotations
+
+import pytest
+from ledger_twins import Disagreement, compare_ledgers
+
+from costscope.errors import StoreError
+from costscope_valkey.codec import source_of
+
+# what the mistake is: the text of the script, and what it becomes
+MUTANTS = {
+    # admission
+    "a limit may not be reached": (
+        "cell[SPENT] + cell[HELD] + amount > limits[place] then",
+        "cell[SPENT] + cell[HELD] + amount >= limits[place] then",
+    ),
+    "a limit may be passed by one": (
+        "cell[SPENT] + cell[HELD] + amount > limits[place] then",
+        "cell[SPENT] + cell[HELD] + amount > limits[place] + 1 then",
+    ),
+    "what is held is skipped on admission": (
+        "cell[SPENT] + cell[HELD] + amount > limits[place] then",
+        "cell[SPENT] + amount > limits[place] then",
+    ),
+    "what is spent is skipped on admission": (
+        "cell[SPENT] + cell[HELD] + amount > limits[place] then",
+        "cell[HELD] + amount > limits[place] then",
+    ),
+    "only the first account is asked": (
+        "local function admits(list, amounts)\n  for at = 1, #list do",
+        "local function admits(list, amounts)\n  for at = 1, 1 do",
+    ),
+    "exhausted is told as in flight": ("spent + amount > limit and EXHAUSTED", "spent > limit and EXHAUSTED"),
+    "the last of equal refusals is told": ("if kind > rank then", "if kind >= rank then"),
+    "the end of a window is still inside": ("now >= list[at].finish)", "now > list[at].finish)"),
+    "the start of a window is outside": ("(now < list[at].start", "(now <= list[at].start"),
+    "windows are not looked at": ("if list[at].finish > 0 and (now", "if false and (now"),
+    "units are rounded to the nearest": (
+        "units = min(units, (room - math.fmod(room, unit)) / unit)",
+        "units = min(units, math.floor(room / unit + 0.5))",
+    ),
+    "units ignore what is held": (
+        "max(acc.limits[place] - cell[SPENT] - cell[HELD] - amount, 0)",
+        "max(acc.limits[place] - cell[SPENT] - amount, 0)",
+    ),
+    "a capped hold forgets its steps": (
+        "amounts[meter] = amounts[meter] + units * max(c[10][meter], 0)",
+        "amounts[meter] = amounts[meter]",
+    ),
+    # ids
+    "the payload is not compared": (
+        "known.fingerprint ~= '-' and known.fingerprint ~= fingerprint",
+        "false",
+    ),
+    "a repeated commit need not say the same": ("record.actual == join(actuals) and", "true and"),
+    "a release of an unknown id leaves no tombstone": (
+        "close(index, blank(), S_RELEASED, '-', c[4])",
+        "",
+    ),
+    "a released id may be reserved again": (
+        "elseif known.state == S_RELEASED or known.state == S_ORPHAN then",
+        "elseif known.state == S_ORPHAN then",
+    ),
+    "an orphan's id may be reserved again": (
+        "elseif known.state == S_RELEASED or known.state == S_ORPHAN then",
+        "elseif known.state == S_RELEASED then",
+    ),
+    "a repeated reserve forgets its units": ("return put(known.units)", "return put(0)"),
+    "whose accounts they are is not asked": (
+        "return at == #list and verdict or 'other'",
+        "return verdict",
+    ),
+    "another account of the same number of meters will do": (
+        "if key and key ~= acc.key then",
+        "if false then",
+    ),
+    # holding and settling
+    "the reserved sum is forgotten": ("grow(cell, RESERVED, amount)", ""),
+    "the settled sum is forgotten": ("grow(cell, SETTLED, amount)", ""),
+    "a settled hold is held for ever": (
+        "if live then\n      cell[HELD] = cell[HELD] - amount\n      cell[SPENT] = cell[SPENT] + actual",
+        "if live then\n      cell[SPENT] = cell[SPENT] + actual",
+    ),
+    "a commit charges what was held": (
+        "cell[HELD] = cell[HELD] - amount\n      cell[SPENT] = cell[SPENT] + actual",
+        "cell[HELD] = cell[HELD] - amount\n      cell[SPENT] = cell[SPENT] + amount",
+    ),
+    "a meter left out settles at nothing": ("      actual = amount\n", "      actual = 0\n"),
+    "a late commit is added to the presumption": (
+        "cell[SPENT] = cell[SPENT] - amount + actual",
+        "cell[SPENT] = cell[SPENT] + actual",
+    ),
+    "an overrun is not recorded": ("cell[OVERRUN] = cell[OVERRUN] + actual - amount", ""),
+    "an orphan is not recorded": ("cell[ORPHANED] = cell[ORPHANED] + actual", ""),
+    "an orphan may overflow": (
+        "if actual >= 0 and cell[SPENT] + cell[HELD] + actual > MAX then",
+        "if false then",
+    ),
+    "a commit may overflow": ("over = over or cell[SPENT] + cell[HELD] - amount + actual > MAX", ""),
+    "sums that only grow leave the exact integers": ("if old >= TWO53 - amount then", "if false then"),
+    "numbers become text with 14 digits": (
+        "return format('%d %d %d %d %s', cell[SPENT],",
+        "return format('%.14g %d %d %d %s', cell[SPENT],",
+    ),
+    # leases
+    "what is presumed is not spent": (
+        "cell[PRESUMED_SUM] = cell[PRESUMED_SUM] + amount\n    cell[SPENT] = cell[SPENT] + amount",
+        "cell[PRESUMED_SUM] = cell[PRESUMED_SUM] + amount",
+    ),
+    "what is lost is always charged": ("if record.lost == 0 then", "if true then"),
+    "a hold is lost a moment late": (
+        "if not record or record.state ~= S_HELD or now < record.deadline then",
+        "if not record or record.state ~= S_HELD or now <= record.deadline then",
+    ),
+    "a hold that is not due is presumed": (
+        "if not record or record.state ~= S_HELD or now < record.deadline then",
+        "if not record or record.state ~= S_HELD then",
+    ),
+    "a lost hold can be extended": (
+        "if not record or record.state ~= S_HELD or now >= record.deadline then",
+        "if not record or record.state ~= S_HELD then",
+    ),
+    "an extension outlasts the accounts": (
+        "min(now + min(c[3], LEASE_MAX), record.until_ms), true",
+        "now + min(c[3], LEASE_MAX), true",
+    ),
+    "a lease may last longer than a day": (
+        "deadline = min(now + min(lease, LEASE_MAX), until_ms)",
+        "deadline = min(now + lease, until_ms)",
+    ),
+    "a lease outlasts the accounts": (
+        "deadline = min(now + min(lease, LEASE_MAX), until_ms)",
+        "deadline = now + min(lease, LEASE_MAX)",
+    ),
+    "a late commit is taken for one in time": (
+        "if record.state == S_HELD and now >= record.deadline then",
+        "if false then",
+    ),
+    "a settled hold stays in the index of deadlines": (
+        "ended[#ended + 1] = id\n",
+        "",
+    ),
+    "a presumption is not remembered": (
+        "record.drop, record.changed = now + PRESUMED_KEEP, true",
+        "record.drop = 1",
+    ),
+    # keeping
+    "a forgotten hold still answers": (
+        "if found and found.drop > 0 and found.drop <= now then\n    return nil",
+        "if false then\n    return nil",
+    ),
+    "a forgotten account still counts": (
+        "if found.n and found.drop > 0 and found.drop <= now then",
+        "if false then",
+    ),
+    "a forgotten account's old fields come back": (
+        "  if acc.stale then\n    call('DEL', acc.key)\n  end\n",
+        "",
+    ),
+    "a forgotten account takes the rest of the hold along": (
+        "held, verdict = '', 'gone'",
+        "verdict = 'gone'\n      record.letters = {}\n      for i = 1, #list do record.letters[i] = '' end\n      return 'gone'",
+    ),
+    "another policy shortens an account's time": ("drop = max(drop, sure)", "drop = sure"),
+    "an idle account is not prolonged": ("drop = max(acc.drop, now + acc.keep)", "drop = max(acc.drop, 1)"),
+    "a reserve keeps no account": ("acc.aged = acc.drop > 0", "acc.aged = false"),
+}
+QUICK = {
+    "a limit may not be reached",
+    "a late commit is added to the presumption",
+    "a release of an unknown id leaves no tombstone",
+}
+
+
+def _cases():
+    for name in MUTANTS:
+        marks = [] if name in QUICK else [pytest.mark.soak]
+        yield pytest.param(name, marks=marks, id=name.replace(" ", "-"))
+
+
+@pytest.mark.parametrize("name", list(_cases()))
+def test_a_mistake_in_the_script_is_found(link, name):
+    right, wrong = MUTANTS[name]
+    source = source_of("ledger")
+    assert source.count(right) == 1, f"the script has changed; the mutant {name!r} has to follow"
+    with pytest.raises((Disagreement, StoreError)):
+        compare_ledgers(link, source.replace(right, wrong), examples=1500, steps=50, hunt=True)
+
+
+def test_every_mutant_still_fits_the_script():
+    source = source_of("ledger")
+    assert [name for name, (right, _) in MUTANTS.items() if source.count(right) != 1] == []
