@@ -1,5 +1,10 @@
 """Budgets as rules: the policy file, what it covers, and the accounts that follow from it."""
 
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
+
 from costscope.policy.accounts import (
     INLINE_BUDGET,
     AccountAbout,
@@ -9,11 +14,13 @@ from costscope.policy.accounts import (
     inline_account,
     read_about,
 )
-from costscope.policy.explain import BudgetExplained, PolicyExplained, explain
 from costscope.policy.labels import check_labels, encode
-from costscope.policy.loader import PolicySource, load_policy, parse_policy
 from costscope.policy.periods import Period, Weekday, load_zone, window
 from costscope.policy.schema import Budget, Policy
+
+if TYPE_CHECKING:
+    from costscope.policy.explain import BudgetExplained, PolicyExplained, explain
+    from costscope.policy.loader import PolicySource, load_policy, parse_policy
 
 __all__ = [
     "INLINE_BUDGET",
@@ -38,3 +45,23 @@ __all__ = [
     "read_about",
     "window",
 ]
+
+_ON_DEMAND: Final = {
+    "BudgetExplained": "explain",
+    "PolicyExplained": "explain",
+    "PolicySource": "loader",
+    "explain": "explain",
+    "load_policy": "loader",
+    "parse_policy": "loader",
+}
+"""Names whose modules read files: a process that only has inline limits never imports them."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _ON_DEMAND:
+        msg = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(msg)
+    # `explain` is a module and a function in it: the function is what the package exports.
+    found = getattr(import_module(f"{__name__}.{_ON_DEMAND[name]}"), name)
+    globals()[name] = found
+    return found

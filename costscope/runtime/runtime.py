@@ -5,7 +5,7 @@ from __future__ import annotations
 from time import time_ns
 from typing import TYPE_CHECKING, Final, Literal, Self, TypedDict
 
-from costscope.policy import Policy, load_policy
+from costscope.policy import Policy
 from costscope.prices import PriceBook
 from costscope.runtime.coverage import Coverage
 from costscope.runtime.outbox import OUTBOX_MAX, Outbox
@@ -65,7 +65,7 @@ class Runtime:
         metric_labels: Collection[str] = DEFAULT_LABELS,
         outbox_limit: int = OUTBOX_MAX,
     ) -> None:
-        self.policy = load_policy(policy) if policy is not None else Policy()
+        self.policy = _loaded(policy)
         self._owns_store = isinstance(store, str)
         self.store: Store = open_store(store) if isinstance(store, str) else store
         self.prices = PriceBook(self.policy.prices, currency=self.policy.currency)
@@ -129,3 +129,11 @@ class Runtime:
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
+
+
+def _loaded(policy: PolicySource | None) -> Policy:
+    if policy is None:
+        return Policy()
+    from costscope.policy import load_policy  # noqa: PLC0415 - imported when there is something to load
+
+    return load_policy(policy)
