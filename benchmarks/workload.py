@@ -35,6 +35,7 @@ LEASE_MS: Final = 900_000
 AMOUNTS: Final = {"cost": 10_000_000, "tool_calls": 1}
 """One tool call of 0.01."""
 
+_PATIENT: Final = "operation_timeout_ms=20000&total_timeout_ms=30000"
 _COST: Final = 9_000_000 * 10**9
 _CALLS: Final = 10**12
 
@@ -114,11 +115,14 @@ def private_folder() -> Iterator[Path]:
 
 @contextlib.contextmanager
 def embedded_server() -> Iterator[tuple[str, str]]:
-    """A private valkey-server as `embedded://` starts it, append-only file on: its store URL and its socket."""
+    """A private valkey-server as `embedded://` starts it, append-only file on: its store URL and its socket.
+
+    The store's time-outs are long: a disk that cannot keep up for a moment makes a round slow, not the run fail.
+    """
     with private_folder() as folder:
         socket = ensure_server(folder).removeprefix("unix://")
         try:
-            yield f"embedded://{folder}", socket
+            yield f"embedded://{folder}?{_PATIENT}", socket
         finally:
             stop_server(folder)
 
