@@ -53,7 +53,8 @@ class ScopeReport(msgspec.Struct, frozen=True):
 
 
 def format_amount(meter: str, amount: int) -> str:
-    """An amount with its unit: `USD 0.50`, `300 tokens`, `3 model calls`."""
+    """An amount with its unit: `USD 0.50`, `300 tokens`, `1 model call`."""
     if meter == "cost":
         return format_money(amount)
-    return f"{amount:,} {meter.replace('_', ' ')}"
+    unit = meter.replace("_", " ")
+    return f"{amount:,} {unit.removesuffix('s') if amount == 1 else unit}"

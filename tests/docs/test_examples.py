@@ -1,0 +1,50 @@
+"""Every example runs by itself, as the README says, and prints what it promises."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+PROMISES = {
+    "quickstart.py": ["0.0100048 1.9899952", "limit 20 tool calls, spent 20 tool calls", "tenant-month"],
+    "async_agents.py": ["held 0.00", "audit: exact"],
+    "callbacks.py": ["spent after it: 0.0000075", "not billed: 0.0000075", "never_fits", "may write"],
+    "streaming.py": ["not read yet, held: 0.00", "read to the end, spent: 0.0000066", "held: 0.00"],
+    "threads.py": ["a plain executor: unscoped", "99 allowed, 401 refused; spent 1.00"],
+    "processes.py": ["allowed: 100 of 4,000 tries; spent 1.00 held 0.00", "audit: exact"],
+    "custom_prices.py": ["three pages: 0.0065028", "computed price: 0.0066028", "no price is known"],
+}
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.py")))
+def test_an_example_runs_and_prints_what_it_promises(name):
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("COSTSCOPE_")}
+    done = subprocess.run(
+        [sys.executable, "-W", "error", name],
+        cwd=EXAMPLES,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    for promise in PROMISES[name]:
+        assert promise in done.stdout
+
+
+def test_the_quickstart_is_the_same_code_in_the_readme_and_in_the_example():
+    readme = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```python\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    quickstart = next(block for block in blocks if "@metered_model" in block)
+    assert quickstart in (EXAMPLES / "quickstart.py").read_text(encoding="utf-8")
+
+
+def test_the_policy_in_the_readme_is_that_of_the_examples():
+    readme = (EXAMPLES.parent / "README.md").read_text(encoding="utf-8")
+    [policy] = re.findall(r"^```yaml\n# budgets.yaml\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+    assert policy in (EXAMPLES / "budgets.yaml").read_text(encoding="utf-8")
