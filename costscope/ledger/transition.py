@@ -194,11 +194,13 @@ class Ledger:
                     actual = actuals[meter] if meter in actuals else amount
                     cell.held -= amount
                     cell.settled += amount
-                    cell.spent += actual
                     if actual > amount:
                         cell.overrun += actual - amount
                     elif actual < amount:
                         cell.refund += amount - actual
+                    # The last line of the turn must not be a branch: from there Python 3.13 goes back to the head
+                    # of the loop by a jump that looks for signals outside of this `try`.
+                    cell.spent += actual
                 if command.keep_ms:
                     self._close(hold, HoldState.COMMITTED, command, now_ms)
                 else:
