@@ -103,8 +103,12 @@ class ThreadCoalescer(Generic[T, R]):
                 entry.wake.acquire(timeout=self._wait_s)
             if self._leader is entry:
                 self._lead(entry)
-        finally:
-            self._leave(entry)
+        finally:  # answered, out of patience or interrupted: nobody may count on this thread any more
+            try:
+                self._hand_over(entry)
+            except BaseException:
+                self._hand_over(entry)  # an interrupt came in between; the others must not pay for it
+                raise
         if entry.error is not None:
             raise _own_copy(entry.error)
         if entry.replies is None:
@@ -126,7 +130,7 @@ class ThreadCoalescer(Generic[T, R]):
         entries = [own]
         try:
             with self._mutex:
-                entries = _take(own, self._queue, self._batch_max)
+                _take(entries, self._queue, self._batch_max)
             if len(entries) == 1:
                 own.replies = _checked(self._send(own.commands), len(own.commands))
                 return
@@ -144,23 +148,21 @@ class ThreadCoalescer(Generic[T, R]):
         except BaseException:
             # interrupted: the others' commands go out again, under the next leader
             with self._mutex:
-                unanswered = [entry for entry in entries[1:] if entry.replies is None and not entry.gone]
-                self._queue.extendleft(reversed(unanswered))
-            raise
-
-    def _leave(self, entry: _Entry[T, R]) -> None:
-        """Answered, out of patience or interrupted: nobody may count on this thread any more."""
-        try:
-            self._hand_over(entry)
-        except BaseException:
-            self._hand_over(entry)  # an interrupt came in between; the others must not pay for it
+                for entry in reversed(entries[1:]):
+                    if entry.replies is not None:
+                        entry.rouse()
+                    elif not entry.gone and entry not in self._queue:
+                        self._queue.appendleft(entry)
             raise
 
     def _hand_over(self, entry: _Entry[T, R]) -> None:
         with self._mutex:
             entry.gone = True
             if self._leader is entry:
-                self._leader = self._queue.popleft() if self._queue else None
+                # looked at, then taken: an interrupt in between must not lose the next leader
+                self._leader = self._queue[0] if self._queue else None
+                if self._queue:
+                    self._queue.popleft()
             elif entry in self._queue:
                 self._queue.remove(entry)
             leader = self._leader
@@ -238,7 +240,7 @@ class _Lane(Generic[T, R]):
             self._depart()
 
     def _depart(self) -> None:
-        entries = _take(self._queue.popleft(), self._queue, self._batch_max)
+        entries = _take([self._queue.popleft()], self._queue, self._batch_max)
         batch = (
             entries[0].commands
             if len(entries) == 1
@@ -294,13 +296,16 @@ class _HasCommands(Protocol):
 Queued = TypeVar("Queued", bound=_HasCommands)
 
 
-def _take(first: Queued, queue: deque[Queued], batch_max: int) -> list[Queued]:
-    """The entries of the next batch, whole and in order."""
-    entries = [first]
-    room = batch_max - len(first.commands)
+def _take(entries: list[Queued], queue: deque[Queued], batch_max: int) -> list[Queued]:
+    """Move what fits into the next batch, whole and in order, from the queue to `entries`, which has its first.
+
+    An interrupt in between leaves an entry in both rather than in none.
+    """
+    room = batch_max - len(entries[0].commands)
     while queue and len(queue[0].commands) <= room:
         room -= len(queue[0].commands)
-        entries.append(queue.popleft())
+        entries.append(queue[0])
+        queue.popleft()
     return entries
 
 

@@ -52,11 +52,16 @@ class Request:
 
 
 def script_request(script: Script, keys: Sequence[Argument], args: Sequence[Argument]) -> Request:
-    """EVALSHA of `script`; every key it touches stands in `keys`."""
-    operands = (len(keys), *keys, *args)
+    """EVALSHA of `script`; every key it touches stands in `keys`, and numbers among them should be text."""
+    operands = (_text(len(keys)), *keys, *args)
     return Request(libvalkey.pack_command(("EVALSHA", script.sha, *operands)), script, operands)
 
 
 def command_request(*words: Argument) -> Request:
     """A plain command such as `("INFO", "server")`."""
-    return Request(libvalkey.pack_command(words))
+    return Request(libvalkey.pack_command(tuple(map(_text, words))))
+
+
+def _text(word: Argument) -> str | bytes:
+    """What may be packed: libvalkey 4.2.1 crashes when a signal arrives while it turns a number into text."""
+    return word if isinstance(word, str | bytes) else str(word)

@@ -171,7 +171,12 @@ class Call:
         if not self.scope.fail_open:
             self.scope.totals.denial("unavailable")
             raise error
-        log.warning("%s does not answer; %s %s runs unreserved (on_outage: open)", self.runtime.store.url, self.kind, self.name)
+        log.warning(
+            "%s does not answer; %s %s runs unreserved (on_outage: open)",
+            self.runtime.store.url,
+            self.kind,
+            self.name,
+        )
         self._granted(self.estimate.units_max)
 
     def abandon(self) -> None:

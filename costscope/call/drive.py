@@ -67,6 +67,7 @@ def settle(call: Call, command: Commit | Release | None) -> None:
         else:
             call.settled(reply, command)
     except Exception:
+        call.over = True
         raise
     except BaseException:
         _interrupted(call, command)
@@ -94,6 +95,7 @@ async def asettle(call: Call, command: Commit | Release | None, error: BaseExcep
         else:
             call.settled(reply, command)
     except Exception:
+        call.over = True
         raise
     except BaseException:
         _interrupted(call, command)
@@ -125,5 +127,8 @@ def _interrupted(call: Call, command: Commit | Release) -> None:
     """
     call.over = True
     store = call.runtime.store
-    if store.waits or store.execute((Extend(call.hold_id, call.runtime.lease_ms),))[0].outcome is Outcome.EXTENDED:
+    if (
+        store.waits
+        or store.execute((Extend(call.hold_id, call.runtime.lease_ms),))[0].outcome is Outcome.EXTENDED
+    ):
         post(call, command)

@@ -11,7 +11,7 @@ from collections.abc import AsyncGenerator, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from costscope.call.drive import areserve, asettle, post, rescue, reserve, settle
+from costscope.call.drive import areserve, asettle, post, reserve, settle
 from costscope.scope.context import ambient_call, ambient_scope, set_ambient_call, set_ambient_scope
 from costscope.usage import StreamUsage
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from costscope.call.call import Call
     from costscope.call.spec import Spec
+    from costscope.ledger import Commit
     from costscope.scope.scope import Scope
 
 __all__ = ["MeteredAsyncGenerator", "MeteredGenerator", "generator_wrapper"]
@@ -77,14 +78,13 @@ class _Steps:
     def _unsettled(self) -> Call | None:
         return self._call if self._call is not None and not self._call.closed else None
 
-    def _rescue(self) -> None:
-        if self._call is not None:
-            rescue(self._call)
+    def _abandoned(self, call: Call) -> Commit | None:
+        return call.charging() if call.closed else self._spec.broken(call, self._usage)
 
     def __del__(self) -> None:
-        call = self._unsettled
-        if call is not None:  # collected unfinished: no I/O from a finalizer
-            post(call, self._spec.broken(call, self._usage))
+        call = self._call
+        if call is not None and not call.over:  # collected unfinished or interrupted: no I/O from a finalizer
+            post(call, self._abandoned(call))
 
 
 class MeteredGenerator(_Steps, Generator[Any, Any, Any]):
@@ -109,9 +109,10 @@ class MeteredGenerator(_Steps, Generator[Any, Any, Any]):
         if self._body is not None:
             with self._inside():
                 self._body.close()
-        call = self._unsettled
-        if call is not None and self._body is not None:
-            settle(call, self._spec.broken(call, self._usage))
+        call = self._call
+        if call is not None and not call.over:
+            settle(call, self._abandoned(call))
+            call.over = True
 
     def _step(self, advance: Callable[[], Any]) -> Any:
         if self._body is None:
@@ -121,21 +122,13 @@ class MeteredGenerator(_Steps, Generator[Any, Any, Any]):
                 self._call = call
             self._begin(call)
         try:
-            return self._advance(advance)
-        except Exception:
-            raise
-        except BaseException:
-            self._rescue()
-            raise
-
-    def _advance(self, advance: Callable[[], Any]) -> Any:
-        try:
             with self._inside():
                 item = advance()
         except StopIteration as stop:
             call = self._unsettled
             if call is not None:
                 settle(call, self._spec.streamed(call, self._usage, stop.value or self._last))
+                call.over = True
             raise
         except BaseException as error:
             call = self._unsettled
@@ -168,9 +161,10 @@ class MeteredAsyncGenerator(_Steps, AsyncGenerator[Any, Any]):
         if self._body is not None:
             with self._inside():
                 await self._body.aclose()
-        call = self._unsettled
-        if call is not None and self._body is not None:
-            await asettle(call, self._spec.broken(call, self._usage))
+        call = self._call
+        if call is not None and not call.over:
+            await asettle(call, self._abandoned(call))
+            call.over = True
 
     async def _step(self, advance: Callable[[], Any]) -> Any:
         if self._body is None:
@@ -180,21 +174,13 @@ class MeteredAsyncGenerator(_Steps, AsyncGenerator[Any, Any]):
                 self._call = call
             self._begin(call)
         try:
-            return await self._advance(advance)
-        except Exception:
-            raise
-        except BaseException:
-            self._rescue()
-            raise
-
-    async def _advance(self, advance: Callable[[], Any]) -> Any:
-        try:
             with self._inside():
                 item = await advance()
         except StopAsyncIteration:
             call = self._unsettled
             if call is not None:
                 await asettle(call, self._spec.streamed(call, self._usage, self._last))
+                call.over = True
             raise
         except BaseException as error:
             call = self._unsettled

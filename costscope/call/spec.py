@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from costscope.call.call import Call, scope_for
 from costscope.call.failures import not_billed
 from costscope.errors import InvalidInput, ModelUnpriced, UsageWarning
-from costscope.estimate import CallShape, Estimate, estimate_call, given_estimate, model_of, settled, tool_estimate
+from costscope.estimate import (
+    CallShape,
+    Estimate,
+    estimate_call,
+    given_estimate,
+    model_of,
+    settled,
+    tool_estimate,
+)
 from costscope.prices import FixedPrice, price_option
 from costscope.runtime.default import get_runtime
 from costscope.scope.context import ambient_call, ambient_scope
@@ -51,7 +59,9 @@ class Options:
         idempotency_key: str | Callable[..., str | None] | None = None,
     ) -> None:
         self.price: Price | None = None if price is None else price_option(price)
-        self.estimate: object = estimate if callable(estimate) or estimate in _ESTIMATE_MODES else _given(estimate)
+        self.estimate: object = (
+            estimate if callable(estimate) or estimate in _ESTIMATE_MODES else _given(estimate)
+        )
         self.usage = usage
         if on_error not in (None, "charge", "release") and not callable(on_error):
             msg = f'on_error={on_error!r}: write "charge", "release", or a function of the exception'

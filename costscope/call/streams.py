@@ -8,7 +8,7 @@ already come: the provider goes on working on a request whose client has gone.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import wrapt
 
@@ -18,7 +18,7 @@ from costscope.usage import StreamUsage, read_usage
 if TYPE_CHECKING:
     from costscope.call.call import Call
     from costscope.call.spec import Spec
-    from costscope.ledger import Commit
+    from costscope.ledger import Commit, Release
 
 __all__ = ["metered_stream"]
 
@@ -30,7 +30,8 @@ def metered_stream(spec: Spec, call: Call, result: object) -> object | None:
     """A proxy that settles the call when the stream ends; None if the result is not a stream."""
     if spec.kind != "model":
         return None
-    proxy = _proxy_for(type(result))
+    kind: Any = type(result)  # hashable, which mypy doubts of type[object]
+    proxy = _proxy_for(kind)
     return None if proxy is None else proxy(spec, call, result)
 
 
@@ -47,7 +48,7 @@ def _proxy_for(result_type: type) -> type[_Stream] | None:
     return None
 
 
-class _Stream(wrapt.BaseObjectProxy):  # type: ignore[misc]  # wrapt's proxy types are Any
+class _Stream(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # generic in wrapt's stubs only, not at run time
     """What all proxies share: everything that does not wait."""
 
     def __init__(self, spec: Spec, call: Call, wrapped: object) -> None:
@@ -62,21 +63,31 @@ class _Stream(wrapt.BaseObjectProxy):  # type: ignore[misc]  # wrapt's proxy typ
         if call.closed:
             return None
         if ended or usage.complete:
-            return spec.streamed(call, usage)  # type: ignore[no-any-return]
+            return spec.streamed(call, usage)
         for name in _SNAPSHOTS:
             snapshot = _peek(self.__wrapped__, name)
             if snapshot is not None and _is_final(snapshot):
-                return spec.finished(call, snapshot)  # type: ignore[no-any-return]
-        return spec.broken(call, usage)  # type: ignore[no-any-return]
+                return spec.finished(call, snapshot)
+        return spec.broken(call, usage)
 
     def _self_failed(self, error: BaseException) -> Any:
         call = self._self_call
         return None if call.closed else self._self_spec.failed(call, error)
 
+    def _self_settle(self, command: Commit | Release | None) -> None:
+        settle(self._self_call, command)
+        self._self_call.over = True
+
+    async def _self_asettle(
+        self, command: Commit | Release | None, error: BaseException | None = None
+    ) -> None:
+        await asettle(self._self_call, command, error)
+        self._self_call.over = True
+
     def __del__(self) -> None:
         call = getattr(self, "_self_call", None)
-        if call is not None and not call.closed:  # collected unread: no I/O from a finalizer
-            post(call, self._self_settlement(ended=False))
+        if call is not None and not call.over:  # collected unread or interrupted: no I/O from a finalizer
+            post(call, call.charging() if call.closed else self._self_settlement(ended=False))
 
 
 class _SyncStream(_Stream):
@@ -84,15 +95,14 @@ class _SyncStream(_Stream):
         return self
 
     def __next__(self) -> Any:
-        with settling(self._self_call):
-            try:
-                item = next(self.__wrapped__)
-            except StopIteration:
-                settle(self._self_call, self._self_settlement(ended=True))
-                raise
-            except BaseException as error:
-                settle(self._self_call, self._self_failed(error))
-                raise
+        try:
+            item = next(self.__wrapped__)
+        except StopIteration:
+            self._self_settle(self._self_settlement(ended=True))
+            raise
+        except BaseException as error:
+            self._self_settle(self._self_failed(error))
+            raise
         self._self_usage.feed(item)
         return item
 
@@ -101,17 +111,17 @@ class _SyncStream(_Stream):
         try:
             self.__wrapped__.close()
         finally:
-            settle(self._self_call, self._self_settlement(ended=False))
+            self._self_settle(self._self_settlement(ended=False))
 
-    def __enter__(self) -> _SyncStream:
+    def __enter__(self) -> Self:
         self.__wrapped__.__enter__()
         return self
 
-    def __exit__(self, *details: Any) -> Any:
+    def __exit__(self, *details: object) -> Any:
         try:
             return self.__wrapped__.__exit__(*details)
         finally:
-            settle(self._self_call, self._self_settlement(ended=False))
+            self._self_settle(self._self_settlement(ended=False))
 
 
 class _AsyncStream(_Stream):
@@ -119,14 +129,13 @@ class _AsyncStream(_Stream):
         return self
 
     async def __anext__(self) -> Any:
-        call = self._self_call
         try:
             item = await self.__wrapped__.__anext__()
         except StopAsyncIteration:
-            await asettle(call, self._self_settlement(ended=True))
+            await self._self_asettle(self._self_settlement(ended=True))
             raise
         except BaseException as error:
-            await asettle(call, self._self_failed(error))
+            await self._self_asettle(self._self_failed(error), error)
             raise
         self._self_usage.feed(item)
         return item
@@ -136,24 +145,24 @@ class _AsyncStream(_Stream):
         try:
             await self.__wrapped__.close()
         finally:
-            await asettle(self._self_call, self._self_settlement(ended=False))
+            await self._self_asettle(self._self_settlement(ended=False))
 
     async def aclose(self) -> None:
         """Close the stream and settle its call."""
         try:
             await self.__wrapped__.aclose()
         finally:
-            await asettle(self._self_call, self._self_settlement(ended=False))
+            await self._self_asettle(self._self_settlement(ended=False))
 
-    async def __aenter__(self) -> _AsyncStream:
+    async def __aenter__(self) -> Self:
         await self.__wrapped__.__aenter__()
         return self
 
-    async def __aexit__(self, *details: Any) -> Any:
+    async def __aexit__(self, *details: object) -> Any:
         try:
             return await self.__wrapped__.__aexit__(*details)
         finally:
-            await asettle(self._self_call, self._self_settlement(ended=False))
+            await self._self_asettle(self._self_settlement(ended=False))
 
 
 class _Manager(_Stream):
@@ -163,16 +172,16 @@ class _Manager(_Stream):
         try:
             stream = self.__wrapped__.__enter__()
         except BaseException as error:
-            settle(self._self_call, self._self_failed(error))
+            self._self_settle(self._self_failed(error))
             raise
         self._self_stream = _SyncStream(self._self_spec, self._self_call, stream)
         return self._self_stream
 
-    def __exit__(self, *details: Any) -> Any:
+    def __exit__(self, *details: object) -> Any:
         try:
             return self.__wrapped__.__exit__(*details)
         finally:
-            settle(self._self_call, self._self_stream._self_settlement(ended=False))
+            self._self_settle(self._self_stream._self_settlement(ended=False))  # noqa: SLF001 - of its own kind
 
 
 class _AsyncManager(_Stream):
@@ -182,16 +191,16 @@ class _AsyncManager(_Stream):
         try:
             stream = await self.__wrapped__.__aenter__()
         except BaseException as error:
-            await asettle(self._self_call, self._self_failed(error))
+            await self._self_asettle(self._self_failed(error), error)
             raise
         self._self_stream = _AsyncStream(self._self_spec, self._self_call, stream)
         return self._self_stream
 
-    async def __aexit__(self, *details: Any) -> Any:
+    async def __aexit__(self, *details: object) -> Any:
         try:
             return await self.__wrapped__.__aexit__(*details)
         finally:
-            await asettle(self._self_call, self._self_stream._self_settlement(ended=False))
+            await self._self_asettle(self._self_stream._self_settlement(ended=False))  # noqa: SLF001 - of its own kind
 
 
 def _peek(stream: object, name: str) -> object | None:
@@ -206,5 +215,7 @@ def _is_final(snapshot: object) -> bool:
     if getattr(snapshot, "stop_reason", None) is not None:
         return True
     choices = getattr(snapshot, "choices", None)
-    finished = isinstance(choices, list) and choices and all(getattr(c, "finish_reason", None) for c in choices)
+    finished = (
+        isinstance(choices, list) and choices and all(getattr(c, "finish_reason", None) for c in choices)
+    )
     return bool(finished) and read_usage(snapshot) is not None

@@ -76,7 +76,11 @@ def meter(
 
 
 def _meter_partial(
-    partial: functools.partial[Any], kind: CallKind, name: str | None, options: Options, runtime: Runtime | None
+    partial: functools.partial[Any],
+    kind: CallKind,
+    name: str | None,
+    options: Options,
+    runtime: Runtime | None,
 ) -> MeteredFunction:
     """The function inside is metered: the estimate has to see the arguments that are bound already."""
     metered = meter(partial.func, kind, name, options, runtime)
