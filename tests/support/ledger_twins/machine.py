@@ -34,10 +34,12 @@ _ACCOUNTS: Final = (
     ("month/1", -240 * _HOUR, 24 * _HOUR, 72 * _HOUR, (("cost", 100), ("tokens", 20))),
     ("none/1", 0, 0, 0, (("tool_calls", 0),)),
 )
+_HUGE: Final = 4
 _VARIANTS: Final = 4
 
 _ids = st.sampled_from(["id1", "id2", "id3", "id4", "id5", "id6"])
-_places = st.lists(st.sampled_from(range(len(_ACCOUNTS))), min_size=1, max_size=4, unique=True).map(tuple)
+_often = [0, 0, 0, 3, 3, 4, 4, 5, 5, 1, 2, 6]  # the last three refuse most of what is asked of them
+_places = st.lists(st.sampled_from(_often), min_size=1, max_size=4, unique=True).map(tuple)
 _variants = st.sampled_from([0] * 8 + list(range(1, _VARIANTS)))
 _edges = [0, 1, 2, 3, 4, 5, 9, 10, 11, 20, 29, 30, 31, 49, 50, 51, 99, 100, 101]
 _some = st.one_of(
@@ -137,6 +139,22 @@ class LedgerComparison(RuleBasedStateMachine):
     def wait(self, ms) -> None:
         self.twins.now_ms += ms
         self.twins.check()
+
+    @rule(which=st.integers(0, 30), by=st.sampled_from([-1, 0, 0, 0, 1]))
+    def wait_for_a_moment(self, which, by) -> None:
+        """To where something begins, ends, falls due or is forgotten, or a moment beside it."""
+        moments = [self.start_ms + ms for _, *window, _, _ in _ACCOUNTS for ms in window if ms]
+        moments = sorted(ms for ms in {*moments, *self.twins.moments()} if ms > self.twins.now_ms)
+        if moments:
+            self.twins.now_ms = max(self.twins.now_ms, moments[which % len(moments)] + by)
+            self.twins.check()
+
+    @rule(amount=st.sampled_from([MAX_AMOUNT, MAX_AMOUNT - 1, MAX_AMOUNT // 2, 3]), commits=st.booleans())
+    def turn_over(self, amount, commits) -> None:
+        """What years do to an account: sums that grow past what fits."""
+        accounts = self.accounts((_HUGE,), 0, fresh=False)
+        end = Commit("turn", accounts, {"cost": 0}) if commits else Release("turn", accounts)
+        self.twins.apply(Reserve("turn", accounts, {"cost": amount, "tokens": 1}, 1000), end)
 
     @rule(ms=st.sampled_from([1, 50, 1000, 5000]))
     def step_back(self, ms) -> None:

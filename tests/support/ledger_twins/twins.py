@@ -84,6 +84,11 @@ class Twins:
         """Past its keeping time for good: whatever is entered there is forgotten at once."""
         return account.end_ms > 0 and account.end_ms + account.keep_ms <= self.now_ms
 
+    def moments(self) -> set[int]:
+        """When holds fall due, and when records and accounts may be forgotten."""
+        holds, books = self.ledger._holds.values(), self.ledger._books.values()
+        return {ms for hold in holds for ms in (hold.deadline_ms, hold.drop_ms)} | {book.drop_ms for book in books}
+
     def forgotten_ms(self) -> int:
         """When something was forgotten last; each host collects that when it likes."""
         kept = (*self.ledger._books.values(), *self.ledger._holds.values())
