@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Mapping
 
-__all__ = ["exact", "instant", "json_text", "short_amount", "short_money"]
+__all__ = ["counted", "exact", "instant", "json_text", "short_amount", "short_money"]
 
 _WHOLE_ABOVE: Final = 1000 * NANO
 _encoder: Final = msgspec.json.Encoder(decimal_format="number")
@@ -37,6 +37,11 @@ def short_amount(meter: str, amount: int) -> str:
 def exact(meter: str, amount: int) -> Decimal | int:
     """An amount for JSON: `cost` in units of the currency with every digit, other meters as they are."""
     return currency(amount) if meter == "cost" else amount
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 account`, `1,200 accounts`."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
 def instant(moment: dt.datetime) -> str:

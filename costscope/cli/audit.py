@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from costscope.cli.amounts import json_text
+from costscope.cli.amounts import counted, json_text
 from costscope.cli.books import StoreOption, open_books
 
 if TYPE_CHECKING:
@@ -37,9 +37,8 @@ def audit(
 
 def _words(url: str, report: AuditReport) -> str:
     now = dt.datetime.fromtimestamp(report.now_ms / 1000, dt.UTC)
-    checked = f"{report.accounts:,} accounts and {report.holds:,} live holds checked"
-    count = len(report.differences)
-    verdict = "exact" if report.exact else f"{count:,} difference{'s' * (count != 1)}"
+    checked = f"{counted(report.accounts, 'account')} and {counted(report.holds, 'live hold')} checked"
+    verdict = "exact" if report.exact else counted(len(report.differences), "difference")
     lines = [f"{url}  {now:%Y-%m-%d %H:%M:%S} UTC", f"{checked}: {verdict}", *map(str, report.differences)]
     return "\n".join(lines)
 

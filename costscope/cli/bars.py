@@ -20,7 +20,7 @@ def bar(spent: int, held: int, limit: int, width: int, *, ascii_only: bool = Fal
     Rounded to the nearest character; what is not zero has at least one.
     """
     used = _cells(spent + held, limit, width)
-    full = min(_cells(spent, limit, width), used - 1 if held and used else used)
+    full = min(_cells(spent, limit, width), used - 1 if held and used > 1 else used)
     marks = _ASCII if ascii_only else _BLOCKS
     text = Text(no_wrap=True)
     text.append(marks[0] * full, style=_colour(spent, limit))

@@ -24,7 +24,7 @@ StoreOption = Annotated[
     typer.Option(
         "--store",
         metavar="URL",
-        help="Where the books are: valkey://HOST:PORT/DB?ledger=NAME, valkeys://..., unix:///SOCKET, embedded://DIR. "
+        help="Where the books are: valkey://HOST:PORT/DB?ledger=NAME, valkeys://..., embedded://DIR. "
         "By default $COSTSCOPE_STORE.",
         show_default=False,
     ),

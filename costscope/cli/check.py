@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from costscope.cli.amounts import instant, json_text
+from costscope.cli.amounts import counted, instant, json_text
 from costscope.errors import InvalidPolicy
 from costscope.policy import explain, load_policy
 
@@ -58,9 +58,8 @@ def _show(file: str, rules: Policy, words: PolicyExplained) -> None:
     from rich.text import Text  # noqa: PLC0415
 
     console = Console()
-    count = len(words.budgets)
     console.print(
-        Text(f"{file}: {count} budget{'s' * (count != 1)}, amounts in {words.currency}", style="bold")
+        Text(f"{file}: {counted(len(words.budgets), 'budget')}, amounts in {words.currency}", style="bold")
     )
     if words.budgets:
         console.print(_budgets(words.budgets))
@@ -75,15 +74,15 @@ def _budgets(budgets: tuple[BudgetExplained, ...]) -> Table:
     from rich.text import Text  # noqa: PLC0415
 
     table = Table(show_lines=True, expand=False)
-    for heading in ("Budget", "Covers", "Limits", "Window"):
+    for heading in ("Budget", "Limits", "Window"):
         table.add_column(heading, overflow="fold")
     for budget in budgets:
-        covers = f"{budget.covers};\n{budget.split}"
-        if budget.on_outage == "open":
-            covers += "\nopen while the store is away"
         # Text, not str: a file's [brackets] are no markup
-        cells = (budget.id, covers, "\n".join(budget.limits.values()), _window(budget))
-        table.add_row(*(Text(cell) for cell in cells))
+        covers = Text(budget.id, style="bold")
+        covers.append(f"\n{budget.covers}\n{budget.split}", style="not bold")
+        if budget.on_outage == "open":
+            covers.append("\nlets calls through while the store is away", style="not bold")
+        table.add_row(covers, Text("\n".join(budget.limits.values())), Text(_window(budget)))
     return table
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = ["status"]
 
-_REFRESH_S = 1.0
+_REFRESH_S: Final = 1.0
 
 
 def status(
@@ -80,16 +81,18 @@ def _watch(books: Store, rules: Policy | None) -> None:
 
     console = Console()
     screen = StatusScreen(books.url, books.snapshot(), rules)
-    with Live(screen, console=console, auto_refresh=False, screen=console.is_terminal) as live:
-        try:
-            while True:
-                time.sleep(_REFRESH_S)
-                try:
-                    screen = StatusScreen(books.url, books.snapshot(), rules)
-                except StoreUnavailable as error:  # it may come back while we watch
-                    screen = screen.stale(str(error))
+    # Without a terminal `Live` draws once, at the end; a pipe or a log gets every screen, one after the other.
+    live = Live(screen, console=console, auto_refresh=False, screen=True) if console.is_terminal else None
+    with contextlib.suppress(KeyboardInterrupt), live or contextlib.nullcontext():
+        while True:
+            if live is not None:
                 live.update(screen, refresh=True)
-        except KeyboardInterrupt:
-            pass
-    if console.is_terminal:
+            else:
+                console.print(screen)
+            time.sleep(_REFRESH_S)
+            try:
+                screen = StatusScreen(books.url, books.snapshot(), rules)
+            except StoreUnavailable as error:  # it may come back while we watch
+                screen = screen.stale(str(error))
+    if live is not None:
         console.print(screen)

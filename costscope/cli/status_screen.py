@@ -5,10 +5,9 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING, Final
 
-from rich.table import Table
 from rich.text import Text
 
-from costscope.cli.amounts import instant, short_amount
+from costscope.cli.amounts import counted, instant, short_amount
 from costscope.cli.balances import account_rows, untouched
 from costscope.cli.bars import bar, legend, percent
 
@@ -25,6 +24,7 @@ __all__ = ["StatusScreen"]
 
 _BAR_MIN: Final = 10
 _BAR_MAX: Final = 32
+_GAP: Final = "  "
 
 
 class StatusScreen:
@@ -56,34 +56,28 @@ class StatusScreen:
         if unused:
             yield Text(f"Not used yet: {', '.join(unused)}", style="bright_black")
         if rows:
-            holds = len(self._snapshot.holds)
-            count = (
-                f"{len(rows):,} account{'s' * (len(rows) != 1)}, {holds:,} live hold{'s' * (holds != 1)}   "
-            )
+            yield Text()
+            count = f"{counted(len(rows), 'account')}, {counted(len(self._snapshot.holds), 'live hold')}   "
             yield Text(count) + legend(ascii_only=options.ascii_only)
 
     def _currency(self) -> str:
         return self._policy.currency if self._policy is not None else "USD"
 
 
-def _accounts(
-    rows: list[AccountRow], width: int, *, currency: str, ascii_only: bool
-) -> Iterator[RenderableType]:
-    lines = [_cells(line, currency) for row in rows for line in row.meters]
-    widths = [max((len(cells[at]) for cells in lines), default=0) for at in range(5)]
-    # two spaces before each of the seven columns
-    room = min(max(width - sum(widths) - 12, _BAR_MIN), _BAR_MAX)
+def _accounts(rows: list[AccountRow], width: int, *, currency: str, ascii_only: bool) -> Iterator[Text]:
+    lines = {id(line): _cells(line, currency) for row in rows for line in row.meters}
+    widths = [max((len(cells[at]) for cells in lines.values()), default=0) for at in range(5)]
+    room = min(max(width - sum(widths) - 5 * len(_GAP), _BAR_MIN), _BAR_MAX)
     for row in rows:
         yield Text()
         yield _heading(row, width)
-        table = Table.grid(padding=(0, 0, 0, 2))
-        for at, size in enumerate((widths[0], room, *widths[1:])):
-            table.add_column(width=size, justify="left" if at < 2 or at == 5 else "right", overflow="fold")  # noqa: PLR2004 - name, bar, numbers, unit
         for line in row.meters:
-            name, *numbers = _cells(line, currency)
-            drawn = _bar(line, room, ascii_only=ascii_only)
-            table.add_row(name, drawn, *numbers)
-        yield table
+            name, *numbers, limit = lines[id(line)]
+            text = Text(name.ljust(widths[0]) + _GAP, no_wrap=True, overflow="ellipsis")
+            text.append_text(_bar(line, room, ascii_only=ascii_only))
+            for number, size in zip(numbers, widths[1:], strict=False):
+                text.append(_GAP + number.rjust(size))
+            yield text.append(_GAP + limit)
 
 
 def _heading(row: AccountRow, width: int) -> Text:
@@ -109,5 +103,5 @@ def _cells(line: MeterRow, currency: str) -> tuple[str, str, str, str, str]:
 
 def _bar(line: MeterRow, width: int, *, ascii_only: bool) -> Text:
     if line.limit is None:
-        return Text()
+        return Text(" " * width)
     return bar(line.counters.spent, line.counters.held, line.limit, width, ascii_only=ascii_only)

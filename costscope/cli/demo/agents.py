@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from costscope import CallDenied, budget_scope, metered_model, metered_tool
+from costscope import CallDenied, StoreUnavailable, budget_scope, metered_model, metered_tool
 from costscope.cli.demo.provider import Answer, Request
 from costscope.cli.demo.scenario import TOOLS, Path, Scenario, usd
 from costscope.cli.trace import load_trace
@@ -30,6 +30,8 @@ _TASTES: Final = {"research": (70, 15, 15), "support": (25, 60, 15)}
 _MAX_TOKENS: Final = 512
 _REFUSED_PAUSE_S: Final = 0.01
 """An agent that was refused everything thinks it over for a moment."""
+_OUTAGES_MAX: Final = 10
+"""Calls in a row without an answer from the store after which an agent gives up: some five seconds."""
 
 _WORDS: Final = (
     "def",
@@ -62,6 +64,7 @@ class Agent:
         self._denials = denials
         self._random = random.Random(f"{scenario.seed}:{path}")  # noqa: S311 - which calls it makes is no secret
         self._attempt = 0
+        self._outages = 0
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def run(self, provider_port: int) -> None:
@@ -69,6 +72,7 @@ class Agent:
 
         Raises:
             ConnectionError: the provider is gone.
+        StoreUnavailable: the store is, for longer than a moment.
         """
         tenant, workflow, run, name = self._path
         limits = self._scenario.limits
@@ -100,6 +104,12 @@ class Agent:
                 await self.web_search("budgets of agents")
             else:
                 await self.run_code("print(6 * 7)")
+            self._outages = 0
+        except StoreUnavailable as outage:
+            self._denials[outage.kind] += 1
+            self._outages += 1
+            if self._outages == _OUTAGES_MAX:
+                raise
         except CallDenied as refusal:
             self._denials[refusal.kind] += 1
             await asyncio.sleep(_REFUSED_PAUSE_S)

@@ -98,7 +98,7 @@ def demo(
     try:
         result = _run(scenario, store, quiet=json)
     except (KeyboardInterrupt, asyncio.CancelledError):
-        sys.stderr.write("costscope: demo stopped; its processes and its temporary folder are gone\n")
+        sys.stderr.write("costscope: demo stopped; nothing of it is left running\n")
         raise typer.Exit(_INTERRUPTED) from None
     if json:
         typer.echo(json_text(result))
@@ -124,6 +124,7 @@ def _run(scenario: Scenario, url: str | None, *, quiet: bool) -> DemoResult:
         contextlib.closing(open_store(chosen)) as store,
         DemoScreen(quiet=quiet) as screen,
     ):
+        store.snapshot()  # a store that is away is said so now, and not by every agent
         result = asyncio.run(_stoppable(run_demo(scenario, store, chosen, screen.show)))
         screen.finish(result, url if url is None else chosen)
     return result

@@ -74,18 +74,19 @@ class Provider:
         self._silent_from = silent_from
         self._left_unanswered = asyncio.Condition()
         self._server: asyncio.Server | None = None
-        self._connections: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(self, *_: object) -> None:
         assert self._server is not None, "entered before"
         self._server.close()
-        for writer in self._connections:
-            writer.close()
+        for task in self._serving:
+            task.cancel()
+        await asyncio.gather(*self._serving, return_exceptions=True)
         await self._server.wait_closed()
 
     async def left_unanswered(self, count: int) -> None:
@@ -93,8 +94,13 @@ class Provider:
         async with self._left_unanswered:
             await self._left_unanswered.wait_for(lambda: self.unanswered >= count)
 
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        # not a coroutine: asyncio would then own the task, and complain when it is cancelled
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._connections.add(writer)
         try:
             while line := await reader.readline():
                 request = _decoder.decode(line)
@@ -113,7 +119,6 @@ class Provider:
         except (ConnectionError, asyncio.IncompleteReadError):
             pass  # a client that died: half a request is not billed, a whole one was
         finally:
-            self._connections.discard(writer)
             writer.close()
 
     def _bill(self, request: Request, text: bytes) -> Answer:

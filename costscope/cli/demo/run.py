@@ -7,6 +7,7 @@ import contextlib
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 
+from costscope.cli.amounts import counted
 from costscope.cli.demo.ledger import await_settled, entries_of
 from costscope.cli.demo.progress import Progress
 from costscope.cli.demo.provider import Provider
@@ -119,18 +120,15 @@ async def _kill(worker: Worker, scenario: Scenario, provider: Provider, progress
         async with asyncio.timeout(_GATHER_S):
             await provider.left_unanswered(min(_IN_FLIGHT, scenario.tasks))
     if worker.kill():
-        calls = provider.unanswered
-        progress.happened(
-            f"worker {worker.number} killed (SIGKILL) with {calls} billed call{'s' * (calls != 1)} in flight"
-        )
+        calls = counted(provider.unanswered, "billed call")
+        progress.happened(f"worker {worker.number} killed (SIGKILL) with {calls} in flight")
 
 
 async def _wait_for_lost_holds(store: Store, progress: Progress) -> None:
     snapshot = await asyncio.to_thread(store.snapshot)
     if snapshot.holds:
         lease = progress.scenario.lease_s
-        count = len(snapshot.holds)
-        lost = f"{count} lost hold{'s' * (count != 1)}"
+        lost = counted(len(snapshot.holds), "lost hold")
         progress.happened(f"agents done; {lost} until the lease of {lease:g} s ends")
 
 

@@ -98,6 +98,13 @@ async def _run(job: Job, store: Store) -> None:
         await store.aclose()
 
 
+def _first(error: Exception) -> Exception:
+    """The first of the exceptions that a group of groups is about."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    return error
+
+
 def main() -> None:
     """Do the job that standard input names."""
     job = msgspec.json.decode(sys.stdin.buffer.readline(), type=Job)
@@ -105,7 +112,10 @@ def main() -> None:
     load_trace()
     _send(Report())
     if sys.stdin.buffer.readline():  # else the parent is gone
-        asyncio.run(_run(job, store))
+        try:
+            asyncio.run(_run(job, store))
+        except ExceptionGroup as group:  # one line for the parent to show
+            sys.exit(str(_first(group)))
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ _LINE_MAX: Final = 16 * 2**20
 _LAST_WORDS: Final = 5
 
 
-class WorkerFailed(CostscopeError):  # noqa: N818 - it reads as what happened
+class WorkerFailed(CostscopeError):
     """A worker of the demo ended with an error of its own."""
 
 
