@@ -7,6 +7,7 @@ taken away after each step and put back before the next.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncGenerator, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -106,13 +107,15 @@ class MeteredGenerator(_Steps, Generator[Any, Any, Any]):
 
     def close(self) -> None:
         """Abandon the generator: its call is charged."""
-        if self._body is not None:
-            with self._inside():
-                self._body.close()
-        call = self._call
-        if call is not None and not call.over:
-            settle(call, self._abandoned(call))
-            call.over = True
+        try:
+            if self._body is not None:
+                with self._inside():
+                    self._body.close()
+        finally:
+            call = self._call
+            if call is not None and not call.over:
+                settle(call, self._abandoned(call))
+                call.over = True
 
     def _step(self, advance: Callable[[], Any]) -> Any:
         if self._body is None:
@@ -158,13 +161,15 @@ class MeteredAsyncGenerator(_Steps, AsyncGenerator[Any, Any]):
 
     async def aclose(self) -> None:
         """Abandon the generator: its call is charged."""
-        if self._body is not None:
-            with self._inside():
-                await self._body.aclose()
-        call = self._call
-        if call is not None and not call.over:
-            await asettle(call, self._abandoned(call))
-            call.over = True
+        try:
+            if self._body is not None:
+                with self._inside():
+                    await self._body.aclose()
+        finally:
+            call = self._call
+            if call is not None and not call.over:
+                await asettle(call, self._abandoned(call), sys.exception())
+                call.over = True
 
     async def _step(self, advance: Callable[[], Any]) -> Any:
         if self._body is None:

@@ -7,6 +7,7 @@ already come: the provider goes on working on a request whose client has gone.
 
 from __future__ import annotations
 
+import sys
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -145,14 +146,14 @@ class _AsyncStream(_Stream):
         try:
             await self.__wrapped__.close()
         finally:
-            await self._self_asettle(self._self_settlement(ended=False))
+            await self._self_asettle(self._self_settlement(ended=False), sys.exception())
 
     async def aclose(self) -> None:
         """Close the stream and settle its call."""
         try:
             await self.__wrapped__.aclose()
         finally:
-            await self._self_asettle(self._self_settlement(ended=False))
+            await self._self_asettle(self._self_settlement(ended=False), sys.exception())
 
     async def __aenter__(self) -> Self:
         await self.__wrapped__.__aenter__()
@@ -162,7 +163,7 @@ class _AsyncStream(_Stream):
         try:
             return await self.__wrapped__.__aexit__(*details)
         finally:
-            await self._self_asettle(self._self_settlement(ended=False))
+            await self._self_asettle(self._self_settlement(ended=False), sys.exception())
 
 
 class _Manager(_Stream):
@@ -200,7 +201,7 @@ class _AsyncManager(_Stream):
         try:
             return await self.__wrapped__.__aexit__(*details)
         finally:
-            await self._self_asettle(self._self_stream._self_settlement(ended=False))  # noqa: SLF001 - of its own kind
+            await self._self_asettle(self._self_stream._self_settlement(ended=False), sys.exception())  # noqa: SLF001 - of its own kind
 
 
 def _peek(stream: object, name: str) -> object | None:
