@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 import warnings
 from collections.abc import Callable
@@ -69,6 +70,13 @@ class Options:
         if on_lost not in ("charge", "release"):
             msg = f'on_lost={on_lost!r}: write "charge" (default) or "release"'
             raise InvalidInput(msg)
+        if usage is not None and not callable(usage):
+            msg = f"usage={usage!r:.60}: give a function of what the call returned"
+            raise InvalidInput(msg)
+        named = isinstance(idempotency_key, str) and idempotency_key
+        if idempotency_key is not None and not named and not callable(idempotency_key):
+            msg = f"idempotency_key={idempotency_key!r:.60}: name an argument, or give a function of the arguments"
+            raise InvalidInput(msg)
         self.on_error = on_error
         self.on_lost = on_lost
         self.idempotency_key = idempotency_key
@@ -92,6 +100,7 @@ class Spec:
         self.options = options
         self.function_name: str = getattr(function, "__qualname__", type(function).__qualname__)
         self._given_runtime = runtime
+        _check_key(options.idempotency_key, function, self.function_name)
         self._shape = CallShape(function, skip_first=skip_first)
         self._tool_estimate: Estimate | None = None
         if kind == "tool" and isinstance(options.price, FixedPrice):
@@ -252,6 +261,16 @@ class Spec:
         if usage is None or call.price is None:
             return None, usage
         return settled(call.price, usage), usage
+
+
+def _check_key(key: object, function: Callable[..., object], name: str) -> None:
+    """An argument that does not exist identifies nothing: a misspelt name would switch the protection off."""
+    if not isinstance(key, str):
+        return
+    parameters = inspect.signature(function).parameters
+    if key not in parameters and not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        msg = f"idempotency_key={key!r}: {name} has no such argument, only {', '.join(parameters) or 'none at all'}"
+        raise InvalidInput(msg)
 
 
 def _given(value: object) -> Any:  # what `estimate=` was: None, or an Estimate
