@@ -4,7 +4,8 @@ A page is one test, from its first block to its last, in a folder and with a def
 by their language:
 
 * `python`: executed; it sees the names of the blocks before it, and `client`, the real OpenAI SDK talking to a
-  provider on loopback. A block that begins with `>>>` is a doctest.
+  provider on loopback. With a first line `# NAME.py` it is saved under that name and not executed. The
+  `budgets.yaml` of the examples is in the folder.
 * `output`: what the block before printed; `...` stands for what differs from run to run.
 * `yaml`, `toml`: a policy that must load. With a first line `# NAME.yaml` it is saved under that name, and if
   NAME begins with `broken` it must be refused.
@@ -19,8 +20,10 @@ import doctest
 import io
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import openai
@@ -35,7 +38,7 @@ from costscope.runtime import installed
 
 SHOWN = ("sh", "text", "lua")
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
-NAMED = re.compile(r"# (\S+\.(?:yaml|toml))\n")
+NAMED = re.compile(r"# (\S+\.(?:yaml|toml|py))\n")
 
 
 @pytest.fixture(scope="session")
@@ -45,11 +48,12 @@ def root() -> Path:
 
 
 @pytest.fixture
-def run_page(provider, tmp_path, monkeypatch):
+def run_page(root, provider, tmp_path, monkeypatch):
     """Executes every block of a page."""
     for name in ("COSTSCOPE_STORE", "COSTSCOPE_POLICY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
+    shutil.copy(root / "examples" / "budgets.yaml", tmp_path)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
     monkeypatch.setenv("COLUMNS", "100")
 
@@ -67,6 +71,10 @@ def run_page(provider, tmp_path, monkeypatch):
 
 
 def _python(example: Example) -> None:
+    named = NAMED.match(example.parsed)
+    if named:
+        Path(named[1]).write_text(str(example.parsed), encoding="utf-8")
+        return
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         PythonEvaluator()(example)
     example.namespace["printed"] = printed.getvalue()
@@ -83,6 +91,9 @@ def _policy(example: Example) -> str | None:
         return None
     file = Path(named[1])
     file.write_text(text, encoding="utf-8")
+    if file.name == "pyproject.toml":
+        tomllib.loads(text)
+        return None
     try:
         load_policy(file)
     except InvalidPolicy as refusal:
@@ -101,7 +112,8 @@ def _console(example: Example) -> str | None:
             timeout=90,
             check=False,
         )
-        if problem := _differs(expected, done.stdout):
+        problem = _differs(expected, done.stdout)
+        if problem or done.returncode:  # a page that shows a failure ends the command with `; echo $?`
             return f"$ {command} (exit code {done.returncode})\n{problem}"
     return None
 
