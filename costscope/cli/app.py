@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from typing import Annotated
 
 import typer
@@ -47,8 +48,14 @@ def options(
     """A hard ceiling on what AI agents spend."""
 
 
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    # where in our code it was raised helps nobody at a terminal
+    sys.stderr.write(f"costscope: warning: {message}\n")
+
+
 def run() -> int:
     """Run the command of this process's arguments; the exit code."""
+    warnings.showwarning = _show_warning
     try:
         app()
     except SystemExit as leaving:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from contextlib import asynccontextmanager
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
@@ -20,10 +21,11 @@ from costscope.cli.trace import load_trace
 
 if TYPE_CHECKING:
     from collections import Counter
+    from collections.abc import AsyncIterator
 
     from costscope.cli.trace import TracedCall
 
-__all__ = ["Agent", "run_agents"]
+__all__ = ["Agent", "prompt_of", "run_agents"]
 
 _TASTES: Final = {"research": (70, 15, 15), "support": (25, 60, 15)}
 """Of 100 calls of a workflow: to the large model, to the small one, to a tool."""
@@ -68,26 +70,32 @@ class Agent:
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
 
     async def run(self, provider_port: int) -> None:
-        """Make all its calls, in the scopes of its tenant, workflow, run and itself.
+        """Make all its calls, in the scopes of its tenant, workflow, run and itself: each call pays for all four.
 
         Raises:
             ConnectionError: the provider is gone.
-        StoreUnavailable: the store is, for longer than a moment.
+            StoreUnavailable: the store is, for longer than a moment.
         """
         tenant, workflow, run, name = self._path
         limits = self._scenario.limits
+        async with (
+            self.connected(provider_port),
+            budget_scope(tenant=tenant, workflow=workflow),
+            budget_scope(run=run, max_cost=usd(limits[self._path[:3]])),
+            budget_scope(
+                agent=name, max_cost=usd(limits[self._path]), max_tool_calls=self._scenario.tool_calls
+            ),
+        ):
+            for attempt in range(self._scenario.calls):
+                self._attempt = attempt
+                await self._step()
+
+    @asynccontextmanager
+    async def connected(self, provider_port: int) -> AsyncIterator[None]:
+        """A connection to the provider for the calls made in the block."""
         self._streams = await asyncio.open_connection("127.0.0.1", provider_port)
         try:
-            async with (
-                budget_scope(tenant=tenant, workflow=workflow),
-                budget_scope(run=run, max_cost=usd(limits[self._path[:3]])),
-                budget_scope(
-                    agent=name, max_cost=usd(limits[self._path]), max_tool_calls=self._scenario.tool_calls
-                ),
-            ):
-                for attempt in range(self._scenario.calls):
-                    self._attempt = attempt
-                    await self._step()
+            yield
         finally:
             self._streams[1].close()
 
@@ -99,7 +107,7 @@ class Agent:
             if what < large:
                 await self._large_or_small(size)
             elif what < large + small:
-                await self.ask_small(_prompt(size), answer_tokens=size.generated_tokens)
+                await self.ask_small(prompt_of(size), answer_tokens=size.generated_tokens)
             elif what % 2:
                 await self.web_search("budgets of agents")
             else:
@@ -116,10 +124,10 @@ class Agent:
 
     async def _large_or_small(self, size: TracedCall) -> None:
         try:
-            await self.ask_large(_prompt(size), answer_tokens=size.generated_tokens)
+            await self.ask_large(prompt_of(size), answer_tokens=size.generated_tokens)
         except CallDenied as refusal:
             self._denials[refusal.kind] += 1
-            await self.ask_small(_prompt(size), answer_tokens=size.generated_tokens)
+            await self.ask_small(prompt_of(size), answer_tokens=size.generated_tokens)
 
     @metered_model("demo-large")
     async def ask_large(self, prompt: str, *, answer_tokens: int, max_tokens: int = _MAX_TOKENS) -> Answer:
@@ -171,6 +179,6 @@ async def run_agents(scenario: Scenario, process: int, provider_port: int, denia
             group.create_task(Agent(scenario, process, path, denials).run(provider_port))
 
 
-def _prompt(size: TracedCall) -> str:
+def prompt_of(size: TracedCall) -> str:
     """A text of exactly as many words as the traced request had tokens."""
     return _TEXT[: _ENDS[size.context_tokens - 1]]

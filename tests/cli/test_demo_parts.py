@@ -1,0 +1,264 @@
+"""The parts of the demo that decide: the bill, the limits, the estimate, the verdict."""
+
+import asyncio
+from collections import Counter
+from decimal import Decimal
+
+import msgspec
+import pytest
+
+from costscope import budget_scope
+from costscope.cli.demo import Scenario, over_budget
+from costscope.cli.demo.agents import Agent, prompt_of
+from costscope.cli.demo.bill import unaccounted
+from costscope.cli.demo.command import fresh_ledger
+from costscope.cli.demo.ledger import Entry
+from costscope.cli.demo.provider import Answer, Provider, Request
+from costscope.cli.demo.result import conclude
+from costscope.cli.demo.scenario import MODELS, TOOLS
+from costscope.cli.demo.timing import TimedStore, percentile_us
+from costscope.cli.trace import load_trace
+from costscope.ledger import Account, AuditReport, Commit, Difference, Release, Reserve, new_id
+from costscope.money import to_nano
+from costscope.policy import load_policy
+from costscope.prices import PriceBook
+from costscope.stores import open_store
+from costscope.usage import Usage, read_usage
+
+SCENARIO = Scenario(
+    processes=4, tasks=16, calls=10, budget_nano=10_000_000_001, seed=1, lease_s=3, victim=None
+)
+NOTHING_ODD = AuditReport(0, 1, 0, ())
+
+
+def concluded(billed=None, spent=None, audit=NOTHING_ODD):
+    limits = SCENARIO.limits
+    return conclude(
+        SCENARIO,
+        store="memory://",
+        entries={path: Entry(spent=(spent or limits)[path]) for path in limits},
+        billed=limits if billed is None else billed,
+        calls=5,
+        denials={"exhausted": 2, "in_flight": 1},
+        pairs_us=[30, 10, 20],
+        seconds=1.5,
+        killed_processes=0,
+        unanswered_calls=0,
+        audit=audit,
+    )
+
+
+class TestOverBudget:
+    def test_nothing_above_a_limit_is_zero_even_far_below(self):
+        assert over_budget({("a",): 100, ("b",): 5}, {("a",): 100, ("b",): 1}) == 0
+        assert over_budget({("a",): 100}, {}) == 0
+
+    def test_it_is_the_most_that_any_limit_is_exceeded_by(self):
+        limits = {("a",): 100, ("a", "w"): 10, ("b",): 5}
+        assert over_budget(limits, {("a",): 101, ("a", "w"): 17, ("b",): 5}) == 7
+
+    def test_one_nano_counts(self):
+        assert over_budget({("a",): 10**9}, {("a",): 10**9 + 1}) == 1
+
+    def test_who_has_no_limit_was_allowed_nothing(self):
+        assert over_budget({("a",): 100}, {("stranger",): 3}) == 3
+
+    def test_what_the_ledger_does_not_know_of_is_unaccounted(self):
+        assert unaccounted({("a",): 100}, {("a",): 101}) == 1
+        assert unaccounted({("a",): 101}, {("a",): 100}) == 0
+
+
+class TestVerdict:
+    def test_bills_at_the_limits_pass(self):
+        result = concluded()
+        assert result.passed
+        assert result.over_budget_usd == 0
+        assert (
+            result.provider_billed_usd
+            == result.ledger_spent_usd
+            == result.limit_usd
+            == Decimal("10.000000001")
+        )
+        assert (result.denials, result.denials_by_kind) == (3, {"exhausted": 2, "in_flight": 1})
+        assert (result.p50_us, result.p99_us, result.rate_per_s) == (20, 30, 2.0)
+
+    @pytest.mark.parametrize("depth", [1, 2, 3, 4])
+    def test_one_nano_above_any_limit_fails_although_the_ledger_saw_nothing(self, depth):
+        path = next(path for path in SCENARIO.limits if len(path) == depth)
+        result = concluded(billed=SCENARIO.limits | {path: SCENARIO.limits[path] + 1})
+        assert not result.passed
+        assert result.over_budget_usd == Decimal("1E-9")
+
+    def test_money_the_ledger_lost_fails(self):
+        path = ("acme",)
+        result = concluded(spent=SCENARIO.limits | {path: SCENARIO.limits[path] - 1})
+        assert not result.passed
+        assert result.unaccounted_usd == Decimal("1E-9")
+
+    def test_books_that_are_not_exact_fail_and_say_where(self):
+        difference = Difference("acme-day", "cost", "held = sum of live holds", 1, 2)
+        result = concluded(audit=AuditReport(0, 1, 0, (difference,)))
+        assert not result.passed
+        assert result.audit == ["acme-day cost: held = sum of live holds: expected 1, found 2"]
+
+
+class TestScenario:
+    def test_the_tenants_limits_add_up_to_the_budget(self):
+        assert sum(limit for path, limit in SCENARIO.limits.items() if len(path) == 1) == SCENARIO.budget_nano
+
+    def test_every_level_allows_less_than_the_one_above_and_together_more(self):
+        limits = SCENARIO.limits
+        for path, limit in limits.items():
+            children = [inner for below, inner in limits.items() if below[:-1] == path]
+            assert all(inner < limit for inner in children)
+            assert not children or sum(children) > limit
+
+    def test_the_agents_of_a_run_are_in_several_processes(self):
+        process_of = {path: process for process in range(4) for path in SCENARIO.agents_of(process)}
+        assert len(process_of) == 64
+        runs = {path[:3] for path in process_of}
+        assert len(runs) == 12
+        for run in runs:
+            assert len({process_of[path] for path in process_of if path[:3] == run}) > 1
+
+    def test_its_policy_loads_and_has_the_limits_exactly(self):
+        policy = load_policy(SCENARIO.policy())
+        found = {budget.id: dict(budget.ceilings)["cost"] for budget in policy.budgets}
+        assert found["acme-day"] == SCENARIO.limits["acme",]
+        assert found["birch-support-day"] == SCENARIO.limits["birch", "support"]
+
+    def test_it_survives_the_way_to_a_worker(self):
+        decoded = msgspec.json.decode(msgspec.json.encode(SCENARIO), type=Scenario)
+        assert decoded == SCENARIO
+        assert decoded.limits == SCENARIO.limits
+
+
+async def ask(reader, writer, request, body=b""):
+    writer.write(msgspec.json.encode(request) + b"\n" + body)
+    return msgspec.json.decode(await reader.readline(), type=Answer)
+
+
+class TestProvider:
+    @pytest.mark.parametrize("model", list(MODELS))
+    def test_its_prices_are_those_of_the_policy_though_written_down_twice(self, model):
+        price = PriceBook(load_policy(SCENARIO.policy()).prices, use_bundled=False).require(model)
+
+        async def bill():
+            async with Provider() as provider:
+                reader, writer = await asyncio.open_connection("127.0.0.1", provider.port)
+                request = Request(("t", "w", "r", "a"), model, 0, 0, 9, max_tokens=50, answer_tokens=70)
+                answer = await ask(reader, writer, request, b"one two .")
+                writer.close()
+                return answer, provider
+
+        answer, provider = asyncio.run(bill())
+        usage = read_usage(answer)
+        assert usage == Usage(2, 50), "tokens end with a space; the cap is respected"
+        assert provider.billed == dict.fromkeys(
+            [("t",), ("t", "w"), ("t", "w", "r"), ("t", "w", "r", "a")], price.cost(usage)
+        )
+        assert provider.calls == 1
+
+    def test_tools_cost_what_the_policy_says(self):
+        async def bill():
+            async with Provider() as provider:
+                reader, writer = await asyncio.open_connection("127.0.0.1", provider.port)
+                for tool in TOOLS:
+                    await ask(reader, writer, Request((tool,), tool, 0, 0))
+                writer.close()
+                return provider.billed
+
+        assert asyncio.run(bill()) == {(tool,): to_nano(price) for tool, price in TOOLS.items()}
+
+    def test_a_request_is_billed_when_it_arrives_and_half_of_one_is_not(self):
+        async def bill():
+            async with Provider(silent_for=1, silent_from=3) as provider:
+                _, writer = await asyncio.open_connection("127.0.0.1", provider.port)
+                request = Request(("t",), "web_search", process=1, attempt=3)
+                writer.write(msgspec.json.encode(request) + b"\n")
+                await provider.left_unanswered(1)
+                writer.close()
+                _, writer = await asyncio.open_connection("127.0.0.1", provider.port)
+                request = Request(("t",), "demo-large", process=0, attempt=0, text_bytes=100)
+                writer.write(msgspec.json.encode(request) + b"\n" + b"x" * 50)
+                writer.close()
+                await writer.wait_closed()
+            return provider
+
+        provider = asyncio.run(bill())
+        assert provider.billed == {("t",): to_nano(TOOLS["web_search"])}
+        assert (provider.calls, provider.unanswered) == (1, 1)
+
+
+class TestAgents:
+    def test_a_prompt_has_exactly_the_tokens_of_the_trace(self):
+        for size in load_trace()[:500]:
+            assert prompt_of(size).count(" ") == size.context_tokens
+        largest = max(load_trace(), key=lambda size: size.context_tokens)
+        assert prompt_of(largest).count(" ") == largest.context_tokens
+
+    def test_a_call_is_never_billed_more_than_was_held_for_it(self, monkeypatch):
+        """Every 50th call of the trace through the real decorator: the commit never exceeds the reserve."""
+        from costscope.runtime import Runtime, set_runtime
+
+        scenario = Scenario(1, 1, 1, to_nano("100"), 1, 3, None)
+        seen: list[tuple[int, int]] = []
+
+        async def run():
+            store = open_store("memory://")
+            spied = store.aexecute
+
+            async def spy(commands):
+                for command in commands:
+                    if isinstance(command, Reserve):
+                        held.update(command.amounts)
+                    elif isinstance(command, Commit):
+                        seen.append((held["cost"], command.amounts["cost"]))
+                return await spied(commands)
+
+            held: dict[str, int] = {}
+            monkeypatch.setattr(store, "aexecute", spy)
+            set_runtime(Runtime(store=store, policy=scenario.policy()))
+            async with Provider() as provider:
+                monkeypatch.setattr("costscope.cli.demo.provider._DELAY_S_MAX", 0)
+                path = next(scenario.agents_of(0))
+                agent = Agent(scenario, 0, path, Counter())
+                async with agent.connected(provider.port), budget_scope(tenant=path[0], workflow=path[1]):
+                    for size in load_trace()[::50]:
+                        await agent.ask_large(prompt_of(size), answer_tokens=size.generated_tokens)
+
+        asyncio.run(run())
+        assert len(seen) == 177
+        assert all(0 < actual <= held for held, actual in seen)
+
+
+def test_the_time_of_a_pair_is_that_of_its_reserve_and_its_commit():
+    async def run():
+        store = TimedStore(open_store("memory://"))
+        accounts = (Account("a", (("cost", 10),)),)
+        first, second = new_id(), new_id()
+        await store.aexecute([Reserve(first, accounts, {"cost": 1}, 1000)])
+        await store.aexecute([Reserve(second, accounts, {"cost": 1}, 1000)])
+        await asyncio.sleep(0.05)  # the provider's time
+        await store.aexecute([Commit(first, accounts, {"cost": 1})])
+        await store.aexecute([Release(second, accounts)])
+        return store.take_pairs(), store.take_pairs()
+
+    (pair,), again = asyncio.run(run())
+    assert 0 <= pair < 50_000
+    assert again == []
+
+
+def test_percentiles_are_by_nearest_rank():
+    hundred = list(range(1, 101))
+    assert (percentile_us(hundred, 50), percentile_us(hundred, 99)) == (50, 99)
+    assert percentile_us([7], 99) == 7
+    assert percentile_us([], 50) == 0
+
+
+def test_a_fresh_ledger_replaces_the_one_that_is_named_and_keeps_the_rest():
+    first, second = (fresh_ledger("valkey://h:1/2?ledger=mine&total_timeout_ms=900") for _ in range(2))
+    assert first != second
+    assert first.startswith("valkey://h:1/2?total_timeout_ms=900&ledger=demo-")
+    assert "mine" not in first
+    assert fresh_ledger("memory://") == "memory://"
