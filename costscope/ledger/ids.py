@@ -7,7 +7,6 @@ child throws its copy of the block away, or parent and child would draw the same
 
 from __future__ import annotations
 
-import hashlib
 import os
 from time import time_ns
 from typing import Final
@@ -42,7 +41,9 @@ def new_id(now_ms: int | None = None) -> str:
 
 def id_from_key(key: str) -> str:
     """The id that stands for a user's idempotency key: equal keys give equal ids, in every process."""
-    return hashlib.blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16, person=b"costscope-key").hexdigest()
+    from hashlib import blake2b  # noqa: PLC0415 - OpenSSL takes 6 ms to import, and few calls have keys
+
+    return blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16, person=b"costscope-key").hexdigest()
 
 
 def _draw() -> list[str]:

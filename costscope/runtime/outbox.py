@@ -18,8 +18,6 @@ from collections import deque
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
-from tenacity import Retrying, retry_if_exception_type, stop_when_event_set, wait_random_exponential
-
 from costscope.errors import CostscopeError, OutboxFull, StoreUnavailable
 from costscope.scope.context import in_empty_context
 
@@ -155,6 +153,14 @@ class Outbox:
         return True
 
     def _send(self, batch: list[Commit | Release]) -> None:
+        # Imported when there is something to send again: most processes never have.
+        from tenacity import (  # noqa: PLC0415
+            Retrying,
+            retry_if_exception_type,
+            stop_when_event_set,
+            wait_random_exponential,
+        )
+
         retrying = Retrying(
             retry=retry_if_exception_type(StoreUnavailable),
             wait=wait_random_exponential(multiplier=0.05, max=2.0),
