@@ -1,0 +1,160 @@
+"""The wire format: what is sent once, what is sent apart, and how a flat list of integers becomes replies."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from costscope.ledger import (
+    MAX_AMOUNT,
+    Account,
+    Commit,
+    Denial,
+    Expire,
+    Extend,
+    Outcome,
+    Read,
+    Release,
+    Reply,
+    Reserve,
+)
+from costscope_valkey.codec import Codec, decode
+from costscope_valkey.keys import LedgerKeys
+
+RUN = Account("run/r-1", (("cost", 100), ("tokens", 10)), 5, 9, 7, '{"budget":"run"}')
+TEAM = Account("team/a", (("tool_calls", 3),))
+BOTH = (RUN, TEAM)
+PREFIX = "costscope:1:{books}"
+
+
+@pytest.fixture
+def codec() -> Codec:
+    return Codec(LedgerKeys("books"))
+
+
+def head(request) -> dict:
+    return json.loads(request.args[0])
+
+
+def test_every_key_is_declared_and_carries_the_hash_tag_of_the_ledger(codec):
+    (request,) = codec.encode([Reserve("id1", BOTH, {"cost": 1}, 10), Extend("id2", 10)])
+    assert request.keys == [
+        *[f"{PREFIX}:{name}" for name in ("leases", "index", "ages")],
+        f"{PREFIX}:a:run/r-1",
+        f"{PREFIX}:a:team/a",
+        f"{PREFIX}:h:id1",
+        f"{PREFIX}:h:id2",
+    ]
+
+
+@pytest.mark.parametrize("name", ["a}b{c", "a:b", "ä", "x y"])
+def test_no_name_of_a_ledger_breaks_out_of_its_tag(name):
+    keys = LedgerKeys(name)
+    tag = keys.leases[keys.leases.index("{") + 1 : keys.leases.index("}")]
+    assert ":" not in tag
+    assert keys.leases.count("{") == keys.leases.count("}") == 1
+    assert keys.leases.endswith("}:leases")
+    assert len({LedgerKeys(one).leases for one in ("a:b", "a", "a%3Ab", "a}", name)}) >= 4
+
+
+def test_accounts_and_holds_named_often_are_sent_once(codec):
+    commands = [
+        Reserve("id1", BOTH, {"cost": 1}, 10),
+        Commit("id1", BOTH, {"cost": 1}, 20),
+        Read((TEAM,)),
+        Read(BOTH),
+    ]
+    (request,) = codec.encode(commands)
+    sent = head(request)
+    assert len(request.keys) == 3 + 2 + 1
+    assert sent["h"] == ["id1"]
+    assert sent["a"] == [[5, 9, 7, [1, 2], [100, 10]], [0, 0, 0, [6], [3]]]
+    assert request.args[1:] == ['{"budget":"run"}', "{}"]
+    assert [row[2] for row in sent["c"][:2]] == [1, 1]  # one set of accounts for both
+
+
+def test_each_verb_as_the_script_reads_it(codec):
+    (request,) = codec.encode(
+        [
+            Reserve("id1", BOTH, {"cost": 5, "tool_calls": 1}, 10, "release", {"cost": 2}, 1, 4),
+            Commit("id1", BOTH, {"cost": 5}, 20),
+            Release("id1", BOTH, 30),
+            Extend("id1", 40),
+            Expire("id1", BOTH),
+            Read(BOTH),
+        ]
+    )
+    rows = head(request)["c"]
+    assert rows[0][:6] == [1, 1, 1, [5, -1, -1, -1, -1, 1], 10, 1]
+    assert rows[0][7:] == [1, 4, [2, -1, -1, -1, -1, -1]]
+    assert rows[1:] == [[2, 1, 1, [5, -1, -1, -1, -1, -1], 20], [3, 1, 1, 30], [4, 1, 40], [5, 1, 1], [6]]
+
+
+def test_the_fingerprint_covers_the_payload_and_not_the_lease(codec):
+    def fingerprint(*args, accounts=BOTH):
+        (request,) = codec.encode([Reserve("id1", accounts, *args)])
+        return head(request)["c"][0][6]
+
+    one = fingerprint({"cost": 5}, 10)
+    assert one == fingerprint({"cost": 5}, 99) == fingerprint({"cost": 5}, 10, accounts=(*BOTH,))
+    others = [
+        fingerprint({"cost": 6}, 10),
+        fingerprint({"cost": 5, "tokens": 0}, 10),
+        fingerprint({"tokens": 5}, 10),
+        fingerprint({"cost": 5}, 10, "release"),
+        fingerprint({"cost": 5}, 10, accounts=(RUN,)),
+        fingerprint({"cost": 5}, 10, accounts=(TEAM, RUN)),
+        fingerprint({"cost": 5}, 10, "charge", {"cost": 1}, 0, 2),
+        fingerprint({"cost": 5}, 10, "charge", {"cost": 1}, 0, 3),
+        fingerprint({"cost": 5}, 10, "charge", {"cost": 1}, 1, 3),
+    ]
+    assert len({one, *others}) == 10
+
+
+def test_two_descriptions_of_one_account_go_one_after_the_other(codec):
+    narrow = Account(RUN.key, (("cost", 1),))
+    commands = [Read((RUN,)), Read((narrow,)), Read((narrow,)), Read((RUN, TEAM))]
+    requests = codec.encode(commands)
+    assert [command for request in requests for command in request.commands] == commands
+    for request in requests:
+        assert len({account.limits for account in request.accounts if account.key == RUN.key}) == 1
+
+
+def test_the_largest_amount_survives(codec):
+    (request,) = codec.encode([Reserve("id1", (RUN,), {"cost": MAX_AMOUNT}, 10)])
+    assert str(MAX_AMOUNT).encode() in request.args[0]
+
+
+def test_replies_are_read_in_order_and_balances_last(codec):
+    (request,) = codec.encode(
+        [
+            Reserve("id1", BOTH, {"cost": 1}, 10, "charge", {"cost": 1}, 0, 9),
+            Reserve("id2", BOTH, {"tokens": 99}, 10),
+            Reserve("id3", BOTH, {"cost": 1}, 10),
+            Extend("id1", 10),
+            Commit("id1", (TEAM,), {}),
+            Read((TEAM, RUN)),
+        ]
+    )
+    raw = [1234, 2, 1, 7, 2, 0, 1, 3, 10, 4, 5, 99, 3, 11, 5, 15, 21, 22, 23, 24, 25, 26]
+    replies, due = decode(request, raw)
+    run, team = (21, 22, 23, 24), (25, 26)
+    assert due == 2
+    assert replies == [
+        Reply(Outcome.GRANTED, (run, team), 7),
+        Reply(Outcome.DENIED, (run, team), 0, Denial("never_fits", 0, "tokens", 10, 4, 5, 99)),
+        Reply(Outcome.WRONG_WINDOW, (run, team), now_ms=1234),
+        Reply(Outcome.EXTENDED, (), now_ms=1234),
+        Reply(Outcome.MISMATCH, (team,)),
+        Reply(Outcome.READ, (team, run)),
+    ]
+
+
+def test_prepared_accounts_are_those_of_the_tuple_that_is_meant(codec):
+    """Tuples are remembered by identity, and identities are used again."""
+    for n in range(10_000):
+        accounts = (Account(f"a/{n}", (("cost", n),)),)
+        (request,) = codec.encode([Read(accounts)])
+        assert request.keys[3] == f"{PREFIX}:a:a/{n}"
+        assert head(request)["a"][0][4] == [n]
