@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
+import tempfile
 import uuid
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -18,10 +21,18 @@ class Finished(NamedTuple):
 
 
 @pytest.fixture
-def environment(tmp_path):
-    """No store, no colours, no terminal; everything temporary goes below a folder of the test's own."""
+def environment():
+    """No store, no colours, no terminal; warnings would be errors."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("COSTSCOPE_")}
     return kept | {"COLUMNS": "80", "NO_COLOR": "1", "PYTHONWARNINGS": "error", "PYTHONUTF8": "1"}
+
+
+@pytest.fixture
+def temporary():
+    """A folder for TMPDIR; not pytest's own, in which a unix socket's path would be too long."""
+    folder = Path(tempfile.mkdtemp(prefix="cs-"))
+    yield folder
+    shutil.rmtree(folder)
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ OWED = {
 }  # fmt: skip
 
 
-def test_a_worker_is_killed_and_not_a_cent_too_much_is_spent(costscope, environment, tmp_path):
+def test_a_worker_is_killed_and_not_a_cent_too_much_is_spent(costscope, temporary):
     done = costscope(
-        "demo", "--json", "--processes", "2", "--tasks", "3", "--calls", "20", TMPDIR=str(tmp_path)
+        "demo", "--json", "--processes", "2", "--tasks", "3", "--calls", "20", TMPDIR=str(temporary)
     )
     assert (done.code, done.err) == (0, "")
     assert done.out.count("\n") == 1, "one object and nothing else"
@@ -38,7 +38,7 @@ def test_a_worker_is_killed_and_not_a_cent_too_much_is_spent(costscope, environm
     assert found["rate_per_s"] > 0
     assert len(found["accounts"]) == len({tuple(account["labels"].values()) for account in found["accounts"]})
     assert all(account["held_usd"] == 0 for account in found["accounts"])
-    assert list(tmp_path.iterdir()) == [], "the temporary folder is gone"
+    assert list(temporary.iterdir()) == [], "the temporary folder is gone"
 
 
 def test_without_a_kill_both_bills_agree_to_the_nano(costscope):
@@ -94,7 +94,7 @@ def test_options_that_cannot_be_are_refused_in_one_line(costscope, args, words):
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for the workers in /proc")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_an_interrupted_demo_leaves_nothing_behind(environment, tmp_path, number):
+def test_an_interrupted_demo_leaves_nothing_behind(environment, temporary, number):
     command = [
         sys.executable,
         "-m",
@@ -107,20 +107,18 @@ def test_an_interrupted_demo_leaves_nothing_behind(environment, tmp_path, number
         "--calls",
         "100000",
     ]
-    process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env=environment | {"TMPDIR": str(tmp_path), "PYTHONUNBUFFERED": "1"},
-    )  # fmt: skip
-    for line in process.stdout:
-        if "all agents start" in line:
-            break
-    workers = _children(process.pid)
+    more = {"TMPDIR": str(temporary), "PYTHONUNBUFFERED": "1"}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment | more) as process:
+        started = any("all agents start" in line for line in process.stdout)
+        workers = _children(process.pid)
+        process.send_signal(number)
+        _, err = process.communicate(timeout=60)
+    assert started, err
     assert len(workers) >= 2
-    process.send_signal(number)
-    _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert err == "costscope: demo stopped; nothing of it is left running\n"
-    assert list(tmp_path.iterdir()) == []
+    assert list(temporary.iterdir()) == []
     assert not [pid for pid in workers if _alive(pid)]
 
 
