@@ -5,11 +5,17 @@ from __future__ import annotations
 import os
 
 import pytest
+from fake_valkey import FakeLink
 from ledger_twins import compare_ledgers
 
 
 def test_both_hosts_answer_and_keep_the_books_alike(link):
-    compare_ledgers(link, examples=100)
+    compare_ledgers(link, examples=200)
+
+
+def test_fakeredis_is_a_fair_stand_in():
+    """What the quick tests rely on: the same script gives the same answers there."""
+    compare_ledgers(FakeLink(), examples=12, steps=20)
 
 
 @pytest.mark.soak

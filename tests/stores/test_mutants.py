@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
+
 import pytest
 from ledger_twins import Disagreement, compare_ledgers
 
@@ -166,6 +169,43 @@ MUTANTS = {
     "an idle account is not prolonged": ("drop = max(acc.drop, now + acc.keep)", "drop = max(acc.drop, 1)"),
     "a reserve keeps no account": ("acc.aged = acc.drop > 0", "acc.aged = false"),
 }
+# the same for costscope/ledger/transition.py
+PYTHON_MUTANTS = {
+    "a limit may be passed by one": (
+        "if cell.spent + cell.held + amount > limit:",
+        "if cell.spent + cell.held + amount > limit + 1:",
+    ),
+    "what a plan remembers is not compared": (
+        "entries = plan.entries if plan.amounts == amounts else plan.entries_of(amounts)",
+        "entries = plan.entries or plan.entries_of(amounts)",
+    ),
+    "an outdated plan is used": ("not plan.from_ms <= now_ms < plan.to_ms", "False"),
+    "a lease outlasts the accounts": ("if deadline_ms > until_ms:", "if False:"),
+    "a late commit is taken for one in time": (
+        "if hold is None or hold.state is not _HELD or now_ms >= hold.deadline_ms:\n            return self._commit_after",
+        "if hold is None or hold.state is not _HELD:\n            return self._commit_after",
+    ),
+    "whose accounts they are is not asked": (
+        "if plan.accounts is not command.accounts and not _same_accounts(hold, command.accounts):",
+        "if False:",
+    ),
+    "a commit may overflow": (
+        "if actuals is not request.amounts and _overflows(hold, actuals):",
+        "if False:",
+    ),
+    "an overrun is not recorded": ("cell.overrun += actual - amount", "pass"),
+    "what is held stays held": ("cell.held -= amount", "pass"),
+    "a presumption is not spent": ('(cell, "spent", cell.spent + amount),\n', ""),
+    "another policy shortens an account's time": ("max(book.drop_ms, end_ms + keep_ms)", "end_ms + keep_ms"),
+    "an extension outlasts the accounts": (
+        "min(now_ms + min(command.lease_ms, LEASE_MAX_MS), hold.until_ms)",
+        "now_ms + min(command.lease_ms, LEASE_MAX_MS)",
+    ),
+    "a forgotten hold still answers": (
+        "if hold is not None and 0 < hold.drop_ms <= now_ms:\n            return None",
+        "if False:\n            return None",
+    ),
+}
 QUICK = {
     "a limit may not be reached",
     "a late commit is added to the presumption",
@@ -179,6 +219,24 @@ def _cases():
         yield pytest.param(name, marks=marks, id=name.replace(" ", "-"))
 
 
+def _mutated_ledger(right: str, wrong: str):
+    spec = importlib.util.find_spec("costscope.ledger.transition")
+    source = Path(spec.origin).read_text(encoding="utf-8")
+    assert source.count(right) == 1, f"transition.py has changed; the mutant of {right!r} has to follow"
+    module = importlib.util.module_from_spec(spec)
+    exec(compile(source.replace(right, wrong), "a mutant of transition.py", "exec"), module.__dict__)
+    return module.Ledger
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("name", list(PYTHON_MUTANTS), ids=lambda name: name.replace(" ", "-"))
+def test_a_mistake_in_the_reference_is_found(link, name):
+    with pytest.raises(Disagreement):
+        compare_ledgers(
+            link, None, _mutated_ledger(*PYTHON_MUTANTS[name]), examples=1500, steps=50, hunt=True
+        )
+
+
 @pytest.mark.parametrize("name", list(_cases()))
 def test_a_mistake_in_the_script_is_found(link, name):
     right, wrong = MUTANTS[name]
@@ -188,6 +246,8 @@ def test_a_mistake_in_the_script_is_found(link, name):
         compare_ledgers(link, source.replace(right, wrong), examples=1500, steps=50, hunt=True)
 
 
-def test_every_mutant_still_fits_the_script():
+def test_every_mutant_still_fits_the_source():
     source = source_of("ledger")
     assert [name for name, (right, _) in MUTANTS.items() if source.count(right) != 1] == []
+    for mutant in PYTHON_MUTANTS.values():
+        _mutated_ledger(*mutant)

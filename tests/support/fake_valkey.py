@@ -10,7 +10,7 @@ import fakeredis
 from costscope_valkey.store import ValkeyStore
 from costscope_valkey.url import parse_url
 
-__all__ = ["FakeValkeyStore"]
+__all__ = ["FakeLink", "FakeValkeyStore"]
 
 _INFO = b"valkey_version:9.0.0\r\nrole:master\r\nmaxmemory_policy:noeviction\r\naof_enabled:1\r\n"
 _NOWHERE = "valkey://127.0.0.1:1/0?total_timeout_ms=1&connect_timeout_ms=1&operation_timeout_ms=1"
@@ -22,13 +22,15 @@ class FakeValkeyStore(ValkeyStore):
     def __init__(self) -> None:
         super().__init__(parse_url(_NOWHERE))
         self._link.close()
-        self._link = _FakeLink(self._link.server)
+        self._link = FakeLink(self._link.server)
         self._alink = _FakeAsyncLink(self._link)
         self._threads._wait_s = 30.0  # interpreted Lua is slow, and the address above impatient
 
 
-class _FakeLink:
-    def __init__(self, server) -> None:
+class FakeLink:
+    """What a `Link` is, to a server in this process."""
+
+    def __init__(self, server=None) -> None:
         self.server = server
         self._client = fakeredis.FakeValkey(server=fakeredis.FakeServer(server_type="valkey"))
         self._turn = threading.Lock()
@@ -48,7 +50,7 @@ class _FakeLink:
 
 
 class _FakeAsyncLink:
-    def __init__(self, link: _FakeLink) -> None:
+    def __init__(self, link: FakeLink) -> None:
         self._link = link
 
     def submit(self, script, keys, args, *, then=None):

@@ -10,7 +10,7 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
-from costscope.ledger import MAX_AMOUNT, Account, Commit, Expire, Extend, Read, Release, Reserve
+from costscope.ledger import MAX_AMOUNT, Account, Commit, Expire, Extend, Ledger, Read, Release, Reserve
 from ledger_twins.twins import Twins
 
 if TYPE_CHECKING:
@@ -85,15 +85,18 @@ def _blueprints(draw) -> tuple[object, ...]:
 
 
 class LedgerComparison(RuleBasedStateMachine):
-    """Drives both hosts; `link` and `source` are set by `compare_ledgers`."""
+    """Drives both hosts; what they are is set by `compare_ledgers`."""
 
     link: Link
     source: str | None = None
+    ledger: type[Ledger] = Ledger
 
     def __init__(self) -> None:
         super().__init__()
         self.start_ms = time.time_ns() // 1_000_000 + _AHEAD_MS
-        self.twins = Twins(self.link, f"twins-{uuid.uuid4().hex[:12]}", self.start_ms, self.source)
+        self.twins = Twins(
+            self.link, f"twins-{uuid.uuid4().hex[:12]}", self.start_ms, self.source, self.ledger
+        )
         self.tuples: dict[tuple[tuple[int, ...], int], tuple[Account, ...]] = {}
         self.reserved: dict[str, tuple[Account, ...]] = {}
         self.last: Command = Read(())
@@ -212,13 +215,20 @@ class LedgerComparison(RuleBasedStateMachine):
 
 
 def compare_ledgers(
-    link: Link, source: str | None = None, *, examples: int, steps: int = 30, hunt: bool = False
+    link: Link,
+    source: str | None = None,
+    ledger: type[Ledger] = Ledger,
+    *,
+    examples: int,
+    steps: int = 30,
+    hunt: bool = False,
 ) -> None:
     """Run the machine.
 
     Args:
         link: to the server that runs the script.
         source: a script to compare instead of the real one.
+        ledger: a ledger in Python to compare instead of the real one.
         examples: how many histories.
         steps: how many steps each may have.
         hunt: stop at the first history that fails, the same in every run, and do not look for a smaller one.
@@ -226,7 +236,7 @@ def compare_ledgers(
     Raises:
         Disagreement: the two hosts do not agree.
     """
-    machine = type("Comparison", (LedgerComparison,), {"link": link, "source": source})
+    machine = type("Comparison", (LedgerComparison,), {"link": link, "source": source, "ledger": ledger})
     run_state_machine_as_test(
         machine,
         settings=settings(

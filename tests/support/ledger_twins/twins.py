@@ -38,8 +38,10 @@ class Twins:
     what both hosts do with what is past its keeping time.
     """
 
-    def __init__(self, link: Link, name: str, now_ms: int, source: str | None = None) -> None:
-        self.ledger = Ledger()
+    def __init__(
+        self, link: Link, name: str, now_ms: int, source: str | None = None, ledger: type[Ledger] = Ledger
+    ) -> None:
+        self.ledger = ledger()
         self.now_ms = now_ms
         self._forgotten_ms = 0
         self._link = link
@@ -87,7 +89,9 @@ class Twins:
     def moments(self) -> set[int]:
         """When holds fall due, and when records and accounts may be forgotten."""
         holds, books = self.ledger._holds.values(), self.ledger._books.values()
-        return {ms for hold in holds for ms in (hold.deadline_ms, hold.drop_ms)} | {book.drop_ms for book in books}
+        return {ms for hold in holds for ms in (hold.deadline_ms, hold.drop_ms)} | {
+            book.drop_ms for book in books
+        }
 
     def forgotten_ms(self) -> int:
         """When something was forgotten last; each host collects that when it likes."""
