@@ -51,10 +51,11 @@ def _status(error: BaseException) -> int | None:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The exception and what it was explicitly raised from."""
+    """The exception and what it was explicitly raised from, or names as its reason (urllib)."""
     cause: BaseException | None = error
     for _ in range(_CAUSES_MAX):
         if cause is None:
             return
         yield cause
-        cause = cause.__cause__
+        reason = cause.__cause__ or (getattr(cause, "reason", None) if isinstance(cause, OSError) else None)
+        cause = reason if isinstance(reason, BaseException) else None

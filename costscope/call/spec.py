@@ -16,6 +16,7 @@ from costscope.estimate import (
     Estimate,
     estimate_call,
     given_estimate,
+    given_hold,
     model_of,
     settled,
     tool_estimate,
@@ -61,7 +62,7 @@ class Options:
     ) -> None:
         self.price: Price | None = None if price is None else price_option(price)
         self.estimate: object = (
-            estimate if callable(estimate) or estimate in _ESTIMATE_MODES else _given(estimate)
+            estimate if callable(estimate) or estimate in _ESTIMATE_MODES else _checked(estimate)
         )
         self.usage = usage
         if on_error not in (None, "charge", "release") and not callable(on_error):
@@ -70,7 +71,8 @@ class Options:
         if on_lost not in ("charge", "release"):
             msg = f'on_lost={on_lost!r}: write "charge" (default) or "release"'
             raise InvalidInput(msg)
-        if usage is not None and not callable(usage):
+        reads: object = usage  # a caller without a type checker may give anything
+        if reads is not None and not callable(reads):
             msg = f"usage={usage!r:.60}: give a function of what the call returned"
             raise InvalidInput(msg)
         named = isinstance(idempotency_key, str) and idempotency_key
@@ -96,6 +98,7 @@ class Spec:
         skip_first: bool = False,
     ) -> None:
         self.kind = kind
+        self._calls: Literal["model_calls", "tool_calls"] = "model_calls" if kind == "model" else "tool_calls"
         self.name = name
         self.options = options
         self.function_name: str = getattr(function, "__qualname__", type(function).__qualname__)
@@ -178,7 +181,7 @@ class Spec:
         given = self.options.estimate
         if callable(given):
             given = given(*args, **kwargs)
-        return given_estimate(given, calls="model_calls" if self.kind == "model" else "tool_calls")
+        return given_hold(given, calls=self._calls)
 
     def _key(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
         """The idempotency key of a call: an argument's value, or what the user's function makes of them all."""
@@ -225,7 +228,7 @@ class Spec:
             return call.giving_back()
         if verdict == "charge":
             return call.committing(None)
-        return self._commit_usage(call, lambda: (_given(verdict).amounts, None))
+        return self._commit_usage(call, lambda: (given_estimate(verdict, calls=self._calls).amounts, None))
 
     def _verdict(self, error: BaseException) -> object:
         assert callable(self.options.on_error), "only asked when it is"
@@ -273,8 +276,10 @@ def _check_key(key: object, function: Callable[..., object], name: str) -> None:
         raise InvalidInput(msg)
 
 
-def _given(value: object) -> Any:  # what `estimate=` was: None, or an Estimate
-    return None if value is None else given_estimate(value)
+def _checked(estimate: object) -> object:
+    if estimate is not None:
+        given_estimate(estimate)
+    return estimate
 
 
 def _warn(message: str) -> None:

@@ -39,7 +39,7 @@ def metered_stream(spec: Spec, call: Call, result: object) -> object | None:
 @lru_cache(maxsize=1024)
 def _proxy_for(result_type: type) -> type[_Stream] | None:
     if hasattr(result_type, "__next__"):
-        return _SyncStream
+        return _TwoWayStream if hasattr(result_type, "__anext__") else _SyncStream
     if hasattr(result_type, "__anext__"):
         return _AsyncStream
     if hasattr(result_type, "__enter__") and not hasattr(result_type, "usage"):
@@ -57,6 +57,7 @@ class _Stream(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # generic in wr
         self._self_spec = spec
         self._self_call = call
         self._self_usage = StreamUsage()
+        self._self_last: object = None
 
     def _self_settlement(self, *, ended: bool) -> Commit | None:
         """The commit that ends the call; None when it is settled already."""
@@ -64,7 +65,7 @@ class _Stream(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # generic in wr
         if call.closed:
             return None
         if ended or usage.complete:
-            return spec.streamed(call, usage)
+            return spec.streamed(call, usage, self._self_last if ended else None)
         for name in _SNAPSHOTS:
             snapshot = _peek(self.__wrapped__, name)
             if snapshot is not None and _is_final(snapshot):
@@ -105,6 +106,7 @@ class _SyncStream(_Stream):
             self._self_settle(self._self_failed(error))
             raise
         self._self_usage.feed(item)
+        self._self_last = item
         return item
 
     def close(self) -> None:
@@ -139,6 +141,7 @@ class _AsyncStream(_Stream):
             await self._self_asettle(self._self_failed(error), error)
             raise
         self._self_usage.feed(item)
+        self._self_last = item
         return item
 
     async def close(self) -> None:
@@ -164,6 +167,10 @@ class _AsyncStream(_Stream):
             return await self.__wrapped__.__aexit__(*details)
         finally:
             await self._self_asettle(self._self_settlement(ended=False), sys.exception())
+
+
+class _TwoWayStream(_SyncStream, _AsyncStream):  # type: ignore[misc]  # two `close`: the first is meant
+    """For `for` and for `async for`, as LiteLLM's is; `close` is the sync one, `aclose` the other."""
 
 
 class _Manager(_Stream):

@@ -9,7 +9,7 @@ from costscope.estimate.bound import input_bound, text_bound
 from costscope.estimate.estimate import (
     Estimate,
     capped_estimate,
-    given_estimate,
+    given_hold,
     strict_estimate,
     tool_estimate,
 )
@@ -45,7 +45,7 @@ def estimate_of(prices: PriceBook, call: Described) -> tuple[Estimate, Price | N
     given: Price | None = None if call.get("price") is None else price_option(call["price"])
     if tool is not None and model is None:
         if estimate is not None:
-            return given_estimate(estimate, calls="tool_calls"), None
+            return given_hold(estimate, calls="tool_calls"), None
         fee = given if isinstance(given, FixedPrice) else prices.tool(tool) or FixedPrice(0)
         return tool_estimate(fee), None
     if model is None or tool is not None:
@@ -53,7 +53,7 @@ def estimate_of(prices: PriceBook, call: Described) -> tuple[Estimate, Price | N
         raise InvalidInput(msg)
     price = given or prices.require(model)
     if estimate not in (None, "strict", "capped"):
-        return given_estimate(estimate), price
+        return given_hold(estimate), price
     tokens, audio = _count(call.get("input_tokens"), "input_tokens") or 0, False
     if call.get("input_text") is not None:
         bound = text_bound(call["input_text"])

@@ -23,6 +23,7 @@ __all__ = [
     "Estimate",
     "capped_estimate",
     "given_estimate",
+    "given_hold",
     "settled",
     "strict_estimate",
     "tool_estimate",
@@ -33,6 +34,13 @@ DEFAULT_OUTPUT_CAP: Final = 4096
 MIN_OUTPUT_TOKENS: Final = 16
 """An answer shorter than this is useless, so `capped` rather refuses the call. OpenAI's responses API has the
 same minimum."""
+
+
+_MEASURED: Final = {
+    "model_calls": ("cost", "tokens", "input_tokens", "output_tokens"),
+    "tool_calls": ("cost",),
+}
+"""What a call of each kind tells about itself when it settles."""
 
 
 class Estimate(msgspec.Struct, frozen=True, gc=False):
@@ -186,6 +194,17 @@ def given_estimate(value: object, *, calls: Literal["model_calls", "tool_calls"]
     }
     amounts.setdefault(calls, 1)
     return Estimate(amounts)
+
+
+def given_hold(value: object, *, calls: Literal["model_calls", "tool_calls"] = "model_calls") -> Estimate:
+    """`given_estimate` as what to hold: a meter left out holds nothing, but counts what the call turns out to use.
+
+    Without that, `estimate="0.05"` would hide a model's tokens from every budget of tokens: a commit settles
+    what was held and nothing else.
+    """
+    estimate = given_estimate(value, calls=calls)
+    left_out = dict.fromkeys(_MEASURED[calls], 0)
+    return msgspec.structs.replace(estimate, amounts=left_out | estimate.amounts)
 
 
 def settled(price: Price, usage: Usage) -> Amounts:

@@ -173,12 +173,12 @@ def test_cancelled_at_each_await(kind, times, suspending):
         with budget_scope(runtime=suspending):
             while not await cancelled_after(steps):
                 steps += 1
-                gc.collect()
+                gc.collect(0)
                 await asyncio.to_thread(books.settle)
         return steps
 
     assert asyncio.run(every_step()) >= 4
-    gc.collect()
+    gc.collect(0)
     books.settle()
     assert books.spent() >= bill.calls * PRICE
 
@@ -204,7 +204,7 @@ def test_thrown_out_at_each_await(kind, suspending):
                 assert kind == "generator"
                 assert "already running" in str(error)  # noqa: PT017
             del coroutine
-            gc.collect()
+            gc.collect(0)
             books.settle()
     assert 4 <= steps < 100
     books.settle()
@@ -235,7 +235,7 @@ def test_hundreds_of_tasks_on_the_real_server_cancelled_at_any_moment(patient_ur
             await store.aclose()
 
         asyncio.run(storm())
-        gc.collect()
+        gc.collect(0)
         books.settle()
         assert books.spent() >= bill.calls * PRICE
     store.close()
@@ -264,7 +264,7 @@ def test_a_loop_that_ends_with_calls_and_streams_open(make_runtime):
         left = asyncio.run(main())
     assert all(task.done() for task in left[0])
     del left
-    gc.collect()
+    gc.collect(0)
     books.settle()
     assert books.spent() >= bill.calls * PRICE
 
