@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from costscope import BudgetExceeded, budget_scope, metered_model, metered_tool
+from costscope import BudgetExceeded, Runtime, budget_scope, metered_model, metered_tool
 from costscope.errors import InvalidInput
 
 
@@ -81,8 +81,8 @@ def test_a_capped_call_is_told_the_output_it_could_pay_for(runtime):
     assert abs(given[0] - preview.max_output_tokens) < 50, "they bound the same text"
 
 
-def test_a_scope_without_budgets_allows_everything(runtime):
-    with budget_scope(runtime=runtime, tenant="acme") as scope:
+def test_a_scope_without_budgets_allows_everything():
+    with Runtime() as runtime, budget_scope(runtime=runtime, tenant="acme") as scope:
         preview = scope.preview(tool="search", price="5")
     assert (preview.allowed, preview.tightest, preview.fits) == (True, None, -1)
     assert "no budget covers" in str(preview)
