@@ -89,6 +89,24 @@ def test_a_description_written_by_other_hands_does_not_stop_the_report(costscope
     assert "no limit" in done.out
 
 
+def test_a_hold_whose_agent_died_is_presumed_by_who_looks(costscope, books):
+    from costscope.ledger import Account, Reserve, new_id
+    from costscope.stores import open_store
+
+    _, url = books
+    store = open_store(url)
+    store.execute(
+        [Reserve(new_id(), (Account("lost", (("tool_calls", 9),)),), {"tool_calls": 4}, lease_ms=1)]
+    )
+    store.close()
+    found = json.loads(costscope("status", "--store", url, "--json").out)
+    (lost,) = [account for account in found["accounts"] if account["key"] == "lost"]
+    assert lost["meters"]["tool_calls"] == {
+        "limit": None, "spent": 4, "held": 0, "remaining": None, "presumed": 4,
+    }  # fmt: skip
+    assert found["live_holds"] == 1, "the other one lives"
+
+
 def test_watch_and_json_exclude_each_other(costscope, books):
     _, url = books
     assert costscope("status", "--store", url, "--watch", "--json").code == 2

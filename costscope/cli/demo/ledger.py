@@ -9,7 +9,7 @@ import msgspec
 
 from costscope.cli.demo.scenario import LABELS
 from costscope.errors import StoreUnavailable
-from costscope.ledger import Counters, Read
+from costscope.ledger import Counters
 from costscope.policy import read_about
 
 if TYPE_CHECKING:
@@ -50,15 +50,13 @@ def entries_of(scenario: Scenario, snapshot: Snapshot) -> dict[Path, Entry]:
 
 
 async def await_settled(store: Store, lease_s: float) -> Snapshot:
-    """Wait until no hold is live: each was settled by its owner, or presumed when its lease ended.
+    """Wait until no hold is live: each was settled by its owner, or presumed by a look after its lease.
 
     Raises:
         StoreUnavailable: some hold stays live long after its lease.
     """
     deadline = asyncio.get_running_loop().time() + lease_s + _GRACE_S
     while True:
-        # a reply says which holds are due, and the store then presumes them
-        await asyncio.to_thread(store.execute, (Read(()),))
         snapshot = await asyncio.to_thread(store.snapshot)
         if not snapshot.holds:
             return snapshot
