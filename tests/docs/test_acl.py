@@ -65,6 +65,6 @@ def test_with_these_permissions_everything_works(server):
 def test_without_one_of_them_something_does_not(server, permission):
     assert server.ask(LINE.replace(f"{permission} ", "").removesuffix(f" {permission}")).startswith("+OK")
     with pytest.raises(
-        Exception, match="NOPERM|permission|not checked|not permitted|can't run|No permissions|ACL"
+        Exception, match=r"NOPERM|permission|not checked|not permitted|can't run|No permissions|ACL"
     ):
         use_every_verb(server)

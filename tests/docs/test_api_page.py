@@ -68,7 +68,9 @@ def test_every_exception_is_on_the_page_of_errors_and_listed_here(name):
 
 def test_the_tree_of_errors_is_the_one_of_the_code():
     [tree] = re.findall(
-        r"^```text\n(CostscopeError\n.*?)^```$", (DOCS / "errors.md").read_text("utf-8"), re.MULTILINE | re.DOTALL
+        r"^```text\n(CostscopeError\n.*?)^```$",
+        (DOCS / "errors.md").read_text("utf-8"),
+        re.MULTILINE | re.DOTALL,
     )
     above: list[str] = []
     for line in filter(None, tree.splitlines()):
