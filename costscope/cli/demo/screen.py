@@ -114,7 +114,7 @@ def _headline(progress: Progress) -> Text:
     rate = pairs / seconds if seconds else 0.0
     text = Text(f"{progress.alive} of {scenario.processes} processes x {scenario.tasks} agents", style="bold")
     text.append(
-        f"   {pairs:,} calls   {sum(progress.denials.values()):,} denials   {rate:,.0f} reserve+commit/s",
+        f"   {pairs:,} calls   {sum(progress.denials.values()):,} denials   {rate:,.0f} calls/s",
         style="not bold",
     )
     return text
