@@ -36,7 +36,7 @@ def spend(runtime, books, colour, decorate, body=lambda *_, **__: USAGE, args=("
     def ask(text, max_tokens=100):
         return body(text)
 
-    before = books.spent() if books.keys() else 0
+    before = books.spent() if books.accounts() else 0
     with budget_scope(runtime=runtime):
         colour.run(ask, *args)
     books.settle()

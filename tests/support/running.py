@@ -6,7 +6,6 @@ The `conftest.py` of a folder imports them by name.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import contextvars
 import functools
 import inspect
@@ -14,7 +13,8 @@ import inspect
 import pytest
 
 from costscope import Runtime
-from costscope.stores import open_store
+from costscope.runtime.default import installed as default_runtime
+from costscope.stores import open_store as open_url
 
 __all__ = [
     "Async",
@@ -34,15 +34,6 @@ __all__ = [
 
 PATIENT = "&connect_timeout_ms=10000&operation_timeout_ms=20000&total_timeout_ms=40000"
 """No busy machine exceeds these."""
-
-
-def open_url(url):
-    """A store by its URL; `unix://` as well, which is a spelling of the tests' own server."""
-    if not url.startswith("unix://"):
-        return open_store(url)
-    import costscope_valkey
-
-    return costscope_valkey.open_url(url)
 
 
 @pytest.fixture
@@ -76,19 +67,6 @@ def policy():
     """One budget that covers every scope, counts everything, and lets everything pass."""
     many = dict.fromkeys(("tokens", "input_tokens", "output_tokens", "model_calls", "tool_calls"), 10**9)
     return {"budgets": [{"id": "all", "limits": {"cost": "1000", **many}}]}
-
-
-@contextlib.contextmanager
-def default_runtime(runtime):
-    """Make this the default runtime for a moment, without closing it afterwards."""
-    from costscope.runtime import default
-
-    before = default._runtime
-    default._runtime = runtime
-    try:
-        yield runtime
-    finally:
-        default._runtime = before
 
 
 @pytest.fixture
@@ -127,7 +105,7 @@ class Books:
     def spent(self, meter="cost", budget="all") -> int:
         return self.counters(budget, meter).spent
 
-    def keys(self):
+    def accounts(self):
         return {account.key for account in self.snapshot().accounts}
 
     def settle(self) -> None:
