@@ -107,10 +107,16 @@ class ValkeyServer:
         shutil.rmtree(self.directory)
 
 
+_PORT_MAX = 55_535  # a cluster node's second port is 10,000 above
+
+
 def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    while True:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            port = probe.getsockname()[1]
+        if port <= _PORT_MAX:
+            return port
 
 
 @pytest.fixture(scope="session")

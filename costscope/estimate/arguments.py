@@ -44,7 +44,7 @@ _GOOGLE_CONFIGS: Final = ("config", "generation_config")
 class CallShape:
     """The signature of a metered function, read once: binds calls quickly and puts output caps into them."""
 
-    __slots__ = ("_by_keyword", "_defaults", "_index", "_positional", "_rest", "_takes_any")
+    __slots__ = ("_by_keyword", "_defaults", "_index", "_positional", "_receiver", "_rest", "_takes_any")
 
     def __init__(self, function: Callable[..., object], *, skip_first: bool = False) -> None:
         """Read the signature.
@@ -57,6 +57,8 @@ class CallShape:
         by_position = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
         by_name = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
         self._positional = tuple(item.name for item in parameters if item.kind in by_position)
+        # `self` or `cls`, where a function is called with it as a plain argument: an owner, not a part of the prompt.
+        self._receiver = next((name for name in self._positional[:1] if name in ("self", "cls")), None)
         self._index = {name: index for index, name in enumerate(self._positional)}
         self._by_keyword = frozenset(item.name for item in parameters if item.kind in by_name)
         self._defaults = {
@@ -76,6 +78,8 @@ class CallShape:
         if len(args) > len(self._positional):
             arguments[self._rest] = args[len(self._positional) :]
         arguments.update(kwargs)
+        if self._receiver is not None:
+            arguments.pop(self._receiver, None)
         return arguments
 
     def can_cap(self, arguments: Arguments, *, provider: str | None = None) -> bool:

@@ -31,6 +31,7 @@ __all__ = [
 
 DEFAULT_OUTPUT_CAP: Final = 4096
 """The output tokens a call gets when it sets no cap itself: older models make no more."""
+_NO_TOKENS: Final[Amounts] = {"tokens": 0, "input_tokens": 0, "output_tokens": 0}
 MIN_OUTPUT_TOKENS: Final = 16
 """An answer shorter than this is useless, so `capped` rather refuses the call. OpenAI's responses API has the
 same minimum."""
@@ -179,7 +180,7 @@ def given_estimate(value: object, *, calls: Literal["model_calls", "tool_calls"]
     if isinstance(value, Estimate):
         return value
     if isinstance(value, str | int | float | Decimal):
-        return Estimate({"cost": to_nano(value, what="estimate"), calls: 1})
+        return Estimate({"cost": to_nano(value, what="estimate"), calls: 1, **_NO_TOKENS})
     if not isinstance(value, Mapping) or not value.keys() <= set(COUNTERS):
         msg = (
             f'estimate: {value!r:.80} is no estimate; give an amount such as "0.05", or a mapping with some of '
@@ -192,8 +193,8 @@ def given_estimate(value: object, *, calls: Literal["model_calls", "tool_calls"]
         else to_count(amount, what=f"estimate: {meter}")
         for meter, amount in value.items()
     }
-    amounts.setdefault(calls, 1)
-    return Estimate(amounts)
+    # A meter that is held at nothing is settled all the same; one that is not held at all would not be.
+    return Estimate({"cost": 0, calls: 1, **_NO_TOKENS, **amounts})
 
 
 def given_hold(value: object, *, calls: Literal["model_calls", "tool_calls"] = "model_calls") -> Estimate:

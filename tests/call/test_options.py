@@ -418,3 +418,16 @@ def test_a_model_without_a_price_is_refused_before_it_runs(runtime, colour):
     with budget_scope(runtime=runtime), pytest.raises(ModelUnpriced, match="no-such-model"):
         colour.run(ask)
     assert not ran
+
+
+def test_tokens_count_though_the_users_estimate_names_only_money(runtime, books):
+    """`estimate="0.05"` holds no tokens; what the call used is entered all the same, as an overrun."""
+
+    @metered_model("gpt-4o-mini", estimate="0.05", runtime=runtime)
+    def complete():
+        return {"usage": {"prompt_tokens": 30, "completion_tokens": 12, "total_tokens": 42}}
+
+    with budget_scope(runtime=runtime, max_tokens=40, max_cost="1") as scope:
+        complete()
+        assert next(row.spent for row in scope.balances() if row.meter == "tokens") == 42
+    books.settle()

@@ -193,7 +193,13 @@ def test_a_bound_beyond_the_ledger_is_refused(price, make):
     ],
 )
 def test_a_users_own_estimate(value, amounts):
-    assert given_estimate(value).amounts == amounts
+    held = given_estimate(value).amounts
+    assert {meter: amount for meter, amount in held.items() if amount} == amounts
+
+
+def test_what_an_estimate_leaves_out_is_held_at_nothing_so_that_it_is_settled():
+    """A commit settles the meters of its hold: tokens that were not held at all would never be counted."""
+    assert given_estimate("0.05").amounts.keys() == {"cost", "tokens", "input_tokens", "output_tokens", "model_calls"}
 
 
 @pytest.mark.parametrize(
