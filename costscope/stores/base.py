@@ -16,8 +16,9 @@ __all__ = ["Store"]
 class Store(Protocol):
     """The books of one ledger, wherever they are kept.
 
-    `execute` and `aexecute` are the whole surface a metered call meets. Every command is answered, in order;
-    a batch is applied atomically and without other commands in between.
+    `execute` and `aexecute` are the whole surface a metered call meets. Every command is answered, in order, and
+    each is applied whole or not at all. A store may split a long batch (Valkey: after 256 commands), so nothing
+    relies on two commands standing side by side.
 
     Raises (all of them):
         StoreUnavailable: the books could not be reached in time. The commands may or may not have been applied;
