@@ -50,8 +50,8 @@ def root() -> Path:
 @pytest.fixture
 def run_page(root, provider, tmp_path, monkeypatch):
     """Executes every block of a page."""
-    for name in ("COSTSCOPE_STORE", "COSTSCOPE_POLICY"):
-        monkeypatch.delenv(name, raising=False)
+    for name in [name for name in os.environ if name.startswith(("COSTSCOPE_", "PYTEST_"))]:
+        monkeypatch.delenv(name)  # a page that runs pytest must not write where the run around it does
     monkeypatch.chdir(tmp_path)
     shutil.copy(root / "examples" / "budgets.yaml", tmp_path)
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}:{os.environ['PATH']}")
