@@ -197,7 +197,9 @@ class InvalidPolicy(InvalidInput):
         path: the place inside the document, such as `$.budgets[0].limits.cost`.
     """
 
-    def __init__(self, problem: str, *, file: str | None = None, line: int | None = None, path: str = "$") -> None:
+    def __init__(
+        self, problem: str, *, file: str | None = None, line: int | None = None, path: str = "$"
+    ) -> None:
         self.problem = problem
         self.file = file
         self.line = line

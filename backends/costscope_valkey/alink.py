@@ -149,7 +149,9 @@ class _Lane:
     ) -> None:
         """The slow path, in a task of its own so that no caller can cancel it."""
         if self._closing:  # a task begun now would outlive its loop
-            _fail(result, translate(first or LostConnection("closed"), self._server, time.monotonic() - started))
+            _fail(
+                result, translate(first or LostConnection("closed"), self._server, time.monotonic() - started)
+            )
             return
 
         async def persist() -> None:

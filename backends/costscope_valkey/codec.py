@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Codec", "Request", "decode", "source_of"]
 
-_KINDS: Final[tuple[Literal["in_flight", "exhausted", "never_fits"], ...]] = ("in_flight", "exhausted", "never_fits")
+_KINDS: Final[tuple[Literal["in_flight", "exhausted", "never_fits"], ...]] = (
+    "in_flight",
+    "exhausted",
+    "never_fits",
+)
 _GRANTED, _DENIED, _EXTENDED, _WRONG_WINDOW = (
     Outcome.GRANTED,
     Outcome.DENIED,

@@ -37,7 +37,9 @@ def read_record(text: str) -> HoldRecord:
         return HoldRecord(int(state), 0, (), {})
     deadline, _, _, refs, amounts = live
     pairs = [tuple(ref.split(":")) for ref in refs.split(",")] if refs != "-" else []
-    return HoldRecord(int(state), int(deadline), tuple((n, meters) for n, meters in pairs), dict(_amounts(amounts)))
+    return HoldRecord(
+        int(state), int(deadline), tuple((n, meters) for n, meters in pairs), dict(_amounts(amounts))
+    )
 
 
 def read_snapshot(reply: tuple[int, list[Any], list[bytes]], keys: LedgerKeys) -> Snapshot:

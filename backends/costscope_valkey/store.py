@@ -106,7 +106,10 @@ class ValkeyStore:
             if not until_ms:
                 return 1  # somebody else just did it
             limits = ("LIMIT", 0, _EXPIRED_AT_ONCE)
-            due = cast("list[bytes]", self._link.command("ZRANGEBYSCORE", self._keys.leases, "-inf", until_ms, *limits))
+            due = cast(
+                "list[bytes]",
+                self._link.command("ZRANGEBYSCORE", self._keys.leases, "-inf", until_ms, *limits),
+            )
             commands = self._expirations([hold_id.decode() for hold_id in due])
             if commands:
                 self._send(commands)
@@ -185,7 +188,9 @@ class ValkeyStore:
         if not hold_ids:
             return []
         prefix = self._keys.hold_prefix
-        texts = cast("list[bytes | None]", self._link.command("MGET", *[prefix + hold_id for hold_id in hold_ids]))
+        texts = cast(
+            "list[bytes | None]", self._link.command("MGET", *[prefix + hold_id for hold_id in hold_ids])
+        )
         records = {i: read_record(text.decode()) for i, text in zip(hold_ids, texts, strict=True) if text}
         numbers = sorted({n for record in records.values() for n, _ in record.refs})
         found = cast("list[bytes | None]", self._link.command("HMGET", self._keys.index, "#", *numbers))

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import functools
-import importlib
 import inspect
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +11,7 @@ import wrapt
 from costscope.call.functions import coroutine_wrapper, function_wrapper
 from costscope.call.generators import MeteredAsyncGenerator, MeteredGenerator, generator_wrapper
 from costscope.call.spec import Spec
+from costscope.scope.wrapper import DecoratedFunction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,40 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["MeteredFunction", "meter"]
 
 
-class _BoundMeteredFunction(wrapt.BoundFunctionWrapper):  # type: ignore[type-arg]  # as below
-    """A metered method with its instance or class; pickled and copied like a plain method."""
-
-    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        owner, function = getattr(self.__wrapped__, "__self__", None), self.__wrapped__
-        if owner is None:  # a staticmethod, or a method looked up on its class
-            return _find, (function.__module__, function.__qualname__)
-        return getattr, (owner, function.__name__)
-
-    def __copy__(self) -> _BoundMeteredFunction:
-        return self
-
-    def __deepcopy__(self, memo: Any) -> Any:
-        find, found_by = self.__reduce_ex__(2)
-        return find(*copy.deepcopy(found_by, memo))
-
-
-class MeteredFunction(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # generic in wrapt's stubs only, not at run time
-    """A metered function, method, classmethod or staticmethod.
-
-    wrapt passes `__code__`, `__wrapped__` and the signature through, so `inspect` answers as for the function
-    itself. Its proxies refuse to be pickled and copied; this one is found again by its qualified name.
-    """
-
-    __bound_function_wrapper__ = _BoundMeteredFunction
-
-    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        return _find, (self.__wrapped__.__module__, self.__wrapped__.__qualname__)
-
-    def __copy__(self) -> MeteredFunction:
-        return self
-
-    def __deepcopy__(self, memo: Any) -> MeteredFunction:
-        return self
+class MeteredFunction(DecoratedFunction):
+    """A metered function, method, classmethod or staticmethod."""
 
 
 def meter(
@@ -117,7 +84,3 @@ def _plain(function: Any) -> Callable[..., Any]:
 
 def _has_parameters(function: Callable[..., Any]) -> bool:
     return bool(inspect.signature(function).parameters)
-
-
-def _find(module: str, qualname: str) -> Any:
-    return functools.reduce(getattr, qualname.split("."), importlib.import_module(module))

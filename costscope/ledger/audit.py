@@ -71,7 +71,11 @@ def audit(snapshot: Snapshot) -> AuditReport:
 
 def _check(account: str, meter: str, c: Counters, held: int) -> list[Difference]:
     equations = [
-        ("reserved = held + settled + released + presumed", c.reserved, c.held + c.settled + c.released + c.presumed),
+        (
+            "reserved = held + settled + released + presumed",
+            c.reserved,
+            c.held + c.settled + c.released + c.presumed,
+        ),
         (
             "spent = settled + overrun - refund + presumed + orphan",
             c.spent,
@@ -87,5 +91,7 @@ def _check(account: str, meter: str, c: Counters, held: int) -> list[Difference]
     for name in COUNTER_NAMES:
         value = getattr(c, name)
         if not 0 <= value <= MAX_AMOUNT:
-            differences.append(Difference(account, meter, f"0 <= {name} <= 2^53-1", min(max(value, 0), MAX_AMOUNT), value))
+            differences.append(
+                Difference(account, meter, f"0 <= {name} <= 2^53-1", min(max(value, 0), MAX_AMOUNT), value)
+            )
     return differences

@@ -88,7 +88,17 @@ Entry = tuple[Cell, str, int, int]
 class Plan:
     """The books behind one tuple of accounts, laid out flat for the hot path, while nothing about them changes."""
 
-    __slots__ = ("accounts", "amounts", "books", "entries", "from_ms", "idle_ms", "lines", "to_ms", "until_ms")
+    __slots__ = (
+        "accounts",
+        "amounts",
+        "books",
+        "entries",
+        "from_ms",
+        "idle_ms",
+        "lines",
+        "to_ms",
+        "until_ms",
+    )
 
     def __init__(self, accounts: tuple[Account, ...], books: tuple[Book, ...]) -> None:
         self.accounts = accounts
@@ -110,8 +120,12 @@ class Plan:
 
     def entries_of(self, amounts: Amounts) -> list[Entry]:
         """What these amounts are in the accounts; remembered in `entries`."""
-        self.amounts = None  # an interrupt in between must not leave one reserve's amounts with another's entries
-        self.entries = [(c, meter, limit, amounts[meter]) for meter, limit, c in self.lines if meter in amounts]
+        self.amounts = (
+            None  # an interrupt in between must not leave one reserve's amounts with another's entries
+        )
+        self.entries = [
+            (c, meter, limit, amounts[meter]) for meter, limit, c in self.lines if meter in amounts
+        ]
         self.amounts = dict(amounts)
         return self.entries
 

@@ -110,14 +110,18 @@ class Ledger:
         return Snapshot(
             now_ms=now_ms,
             accounts=tuple(
-                SnapshotAccount(key, book.about, book.drop_ms, {m: cell.counters() for m, cell in book.cells.items()})
+                SnapshotAccount(
+                    key, book.about, book.drop_ms, {m: cell.counters() for m, cell in book.cells.items()}
+                )
                 for key, book in books.items()
             ),
             holds=tuple(
                 SnapshotHold(
                     hold_id,
                     hold.deadline_ms,
-                    tuple((names[id(cell)], meter, n) for cell, meter, _, n in hold.entries if id(cell) in names),
+                    tuple(
+                        (names[id(cell)], meter, n) for cell, meter, _, n in hold.entries if id(cell) in names
+                    ),
                 )
                 for hold_id, hold in self._holds.items()
                 if hold.state is _HELD
@@ -381,7 +385,9 @@ class Ledger:
 
     def _drop_stale_deadlines(self) -> None:
         """Forget the deadlines of settled holds, which wait in the heap until they would have been due."""
-        self._deadlines = [(hold.deadline_ms, hold_id) for hold_id, hold in self._holds.items() if hold.state is _HELD]
+        self._deadlines = [
+            (hold.deadline_ms, hold_id) for hold_id, hold in self._holds.items() if hold.state is _HELD
+        ]
         heapify(self._deadlines)
         self._compact_at = _STALE_DEADLINES + 2 * len(self._deadlines)
 

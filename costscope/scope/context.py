@@ -33,7 +33,9 @@ class _Ambient(ContextVarsRegistry):
     call = ContextVarDescriptor(default=None)
 
 
-_scope: ContextVar[Scope | None] = cast("Any", _Ambient.scope.context_var)  # the library types the default only
+_scope: ContextVar[Scope | None] = cast(
+    "Any", _Ambient.scope.context_var
+)  # the library types the default only
 _call: ContextVar[Call | None] = cast("Any", _Ambient.call.context_var)
 
 # Bound once: `ContextVarExt.get` costs 60-190 ns for features not used here, the variable's own get 10 ns.

@@ -85,5 +85,7 @@ class ScopedAsyncGenerator(_Scoped, AsyncGenerator[Any, Any]):
 
 def _exception(typ: Any, val: Any, tb: Any) -> BaseException:
     """`throw` takes an exception, or the three parts that Python used to pass."""
-    error: BaseException = val if isinstance(val, BaseException) else typ if isinstance(typ, BaseException) else typ()
+    error: BaseException = (
+        val if isinstance(val, BaseException) else typ if isinstance(typ, BaseException) else typ()
+    )
     return error.with_traceback(tb) if tb is not None else error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import functools
 import inspect
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -14,6 +13,7 @@ from costscope.runtime.default import get_runtime
 from costscope.scope.context import ambient_scope
 from costscope.scope.generators import ScopedAsyncGenerator, ScopedGenerator
 from costscope.scope.scope import Scope
+from costscope.scope.wrapper import DecoratedFunction
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -111,26 +111,26 @@ class BudgetScope:
 
     def __call__(self, function: F) -> F:
         """Decorate a function, coroutine function or (async) generator function: each call has its own scope."""
-        scoped: Any = _scoped(self, function)
-        functools.update_wrapper(scoped, function)
+        scoped: Any = DecoratedFunction(function, _scoped(self, function))
         return scoped  # type: ignore[no-any-return]
 
 
 def _scoped(opener: BudgetScope, function: Callable[..., Any]) -> Callable[..., Any]:
-    if inspect.isasyncgenfunction(function):
-        return lambda *args, **kwargs: ScopedAsyncGenerator(opener.open(), function(*args, **kwargs))
-    if inspect.isgeneratorfunction(function):
-        return lambda *args, **kwargs: ScopedGenerator(opener.open(), function(*args, **kwargs))
-    if inspect.iscoroutinefunction(function):
+    body = function.__func__ if isinstance(function, classmethod | staticmethod) else function
+    if inspect.isasyncgenfunction(body):
+        return lambda wrapped, _, args, kwargs: ScopedAsyncGenerator(opener.open(), wrapped(*args, **kwargs))
+    if inspect.isgeneratorfunction(body):
+        return lambda wrapped, _, args, kwargs: ScopedGenerator(opener.open(), wrapped(*args, **kwargs))
+    if inspect.iscoroutinefunction(body):
 
-        async def run_coroutine(*args: Any, **kwargs: Any) -> Any:
+        async def run_coroutine(wrapped: Any, _: object, args: Any, kwargs: Any) -> Any:
             with opener.again():
-                return await function(*args, **kwargs)
+                return await wrapped(*args, **kwargs)
 
         return run_coroutine
 
-    def run(*args: Any, **kwargs: Any) -> Any:
+    def run(wrapped: Any, _: object, args: Any, kwargs: Any) -> Any:
         with opener.again():
-            return function(*args, **kwargs)
+            return wrapped(*args, **kwargs)
 
     return run

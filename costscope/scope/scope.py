@@ -214,7 +214,11 @@ class Scope:
         """The tree of this scope and those nested in it, with every account; `str()` draws it. No I/O."""
         return ScopeReport(
             labels=dict(self.labels),
-            own={name: value for name, value in self.labels.items() if self.parent is None or name not in self.parent.labels},
+            own={
+                name: value
+                for name, value in self.labels.items()
+                if self.parent is None or name not in self.parent.labels
+            },
             spent=self.spent,
             held=self.held,
             closed=self.closed,
@@ -256,10 +260,15 @@ class Scope:
         above = self.parent.inline if self.parent is not None else ()
         if not limits:
             return above
-        assert all(0 <= limit <= MAX_AMOUNT for limit in limits.values()), "limits are checked where they are given"
+        assert all(0 <= limit <= MAX_AMOUNT for limit in limits.values()), (
+            "limits are checked where they are given"
+        )
         added = self.parent is None or any(name not in self.parent.labels for name in own)
         shared = added and "run" in self.labels
-        return (inline_account(self.labels, limits, shared=shared, unique=None if shared else new_id()), *above)
+        return (
+            inline_account(self.labels, limits, shared=shared, unique=None if shared else new_id()),
+            *above,
+        )
 
 
 def innermost(runtime: Runtime) -> Scope | None:

@@ -199,7 +199,13 @@ def test_a_users_own_estimate(value, amounts):
 
 def test_what_an_estimate_leaves_out_is_held_at_nothing_so_that_it_is_settled():
     """A commit settles the meters of its hold: tokens that were not held at all would never be counted."""
-    assert given_estimate("0.05").amounts.keys() == {"cost", "tokens", "input_tokens", "output_tokens", "model_calls"}
+    assert given_estimate("0.05").amounts.keys() == {
+        "cost",
+        "tokens",
+        "input_tokens",
+        "output_tokens",
+        "model_calls",
+    }
 
 
 @pytest.mark.parametrize(

@@ -316,7 +316,9 @@ def test_no_more_than_two_batches_of_a_loop_are_under_way(flights):
     coalescer = TaskCoalescer(send)
 
     async def main() -> None:
-        assert await asyncio.gather(*(coalescer.execute([n]) for n in range(2000))) == [[2 * n] for n in range(2000)]
+        assert await asyncio.gather(*(coalescer.execute([n]) for n in range(2000))) == [
+            [2 * n] for n in range(2000)
+        ]
 
     asyncio.run(main())
     assert most == FLIGHTS_MAX
