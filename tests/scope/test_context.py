@@ -1,0 +1,115 @@
+"""What `costscope/scope/context.py` relies on in contextvars-extras 0.7.0, which is unmaintained."""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+import costscope
+from costscope.scope import context
+from costscope.scope.context import (
+    ambient_call,
+    ambient_scope,
+    in_empty_context,
+    set_ambient_call,
+    set_ambient_scope,
+)
+
+
+@pytest.fixture
+def fresh():
+    """Runs a function in an empty context, so that tests leave nothing behind."""
+    return lambda function: contextvars.Context().run(function)
+
+
+def test_the_version_that_these_contracts_were_written_for():
+    assert version("contextvars-extras") == "0.7.0"
+
+
+def test_one_module_imports_it():
+    root = Path(costscope.__file__).parent
+    importing = [
+        path.name
+        for path in root.rglob("*.py")
+        if "import" in (text := path.read_text()) and "from contextvars_extras" in text
+    ]
+    assert importing == ["context.py"]
+
+
+def test_nothing_is_ambient_at_first_in_any_context_or_thread(fresh):
+    found = []
+
+    def look():
+        found.append((ambient_scope(), ambient_call()))
+
+    fresh(look)
+    thread = threading.Thread(target=fresh, args=(look,))
+    thread.start()
+    thread.join()
+    assert found == [(None, None)] * 2
+
+
+def test_what_is_set_is_got_and_the_two_do_not_touch(fresh):
+    def check():
+        scope, call = object(), object()
+        set_ambient_scope(scope)
+        assert (ambient_scope(), ambient_call()) == (scope, None)
+        set_ambient_call(call)
+        assert (ambient_scope(), ambient_call()) == (scope, call)
+        set_ambient_scope(None)
+        assert (ambient_scope(), ambient_call()) == (None, call)
+
+    fresh(check)
+
+
+def test_a_value_set_in_a_copy_of_a_context_stays_there(fresh):
+    def check():
+        set_ambient_scope("outer")
+        copied = contextvars.copy_context()
+        copied.run(set_ambient_scope, "inner")
+        assert ambient_scope() == "outer"
+        assert copied.run(ambient_scope) == "inner"
+
+    fresh(check)
+
+
+def test_an_empty_context_has_no_scope_and_leaves_the_callers_alone(fresh):
+    def check():
+        set_ambient_scope("tenant")
+        seen = []
+
+        def background():
+            seen.append(ambient_scope())
+            set_ambient_scope("background")
+            return "result"
+
+        bound = in_empty_context(background)
+        assert bound() == "result"
+        assert seen == [None]
+        assert ambient_scope() == "tenant"
+        assert bound() == "result"
+        assert seen == [None, None], "a new one each time"
+
+    fresh(check)
+
+
+def test_an_exception_comes_out_of_an_empty_context():
+    with pytest.raises(ZeroDivisionError):
+        in_empty_context(lambda: 1 / 0)()
+
+
+def test_a_misspelt_variable_is_an_error_not_a_new_variable():
+    """The registry would allocate one by default."""
+    registry = context._Ambient
+    with pytest.raises(AttributeError):
+        registry().scoop = 1
+
+
+def test_the_variables_are_plain_context_variables():
+    """Bound once for speed: these are the C methods, not the library's slower ones."""
+    assert type(ambient_scope.__self__) is contextvars.ContextVar
+    assert type(set_ambient_call.__self__) is contextvars.ContextVar
