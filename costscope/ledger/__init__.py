@@ -19,8 +19,9 @@ from costscope.ledger.commands import (
 )
 from costscope.ledger.ids import id_from_key, new_id
 from costscope.ledger.meters import COUNTERS, MAX_AMOUNT, Meter
+from costscope.ledger.records import LEASE_MAX_MS, PRESUMED_KEEP_MS
 from costscope.ledger.state import Counters, Snapshot, SnapshotAccount, SnapshotHold
-from costscope.ledger.transition import LEASE_MAX_MS, PRESUMED_KEEP_MS, Ledger
+from costscope.ledger.transition import Ledger
 
 __all__ = [
     "COUNTERS",

@@ -8,20 +8,19 @@ tuple of accounts are laid out once (`Plan`), and their balances are only told w
 
 A signal handler may raise between any two turns of a loop (Ctrl-C), and half a transfer would be money that is
 neither spent nor free. So what is written in a loop is finished first and the interrupt raised after it; what
-is not on the hot path is written by one call into C (`_write`), in which no handler runs.
+is not on the hot path is written by one call into C (`write`), in which no handler runs.
 """
 
 from __future__ import annotations
 
-from collections import deque
-from heapq import heapify, heappop, heappush, heapreplace
-from itertools import starmap
+from heapq import heappush
 from typing import TYPE_CHECKING, Final
 
 from costscope.ledger.admission import denial, units_that_fit
 from costscope.ledger.commands import Commit, Expire, Extend, Outcome, Read, Release, Reply, Reserve
 from costscope.ledger.meters import MAX_AMOUNT
-from costscope.ledger.state import Book, Hold, HoldState, Plan, Snapshot, SnapshotAccount, SnapshotHold
+from costscope.ledger.records import LEASE_MAX_MS, Records, Write, give_back, gone, write
+from costscope.ledger.state import Hold, HoldState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -29,20 +28,9 @@ if TYPE_CHECKING:
 
     from costscope.ledger.commands import Account, Amounts, Command
 
-__all__ = ["LEASE_MAX_MS", "PRESUMED_KEEP_MS", "Ledger"]
-
-LEASE_MAX_MS: Final = 24 * 3_600_000
-"""The longest lease one command may ask for; a longer call extends its hold."""
-
-PRESUMED_KEEP_MS: Final = 48 * 3_600_000
-"""How long a presumed hold waits for its late commit before the presumption stands for good."""
+__all__ = ["Ledger"]
 
 _HELD: Final = HoldState.HELD
-_FOREVER_MS: Final = 1 << 62
-_STALE_DEADLINES: Final = 1024
-_PLANS_MAX: Final = 4096
-
-_Write = tuple[object, str, object]
 
 _GRANTED: Final = Reply(Outcome.GRANTED)
 _COMMITTED: Final = Reply(Outcome.COMMITTED)
@@ -53,17 +41,11 @@ _REPEATED: Final = {
 }
 
 
-class Ledger:
+class Ledger(Records):
     """The books of one ledger in memory. Not thread-safe: its store brings the lock and the clock."""
 
     def __init__(self) -> None:
-        self._books: dict[str, Book] = {}
-        self._holds: dict[str, Hold] = {}
-        self._plans: dict[int, Plan] = {}
-        self._deadlines: list[tuple[int, str]] = []
-        self._drops: list[tuple[int, str]] = []
-        self._compact_at = _STALE_DEADLINES
-        self._next_ms = _FOREVER_MS
+        super().__init__()
         self._verbs: dict[type[Command], Callable[[Any, int], Reply]] = {
             Reserve: self._reserve,
             Commit: self._commit,
@@ -85,48 +67,6 @@ class Ledger:
     def apply(self, command: Command, now_ms: int) -> Reply:
         """Apply one command and nothing else, whatever has fallen due."""
         return self._verbs[type(command)](command, now_ms)
-
-    def sweep(self, now_ms: int, at_most: int = 256) -> None:
-        """Presume the holds whose deadline has passed, and forget what need not be kept; bounded work."""
-        deadlines = self._deadlines
-        while deadlines and deadlines[0][0] <= now_ms and at_most:
-            at_most -= 1
-            hold_id = deadlines[0][1]
-            hold = self._holds.get(hold_id)
-            if hold is not None and hold.state is _HELD:
-                if hold.deadline_ms > now_ms:  # extended since this entry was made
-                    heapreplace(deadlines, (hold.deadline_ms, hold_id))
-                    continue
-                self._lose(hold_id, hold, now_ms)
-            heappop(deadlines)
-        self._forget(now_ms, at_most)
-        ahead = [heap[0][0] for heap in (deadlines, self._drops) if heap]
-        self._next_ms = min(ahead, default=_FOREVER_MS)
-
-    def snapshot(self, now_ms: int) -> Snapshot:
-        """Everything that stands in the books now."""
-        books = {key: book for key, book in self._books.items() if not book.gone(now_ms)}
-        names = {id(cell): key for key, book in books.items() for cell in book.cells.values()}
-        return Snapshot(
-            now_ms=now_ms,
-            accounts=tuple(
-                SnapshotAccount(
-                    key, book.about, book.drop_ms, {m: cell.counters() for m, cell in book.cells.items()}
-                )
-                for key, book in books.items()
-            ),
-            holds=tuple(
-                SnapshotHold(
-                    hold_id,
-                    hold.deadline_ms,
-                    tuple(
-                        (names[id(cell)], meter, n) for cell, meter, _, n in hold.entries if id(cell) in names
-                    ),
-                )
-                for hold_id, hold in self._holds.items()
-                if hold.state is _HELD
-            ),
-        )
 
     # ------------------------------------------------------------------ reserve
 
@@ -229,11 +169,11 @@ class Ledger:
         if not _same_accounts(hold, command.accounts):
             return Reply(Outcome.MISMATCH)
         state = self._lose(command.id, hold, now_ms) if hold.state is _HELD else hold.state
-        if state is HoldState.RELEASED or _gone(hold, now_ms):
+        if state is HoldState.RELEASED or gone(hold, now_ms):
             return self._commit_orphan(command, now_ms)
         if _overflows(hold, command.amounts):
             return Reply(Outcome.OVERFLOW)
-        writes: list[_Write] = []
+        writes: list[Write] = []
         for cell, meter, _, amount in hold.entries:
             actual = command.amounts.get(meter, amount)
             writes += (
@@ -243,7 +183,7 @@ class Ledger:
                 (cell, "overrun", cell.overrun + max(actual - amount, 0)),
                 (cell, "refund", cell.refund + max(amount - actual, 0)),
             )
-        _write(writes)
+        write(writes)
         self._close(hold, HoldState.LATE, command, now_ms)
         return Reply(Outcome.LATE)
 
@@ -254,10 +194,10 @@ class Ledger:
         if any(cell.spent + cell.held + actual > MAX_AMOUNT for cell, actual in lines):
             return Reply(Outcome.OVERFLOW)
         self._enter(plan, now_ms)
-        writes: list[_Write] = []
+        writes: list[Write] = []
         for cell, actual in lines:
             writes += ((cell, "spent", cell.spent + actual), (cell, "orphan", cell.orphan + actual))
-        _write(writes)
+        write(writes)
         self._close(Hold(HoldState.ORPHAN), HoldState.ORPHAN, command, now_ms)
         return Reply(Outcome.ORPHAN)
 
@@ -270,7 +210,7 @@ class Ledger:
         elif hold.state is not HoldState.RELEASED:
             if not _same_accounts(hold, command.accounts):
                 return Reply(Outcome.MISMATCH)
-            _give_back(hold)
+            give_back(hold)
             self._close(hold, HoldState.RELEASED, command, now_ms)
         return Reply(Outcome.RELEASED)
 
@@ -293,103 +233,6 @@ class Ledger:
 
     def _read(self, command: Read, now_ms: int) -> Reply:
         return Reply(Outcome.READ, self._plan(command.accounts, now_ms).balances())
-
-    # ------------------------------------------------------------------ records
-
-    def _find(self, hold_id: str, now_ms: int) -> Hold | None:
-        hold = self._holds.get(hold_id)
-        if hold is not None and 0 < hold.drop_ms <= now_ms:
-            return None
-        return hold
-
-    def _plan(self, accounts: tuple[Account, ...], now_ms: int) -> Plan:
-        """The books of these accounts; what does not exist yet is a blank that `_enter` puts into the ledger."""
-        found = []
-        for account in accounts:
-            book = self._books.get(account.key)
-            found.append(Book() if book is None or book.gone(now_ms) else book)
-        return Plan(accounts, tuple(found))
-
-    def _enter(self, plan: Plan, now_ms: int) -> None:
-        """Put new books into the ledger, prolong the keeping of old ones, and remember the plan."""
-        from_ms, to_ms, until_ms, idle_ms = 0, _FOREVER_MS, _FOREVER_MS, 365 * LEASE_MAX_MS
-        for account, book in zip(plan.accounts, plan.books, strict=True):
-            self._books[account.key] = book
-            book.about = account.about
-            keep_ms, end_ms = account.keep_ms, account.end_ms
-            if end_ms:
-                from_ms, to_ms = max(from_ms, account.start_ms), min(to_ms, end_ms)
-                until_ms = min(until_ms, end_ms + keep_ms)
-                drop_ms = max(book.drop_ms, end_ms + keep_ms)  # another policy's holds may count on it
-            elif keep_ms:
-                # An account without a window is prolonged in steps of an eighth of its keeping time.
-                step_ms = keep_ms >> 3
-                idle_ms = min(idle_ms, keep_ms - step_ms)
-                drop_ms = max(book.drop_ms, now_ms + keep_ms)
-                drop_ms = drop_ms if drop_ms - book.drop_ms > step_ms else book.drop_ms
-                to_ms = min(to_ms, drop_ms - keep_ms + step_ms + 1)
-            else:
-                continue
-            if drop_ms != book.drop_ms:
-                book.drop_ms = drop_ms
-                self._due(self._drops, drop_ms, account.key)
-        plan.from_ms, plan.to_ms, plan.until_ms, plan.idle_ms = from_ms, to_ms, until_ms, idle_ms
-        if len(self._plans) >= _PLANS_MAX:
-            self._plans.clear()
-        self._plans[id(plan.accounts)] = plan
-
-    def _close(self, hold: Hold, state: HoldState, command: Commit | Release, now_ms: int) -> None:
-        """Enter the end of a hold; without a keeping time there is nothing to remember."""
-        if not command.keep_ms:
-            self._holds.pop(command.id, None)
-            return
-        hold.state = state
-        hold.actual = command.amounts if isinstance(command, Commit) else {}
-        self._retire(command.id, hold, now_ms + command.keep_ms)
-
-    def _lose(self, hold_id: str, hold: Hold, now_ms: int) -> HoldState:
-        """The hold's process is presumed dead: charge what it held, or give it back where that was asked."""
-        if hold.request is not None and hold.request.on_lost == "charge":
-            writes: list[_Write] = [(hold, "state", HoldState.PRESUMED)]
-            for cell, _, _, amount in hold.entries:
-                writes += (
-                    (cell, "held", cell.held - amount),
-                    (cell, "presumed", cell.presumed + amount),
-                    (cell, "spent", cell.spent + amount),
-                )
-            _write(writes)
-        else:
-            _give_back(hold)
-        self._retire(hold_id, hold, now_ms + PRESUMED_KEEP_MS)
-        return hold.state
-
-    def _retire(self, hold_id: str, hold: Hold, drop_ms: int) -> None:
-        hold.drop_ms = drop_ms
-        self._holds[hold_id] = hold
-        self._due(self._drops, drop_ms, hold_id)
-
-    def _due(self, heap: list[tuple[int, str]], at_ms: int, name: str) -> None:
-        heappush(heap, (at_ms, name))
-        self._next_ms = min(self._next_ms, at_ms)
-
-    def _forget(self, now_ms: int, at_most: int) -> None:
-        drops = self._drops
-        while drops and drops[0][0] <= now_ms and at_most:
-            at_most -= 1
-            _, name = heappop(drops)
-            hold, book = self._holds.get(name), self._books.get(name)
-            if hold is not None and 0 < hold.drop_ms <= now_ms:
-                del self._holds[name]
-            if book is not None and book.gone(now_ms):
-                del self._books[name]
-
-    def _drop_stale_deadlines(self) -> None:
-        """Forget the deadlines of settled holds, which wait in the heap until they would have been due."""
-        self._deadlines = [
-            (hold.deadline_ms, hold_id) for hold_id, hold in self._holds.items() if hold.state is _HELD
-        ]
-        heapify(self._deadlines)
-        self._compact_at = _STALE_DEADLINES + 2 * len(self._deadlines)
 
 
 def _reserve_again(command: Reserve, hold: Hold) -> Reply:
@@ -423,24 +266,3 @@ def _overflows(hold: Hold, actuals: Amounts) -> bool:
         if meter in actuals and cell.spent + cell.held - amount + actuals[meter] > MAX_AMOUNT:
             return True
     return False
-
-
-def _gone(hold: Hold, now_ms: int) -> bool:
-    return hold.plan is not None and any(book.gone(now_ms) for book in hold.plan.books)
-
-
-def _give_back(hold: Hold) -> None:
-    live = hold.state is _HELD
-    writes: list[_Write] = [(hold, "state", HoldState.RELEASED)]
-    for cell, _, _, amount in hold.entries:
-        if live:
-            writes.append((cell, "held", cell.held - amount))
-        else:
-            writes += ((cell, "presumed", cell.presumed - amount), (cell, "spent", cell.spent - amount))
-        writes.append((cell, "released", cell.released + amount))
-    _write(writes)
-
-
-def _write(writes: list[_Write]) -> None:
-    """Set all of these attributes in one call into C, which no signal handler can interrupt."""
-    deque(starmap(setattr, writes), maxlen=0)

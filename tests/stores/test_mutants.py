@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import sys
 from pathlib import Path
 
 import pytest
@@ -169,7 +170,7 @@ MUTANTS = {
     "an idle account is not prolonged": ("drop = max(acc.drop, now + acc.keep)", "drop = max(acc.drop, 1)"),
     "a reserve keeps no account": ("acc.aged = acc.drop > 0", "acc.aged = false"),
 }
-# the same for costscope/ledger/transition.py
+# the same for costscope/ledger/transition.py and records.py
 PYTHON_MUTANTS = {
     "a limit may be passed by one": (
         "if cell.spent + cell.held + amount > limit:",
@@ -219,22 +220,27 @@ def _cases():
         yield pytest.param(name, marks=marks, id=name.replace(" ", "-"))
 
 
-def _mutated_ledger(right: str, wrong: str):
-    spec = importlib.util.find_spec("costscope.ledger.transition")
-    source = Path(spec.origin).read_text(encoding="utf-8")
-    assert source.count(right) == 1, f"transition.py has changed; the mutant of {right!r} has to follow"
-    module = importlib.util.module_from_spec(spec)
-    exec(compile(source.replace(right, wrong), "a mutant of transition.py", "exec"), module.__dict__)
+def _mutated_ledger(right: str, wrong: str, monkeypatch):
+    """The state machine with one mistake, in the module that holds that line."""
+    names = ("costscope.ledger.records", "costscope.ledger.transition")
+    specs = [importlib.util.find_spec(name) for name in names]
+    sources = [Path(spec.origin).read_text(encoding="utf-8") for spec in specs]
+    assert sum(source.count(right) for source in sources) == 1, (
+        f"the mutant of {right!r} has to follow the source"
+    )
+    for spec, source in zip(specs, sources, strict=True):  # the second imports the first
+        module = importlib.util.module_from_spec(spec)
+        exec(compile(source.replace(right, wrong), f"a mutant of {spec.name}", "exec"), module.__dict__)
+        monkeypatch.setitem(sys.modules, spec.name, module)
     return module.Ledger
 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("name", list(PYTHON_MUTANTS), ids=lambda name: name.replace(" ", "-"))
-def test_a_mistake_in_the_reference_is_found(link, name):
+def test_a_mistake_in_the_reference_is_found(link, name, monkeypatch):
+    mutant = _mutated_ledger(*PYTHON_MUTANTS[name], monkeypatch)
     with pytest.raises(Disagreement):
-        compare_ledgers(
-            link, None, _mutated_ledger(*PYTHON_MUTANTS[name]), examples=1500, steps=50, hunt=True
-        )
+        compare_ledgers(link, None, mutant, examples=1500, steps=50, hunt=True)
 
 
 @pytest.mark.parametrize("name", list(_cases()))
@@ -246,8 +252,8 @@ def test_a_mistake_in_the_script_is_found(link, name):
         compare_ledgers(link, source.replace(right, wrong), examples=1500, steps=50, hunt=True)
 
 
-def test_every_mutant_still_fits_the_source():
+def test_every_mutant_still_fits_the_source(monkeypatch):
     source = source_of("ledger")
     assert [name for name, (right, _) in MUTANTS.items() if source.count(right) != 1] == []
     for mutant in PYTHON_MUTANTS.values():
-        _mutated_ledger(*mutant)
+        _mutated_ledger(*mutant, monkeypatch)
