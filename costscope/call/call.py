@@ -167,8 +167,9 @@ class Call:
         Raises:
             StoreUnavailable: some budget over the scope says `on_outage: closed`.
         """
-        self.runtime.outbox.put(self.releasing())
-        if not self.scope.fail_open:
+        if self.hold_id:
+            self.runtime.outbox.put(self.releasing())
+        if not self.scope.fail_open or self.runtime.outbox.full:
             self.scope.totals.denial("unavailable")
             raise error
         log.warning(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import warnings
 from contextlib import contextmanager
 from threading import Lock
@@ -81,8 +82,16 @@ def get_runtime() -> Runtime:
                 "costscope was not configured: the books are in this process's memory, shared with nobody and gone "
                 "when it ends. Call costscope.configure(store=...) or set COSTSCOPE_STORE.",
                 StoreWarning,
-                stacklevel=3,
+                stacklevel=_callers_level(),
             )
         configure()
     assert _runtime is not None, "configure sets it"
     return _runtime
+
+
+def _callers_level() -> int:
+    """The stack level of the first caller outside this library: where the warning is of use."""
+    level, frame = 1, sys._getframe(1)  # noqa: SLF001 - the documented way to look at one's callers
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("costscope."):
+        level, frame = level + 1, frame.f_back
+    return level

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from time import time_ns
 from typing import TYPE_CHECKING, Final, Literal, Self, TypedDict
 
+from costscope.errors import InvalidInput
+from costscope.ledger import LEASE_MAX_MS
 from costscope.policy import Policy
 from costscope.prices import PriceBook
 from costscope.runtime.coverage import Coverage
@@ -46,11 +49,14 @@ class Runtime:
         store: a store or its URL. A store given as an object is not closed by the runtime.
         policy: a policy file (YAML or TOML), a mapping, a `Policy`, or None for inline limits only.
         unscoped: what becomes of a metered call outside every scope; by default what the policy says (`deny`).
-        lease_s: seconds after which a hold whose process is silent is presumed lost.
+        lease_s: seconds after which a hold whose process is silent is presumed lost; at most a day.
         clock: the time in ns since the epoch, for tests; give the memory store the same one.
         meter_provider: where metrics go; by default OpenTelemetry's global provider.
         metric_labels: the scope labels that become metric attributes; a run id may not.
         outbox_limit: settlements that may wait for a store that is away.
+
+    Raises:
+        InvalidInput, InvalidLabel, InvalidPolicy, StoreMisconfigured: something given cannot be used.
     """
 
     def __init__(
@@ -65,16 +71,17 @@ class Runtime:
         metric_labels: Collection[str] = DEFAULT_LABELS,
         outbox_limit: int = OUTBOX_MAX,
     ) -> None:
+        _check(unscoped, lease_s, outbox_limit)
         self.policy = _loaded(policy)
+        self.telemetry = Telemetry(meter_provider, allowed_labels=metric_labels)
         self._owns_store = isinstance(store, str)
         self.store: Store = open_store(store) if isinstance(store, str) else store
         self.prices = PriceBook(self.policy.prices, currency=self.policy.currency)
-        self.telemetry = Telemetry(meter_provider, allowed_labels=metric_labels)
         self.coverage = Coverage(self.policy)
         self.views = Views()
         self.outbox = Outbox(self.store, limit=outbox_limit)
         self.unscoped: Literal["allow", "deny"] = unscoped or self.policy.unscoped
-        self.lease_ms = int(lease_s * 1000)
+        self.lease_ms = math.ceil(lease_s * 1000)
         self._clock_ns = clock
         self._ahead_ms = 0
         self._outside: Scope | None = None
@@ -137,3 +144,15 @@ def _loaded(policy: PolicySource | None) -> Policy:
     from costscope.policy import load_policy  # noqa: PLC0415 - imported when there is something to load
 
     return load_policy(policy)
+
+
+def _check(unscoped: object, lease_s: float, outbox_limit: int) -> None:
+    problem = ""
+    if unscoped not in (None, "allow", "deny"):
+        problem = f'unscoped={unscoped!r}: write "allow" or "deny"'
+    elif not 0 < lease_s <= LEASE_MAX_MS / 1000:  # false for NaN, too
+        problem = f"lease_s={lease_s!r}: give seconds, more than 0 and at most {LEASE_MAX_MS // 1000} (a day)"
+    elif outbox_limit < 1:
+        problem = f"outbox_limit={outbox_limit!r}: at least 1 settlement must find room"
+    if problem:
+        raise InvalidInput(problem)
