@@ -89,7 +89,7 @@ class Reservation:
         self._make = (kind, name, estimate, on_lost, key)
         self._price = price
         self._asked_cap = asked_cap
-        self._unsent: Commit | None = None
+        self._unsent: Commit | Release | None = None
 
     @property
     def max_tokens(self) -> int | None:
@@ -129,14 +129,12 @@ class Reservation:
         self._unsent = call.committing(amounts)
 
     def release(self) -> None:
-        """Give the hold back: the call was not made, or not billed.
+        """Give the hold back, since the call was not made or not billed; sent when the block is left.
 
         Raises:
             HoldClosed: committed or released already.
         """
-        call = self._entered()
-        post(call, call.giving_back())
-        call.over = True
+        self._unsent = self._entered().giving_back()
 
     def __enter__(self) -> Self:
         call = self._begin()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from costscope.errors import BudgetExceeded, CallUnscoped
+from costscope.policy import INLINE_BUDGET
 from costscope.scope.balance import about_of, resets_at
 from costscope.scope.report import format_amount
 
@@ -37,7 +38,7 @@ def exceeded(call: Call, reply: Reply) -> BudgetExceeded:
     wait = "Wait for the reset, r" if until is not None else "R"
     reset = f" Resets at {until:%Y-%m-%d %H:%M:%S} UTC." if until is not None else ""
     message = (
-        f"{call.kind} {call.name}: budget {about.budget!r}{f' ({where})' if where else ''} refuses "
+        f"{call.kind} {call.name}: {_name(about.budget)}{f' ({where})' if where else ''} refuses "
         f"{format_amount(denial.meter, denial.requested)}: limit {format_amount(denial.meter, denial.limit)}, "
         f"spent {format_amount(denial.meter, denial.spent)}, held {format_amount(denial.meter, denial.held)} "
         f"({denial.kind}).{reset} {_REMEDY[denial.kind].format(retry_after=retry_after, wait=wait)}"
@@ -55,6 +56,10 @@ def exceeded(call: Call, reply: Reply) -> BudgetExceeded:
         resets_at=until,
         retry_after=retry_after,
     )
+
+
+def _name(budget: str) -> str:
+    return "the limit set on the scope itself" if budget == INLINE_BUDGET else f"budget {budget!r}"
 
 
 def unscoped() -> CallUnscoped:

@@ -167,7 +167,11 @@ class Spec:
         if model is None:
             msg = f"{self.function_name}: no model is named; write @metered_model('NAME') or pass model= to the call"
             raise ModelUnpriced(msg)
-        price = options.price or scope.runtime.prices.require(model)
+        try:
+            price = options.price or scope.runtime.prices.require(model)
+        except ModelUnpriced:
+            scope.totals.denial("unpriced")
+            raise
         if options.estimate is None or options.estimate in _ESTIMATE_MODES:
             mode: Literal["strict", "capped"] = "capped" if options.estimate == "capped" else "strict"
             estimate = estimate_call(arguments, price, model=model, mode=mode, shape=self._shape)

@@ -118,7 +118,7 @@ class Outbox:
 
     def _report(self, lost: list[Commit | Release]) -> None:
         log.error(
-            "%d settlements could not be sent to %s; their holds will be presumed spent: %s",
+            "%d settlements could not be sent to %s; what they hold counts as spent after its lease: %s",
             len(lost),
             self._store.url,
             ", ".join(command.id for command in lost[:20]),
