@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Codec", "Request", "decode", "source_of"]
 
-_KINDS: Final[tuple[Literal["in_flight", "exhausted", "never_fits"], ...]] = ("in_flight", "exhausted", "never_fits")
+_KINDS: Final[tuple[Literal["in_flight", "exhausted", "never_fits"], ...]] = (
+    "in_flight",
+    "exhausted",
+    "never_fits",
+)
 _GRANTED, _DENIED, _EXTENDED, _WRONG_WINDOW = (
     Outcome.GRANTED,
     Outcome.DENIED,
@@ -84,7 +88,13 @@ class Request:
             rows += _row(command, holds.setdefault(command.id, len(holds) + 1), known[0], codec)
         self.accounts = places.accounts
         """In the order of the script's own list."""
-        flat: list[int | str] = [len(places.accounts), len(sets), len(holds), len(commands), int(named == len(holds))]
+        flat: list[int | str] = [
+            len(places.accounts),
+            len(sets),
+            len(holds),
+            len(commands),
+            int(named == len(holds)),
+        ]
         for spec in places.specs:
             flat += spec
         everything = list(range(len(places.accounts)))
@@ -202,13 +212,16 @@ def decode(request: Request, raw: list[int]) -> tuple[list[Reply], int]:
     ], due
 
 
-def _row(command: Commit | Reserve | Release | Expire, hold: int, accounts: int, codec: Codec) -> tuple[int | str, ...]:
+def _row(
+    command: Commit | Reserve | Release | Expire, hold: int, accounts: int, codec: Codec
+) -> tuple[int | str, ...]:
     if isinstance(command, Commit):
         return 2, hold, accounts, _text(command.amounts), command.keep_ms
     if isinstance(command, Reserve):
         amounts, lost = _text(command.amounts), 0 if command.on_lost == "charge" else 1
         # What makes two reserves of one id the same request: everything but the lease.
-        what, capped = f"{amounts} {lost}", ()
+        what = f"{amounts} {lost}"
+        capped: tuple[int | str, ...] = ()
         if command.units_max:
             capped = (command.units_min, command.units_max, _text(command.step))
             what = f"{what} {capped}"
@@ -223,7 +236,10 @@ def _text(amounts: Amounts) -> str:
     """`a1000b20`: a letter a meter and its amount, in the order of the letters; `-` for none."""
     if not amounts:
         return "-"
-    return "".join([letter + str(amounts[meter]) for meter, letter in _LETTERS.items() if meter in amounts]) or "-"
+    return (
+        "".join([letter + str(amounts[meter]) for meter, letter in _LETTERS.items() if meter in amounts])
+        or "-"
+    )
 
 
 def _spec(account: Account) -> list[int | str]:
