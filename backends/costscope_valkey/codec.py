@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 from importlib.resources import files
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 from zlib import crc32
 
 import msgspec
@@ -33,6 +33,7 @@ _GRANTED, _DENIED, _EXTENDED, _WRONG_WINDOW = (
 )
 _OUTCOMES: Final = {int(outcome): outcome for outcome in Outcome}
 _SETS_MAX: Final = 4096
+_LETTERS: Final = dict(zip(COUNTERS, "abcdef", strict=True))
 _json = msgspec.json.Encoder()
 
 
@@ -50,7 +51,7 @@ class AccountSet:
     def __init__(self, accounts: tuple[Account, ...], ledger_keys: LedgerKeys) -> None:
         self.accounts = accounts
         self.keys = [ledger_keys.account_prefix + a.key for a in accounts]
-        self.specs = [msgspec.Raw(_json.encode(_spec(account))) for account in accounts]
+        self.specs = [_spec(account) for account in accounts]
         self.abouts = [a.about for a in accounts]
         self.checksum = crc32(_json.encode([a.key for a in accounts]))
 
@@ -62,45 +63,79 @@ class Request:
 
     def __init__(self, commands: Sequence[Command], codec: Codec) -> None:
         self.commands = commands
-        self.accounts: list[Account] = []
-        """In the order of the script's own list."""
         self.sets: list[list[int]] = []
         """For each command the places of its accounts in that list."""
-        keys: list[str] = []
-        abouts: list[str] = []
-        specs: list[msgspec.Raw] = []
-        places: dict[str, int] = {}
+        places = _Places()
         sets: dict[int, tuple[int, list[int]]] = {}
         holds: dict[str, int] = {}
-        rows: list[list[Any]] = []  # rows of mixed JSON values
+        named = 0
+        rows: list[int | str] = []
         for command in commands:
             if isinstance(command, Extend):
+                named += 1
                 self.sets.append([])
-                rows.append([4, holds.setdefault(command.id, len(holds) + 1), command.lease_ms])
+                rows += (4, holds.setdefault(command.id, len(holds) + 1), command.lease_ms)
                 continue
             known = sets.get(id(command.accounts))
             if known is None:
-                found = codec.account_set(command.accounts)
-                members = []
-                for at, account in enumerate(found.accounts):
-                    place = places.setdefault(account.key, len(self.accounts))
-                    if place == len(self.accounts):
-                        self.accounts.append(account)
-                        keys.append(found.keys[at])
-                        abouts.append(found.abouts[at])
-                        specs.append(found.specs[at])
-                    elif self.accounts[place] is not account and self.accounts[place] != account:
-                        raise _Conflict
-                    members.append(place)
+                members = places.of(codec.account_set(command.accounts))
                 known = sets[id(command.accounts)] = (len(sets) + 1, members)
             self.sets.append(known[1])
-            hold = 0 if isinstance(command, Read) else holds.setdefault(command.id, len(holds) + 1)
-            rows.append(_row(command, hold, known[0], codec))
-        members_of = [[place + 1 for place in members] for _, members in sets.values()]
-        head = _json.encode({"a": specs, "s": members_of, "h": list(holds), "c": rows})
-        self.args: list[bytes | str] = [head, *abouts]
+            if isinstance(command, Read):
+                rows.append(6)
+                continue
+            named += 1
+            rows += _row(command, holds.setdefault(command.id, len(holds) + 1), known[0], codec)
+        self.accounts = places.accounts
+        """In the order of the script's own list."""
+        flat: list[int | str] = [
+            len(places.accounts),
+            len(sets),
+            len(holds),
+            len(commands),
+            int(named == len(holds)),
+        ]
+        for spec in places.specs:
+            flat += spec
+        everything = list(range(len(places.accounts)))
+        for _, members in sets.values():
+            if members == everything:
+                flat.append(-1)
+            else:
+                flat += (len(members), *[place + 1 for place in members])
+        flat += holds
+        flat += rows
+        self.args: list[bytes | str] = [_json.encode(flat), *places.abouts]
         prefix = codec.keys.hold_prefix
-        self.keys = [*codec.fixed_keys, *keys, *[prefix + hold_id for hold_id in holds]]
+        self.keys = [*codec.fixed_keys, *places.keys, *[prefix + hold_id for hold_id in holds]]
+
+
+class _Places:
+    """The accounts of a batch, each once, in the order of the script's list."""
+
+    __slots__ = ("_places", "abouts", "accounts", "keys", "specs")
+
+    def __init__(self) -> None:
+        self.accounts: list[Account] = []
+        self.keys: list[str] = []
+        self.abouts: list[str] = []
+        self.specs: list[list[int | str]] = []
+        self._places: dict[str, int] = {}
+
+    def of(self, found: AccountSet) -> list[int]:
+        """The places of these accounts; new ones are added."""
+        members = []
+        for at, account in enumerate(found.accounts):
+            place = self._places.setdefault(account.key, len(self.accounts))
+            if place == len(self.accounts):
+                self.accounts.append(account)
+                self.keys.append(found.keys[at])
+                self.abouts.append(found.abouts[at])
+                self.specs.append(found.specs[at])
+            elif self.accounts[place] is not account and self.accounts[place] != account:
+                raise _Conflict
+            members.append(place)
+        return members
 
 
 class Codec:
@@ -177,28 +212,41 @@ def decode(request: Request, raw: list[int]) -> tuple[list[Reply], int]:
     ], due
 
 
-def _row(command: Command, hold: int, accounts: int, codec: Codec) -> list[Any]:
+def _row(
+    command: Commit | Reserve | Release | Expire, hold: int, accounts: int, codec: Codec
+) -> tuple[int | str, ...]:
     if isinstance(command, Commit):
-        return [2, hold, accounts, _vector(command.amounts), command.keep_ms]
+        return 2, hold, accounts, _text(command.amounts), command.keep_ms
     if isinstance(command, Reserve):
-        lost = 0 if command.on_lost == "charge" else 1
-        row = [1, hold, accounts, _vector(command.amounts), command.lease_ms, lost, "", command.units_min]
-        row += (command.units_max, _vector(command.step) if command.units_max else 0)
+        amounts, lost = _text(command.amounts), 0 if command.on_lost == "charge" else 1
         # What makes two reserves of one id the same request: everything but the lease.
-        what = _json.encode((row[3], lost, row[7:]))
-        row[6] = f"{crc32(what, codec.account_set(command.accounts).checksum):x}"
-        return row
+        what = f"{amounts} {lost}"
+        capped: tuple[int | str, ...] = ()
+        if command.units_max:
+            capped = (command.units_min, command.units_max, _text(command.step))
+            what = f"{what} {capped}"
+        fingerprint = f"{crc32(what.encode(), codec.account_set(command.accounts).checksum):x}"
+        return 7 if capped else 1, hold, accounts, amounts, command.lease_ms, lost, fingerprint, *capped
     if isinstance(command, Release):
-        return [3, hold, accounts, command.keep_ms]
-    return [5, hold, accounts] if isinstance(command, Expire) else [6]
+        return 3, hold, accounts, command.keep_ms
+    return 5, hold, accounts
 
 
-def _vector(amounts: Amounts) -> list[int]:
-    """One number a meter, -1 where there is none."""
-    get = amounts.get
-    return [get(meter, -1) for meter in COUNTERS]
+def _text(amounts: Amounts) -> str:
+    """`a1000b20`: a letter a meter and its amount, in the order of the letters; `-` for none."""
+    if not amounts:
+        return "-"
+    return (
+        "".join([letter + str(amounts[meter]) for meter, letter in _LETTERS.items() if meter in amounts])
+        or "-"
+    )
 
 
-def _spec(account: Account) -> list[Any]:
-    meters = [COUNTERS.index(meter) + 1 for meter, _ in account.limits]
-    return [account.start_ms, account.end_ms, account.keep_ms, meters, [limit for _, limit in account.limits]]
+def _spec(account: Account) -> list[int | str]:
+    """What the script wants to know of an account, as it stands in the flat list."""
+    meters = [meter for meter, _ in account.limits]
+    letters = "".join([_LETTERS[meter] for meter in meters])
+    spec: list[int | str] = [account.start_ms, account.end_ms, account.keep_ms, letters, len(meters), *meters]
+    for meter, limit in account.limits:
+        spec += (COUNTERS.index(meter) + 1, limit)
+    return spec
