@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from costscope.call.awaited import metered_result
 from costscope.call.drive import areserve, asettle, rescue, reserve, settle
 from costscope.call.streams import metered_stream
 from costscope.scope.context import set_ambient_call
@@ -17,7 +18,7 @@ __all__ = ["coroutine_wrapper", "function_wrapper"]
 
 
 def function_wrapper(free: Spec, bound: Spec) -> Callable[..., Any]:
-    """Reserve, call, commit; a stream that the function returns is settled when it ends.
+    """Reserve, call, commit; a stream or coroutine that the function returns is settled when it ends.
 
     Args:
         free: what to do when the function is called as it is.
@@ -44,8 +45,8 @@ def function_wrapper(free: Spec, bound: Spec) -> Callable[..., Any]:
                 call.over = True
                 raise
             set_ambient_call(call.outer)
-            if spec.kind == "model" and (stream := metered_stream(spec, call, result)) is not None:
-                return stream
+            if spec.kind == "model" and (pending := metered_result(spec, call, result)) is not None:
+                return pending
             settle(call, spec.finished(call, result))
             return result
         except Exception:

@@ -16,9 +16,14 @@ from pathlib import Path
 import pytest
 
 import costscope
+import costscope_memory
+import costscope_valkey
 from costscope import budget_scope, metered_model, metered_tool
 
 PRICE = 10_000_000
+OURS = tuple(
+    str(Path(package.__file__).parent) for package in (costscope, costscope_memory, costscope_valkey)
+)
 SUPPORT = Path(__file__).parents[1] / "support"
 GENERATORS = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
@@ -45,9 +50,7 @@ class Interrupt:
 
     def _profile(self, frame, event, arg):
         code = frame.f_code
-        if event not in ("call", "c_return") or not (
-            "costscope" in code.co_filename and "tests" not in code.co_filename
-        ):
+        if event not in ("call", "c_return") or not code.co_filename.startswith(OURS):
             return
         if event == "call" and code.co_flags & GENERATORS:
             return  # a profiler that raises there ends the generator without its handlers; a signal does not
