@@ -49,6 +49,8 @@ class AwaitedCall(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # generic i
 
     def throw(self, *error: Any) -> Any:
         """Raise inside, as a cancellation does."""
+        if self._self_running is None:  # it ends before it begins, and so does what it would have awaited
+            self.__wrapped__.close()
         return self._self_begun().throw(*error)
 
     def close(self) -> None:
