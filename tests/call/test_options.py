@@ -9,6 +9,7 @@ from decimal import Decimal
 
 import pytest
 from running import Books, open_url
+from workers import identify
 
 from costscope import (
     BudgetExceeded,
@@ -383,22 +384,10 @@ def test_a_key_repeated_while_the_first_call_runs_is_charged_once(runtime, books
     books.settle()
 
 
-def _work(url: str, barrier, results) -> None:
-    store = open_url(url)
-    with Runtime(store=store, policy={"budgets": [{"id": "all", "limits": {"cost": "1"}}]}) as runtime:
-        tool = metered_tool("t", price="0.01", idempotency_key="job", runtime=runtime)(lambda job: job)
-        barrier.wait(30)
-        with budget_scope(runtime=runtime, run="r"):
-            for number in range(20):
-                tool(f"job-{number}")
-    store.close()
-    results.put("done")
-
-
 def test_the_same_keys_in_two_processes_are_charged_once(patient_url):
     context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
     barrier, results = context.Barrier(2), context.Queue()
-    processes = [context.Process(target=_work, args=(patient_url, barrier, results)) for _ in range(2)]
+    processes = [context.Process(target=identify, args=(patient_url, barrier, results)) for _ in range(2)]
     for process in processes:
         process.start()
     assert [results.get(timeout=60) for _ in processes] == ["done", "done"]

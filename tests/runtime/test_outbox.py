@@ -12,7 +12,8 @@ import threading
 from pathlib import Path
 
 import pytest
-from running import Books, open_url
+from running import Books
+from workers import abandon
 
 from costscope import OutboxFull, Runtime, StoreError, StoreUnavailable, budget_scope, metered_tool
 from costscope.ledger import Account, Commit, Read, Reserve, new_id
@@ -242,21 +243,11 @@ def test_what_waits_is_sent_at_the_end_of_the_interpreter(count, patient_url):
         books.settle()
 
 
-def _work(url: str) -> None:
-    store = open_url(url)
-    runtime = Runtime(store=store, policy={"budgets": [{"id": "all", "limits": {"cost": "1"}}]})
-    with budget_scope(runtime=runtime):
-        import costscope
-
-        costscope.reserve(tool="t", price="0.01", runtime=runtime).__enter__()
-    gc.collect()
-
-
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 @pytest.mark.parametrize("method", multiprocessing.get_all_start_methods())
 def test_what_waits_is_sent_at_the_end_of_a_worker_process(method, patient_url):
     """A forked worker leaves without running `atexit`."""
-    process = multiprocessing.get_context(method).Process(target=_work, args=(patient_url,))
+    process = multiprocessing.get_context(method).Process(target=abandon, args=(patient_url,))
     process.start()
     process.join(60)
     assert process.exitcode == 0

@@ -8,23 +8,9 @@ from decimal import Decimal
 
 import pytest
 from running import Books
+from workers import spend
 
 from costscope import BudgetExceeded, Runtime, budget_scope, metered_tool
-
-
-def spend(url: str, labels: dict[str, str], tries: int) -> int:
-    """In another process: how many of these calls are admitted under the shared limit of 0.10."""
-    admitted = 0
-    with Runtime(store=url) as runtime:
-        tool = metered_tool("t", price="0.01", runtime=runtime)(lambda: None)
-        with budget_scope(runtime=runtime, max_cost="0.10", **labels):
-            for _ in range(tries):
-                try:
-                    tool()
-                    admitted += 1
-                except BudgetExceeded:
-                    break
-    return admitted
 
 
 @pytest.fixture(scope="module", params=["spawn", "fork"])

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from costscope.ledger import (
+    COUNTERS,
     MAX_AMOUNT,
     Account,
     Commit,
@@ -33,8 +34,32 @@ def codec() -> Codec:
     return Codec(LedgerKeys("books"))
 
 
+LENGTHS = {1: 7, 2: 5, 3: 4, 4: 3, 5: 3, 6: 1, 7: 10}
+
+
 def head(request) -> dict:
-    return json.loads(request.args[0])
+    """The flat list, read with a cursor as the head of the script says."""
+    flat = iter(json.loads(request.args[0]))
+
+    def take(count: int) -> list:
+        return [next(flat) for _ in range(count)]
+
+    accounts, sets, holds, commands, unique = take(5)
+    read = {"unique": unique, "a": [], "s": [], "h": [], "c": []}
+    for _ in range(accounts):
+        start, end, keep, letters, count = take(5)
+        names, pairs = take(count), take(2 * count)
+        assert [COUNTERS[meter - 1] for meter in pairs[::2]] == names
+        read["a"].append([start, end, keep, letters, names, pairs[1::2]])
+    for _ in range(sets):
+        count = next(flat)
+        read["s"].append("all" if count == -1 else take(count))
+    read["h"] = take(holds)
+    for _ in range(commands):
+        verb = next(flat)
+        read["c"].append([verb, *take(LENGTHS[verb] - 1)])
+    assert list(flat) == [], "nothing is left over"
+    return read
 
 
 def test_every_key_is_declared_and_carries_the_hash_tag_of_the_ledger(codec):
@@ -69,7 +94,8 @@ def test_accounts_and_holds_named_often_are_sent_once(codec):
     sent = head(request)
     assert len(request.keys) == 3 + 2 + 1
     assert sent["h"] == ["id1"]
-    assert sent["a"] == [[5, 9, 7, [1, 2], [100, 10]], [0, 0, 0, [6], [3]]]
+    assert sent["a"] == [[5, 9, 7, "ab", ["cost", "tokens"], [100, 10]], [0, 0, 0, "f", ["tool_calls"], [3]]]
+    assert sent["s"] == ["all", [2]]
     assert request.args[1:] == ['{"budget":"run"}', "{}"]
     assert [row[2] for row in sent["c"][:2]] == [1, 1]  # one set of accounts for both
 
@@ -86,9 +112,10 @@ def test_each_verb_as_the_script_reads_it(codec):
         ]
     )
     rows = head(request)["c"]
-    assert rows[0][:6] == [1, 1, 1, [5, -1, -1, -1, -1, 1], 10, 1]
-    assert rows[0][7:] == [1, 4, [2, -1, -1, -1, -1, -1]]
-    assert rows[1:] == [[2, 1, 1, [5, -1, -1, -1, -1, -1], 20], [3, 1, 1, 30], [4, 1, 40], [5, 1, 1], [6]]
+    assert rows[0][:6] == [7, 1, 1, "a5f1", 10, 1]
+    assert rows[0][7:] == [1, 4, "a2"]
+    assert rows[1:] == [[2, 1, 1, "a5", 20], [3, 1, 1, 30], [4, 1, 40], [5, 1, 1], [6]]
+    assert head(request)["unique"] == 0, "the script must expect a hold twice"
 
 
 def test_the_fingerprint_covers_the_payload_and_not_the_lease(codec):
@@ -157,4 +184,4 @@ def test_prepared_accounts_are_those_of_the_tuple_that_is_meant(codec):
         accounts = (Account(f"a/{n}", (("cost", n),)),)
         (request,) = codec.encode([Read(accounts)])
         assert request.keys[3] == f"{PREFIX}:a:a/{n}"
-        assert head(request)["a"][0][4] == [n]
+        assert head(request)["a"][0][5] == [n]
