@@ -128,6 +128,9 @@ def books():
 
     base = Path(tempfile.mkdtemp(prefix="cs-"))
     yield base / "books"
+    for thread in threading.enumerate():
+        if thread.name == "costscope-embedded":  # it may just be bringing the server back
+            thread.join(30)
     for folder in [base, *base.rglob("*")]:
         if (folder / "lock").exists():
             stop_server(folder)
