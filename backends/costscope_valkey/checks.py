@@ -12,11 +12,10 @@ from typing import TYPE_CHECKING, Final
 from costscope.errors import LayoutMismatch, StoreMisconfigured, StoreWarning
 
 if TYPE_CHECKING:
-    from costscope_valkey.alink import AsyncLink
     from costscope_valkey.link import Link
     from costscope_valkey.url import ServerAddress
 
-__all__ = ["acheck_server", "check_server", "judge", "layout_key"]
+__all__ = ["check_server", "judge", "layout_key"]
 
 _OLDEST_MAJOR: Final = 7
 
@@ -44,19 +43,6 @@ def check_server(link: Link, layout: str) -> None:
         info = None
     _report(judge(info, link.server))
     recorded = link.command("SET", layout_key(link.server.ledger), layout, "NX", "GET")
-    _compare(recorded, layout, link.server)
-
-
-async def acheck_server(link: AsyncLink, layout: str) -> None:
-    """As `check_server`."""
-    try:
-        info = await link.command("INFO")
-    except StoreMisconfigured as refusal:
-        if "NOPERM" not in str(refusal):
-            raise
-        info = None
-    _report(judge(info, link.server))
-    recorded = await link.command("SET", layout_key(link.server.ledger), layout, "NX", "GET")
     _compare(recorded, layout, link.server)
 
 

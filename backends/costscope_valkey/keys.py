@@ -1,7 +1,7 @@
 """The keys of a ledger on Valkey: layout version in the prefix, everything under one hash tag.
 
-Account keys arrive percent-encoded and hold ids are hex or `~`-free text checked here, so no name can forge
-another key or move it to another slot.
+Account keys arrive percent-encoded and hold ids are hex digits made by the client, so no label can forge another key
+or move it to another slot.
 """
 
 from __future__ import annotations
@@ -18,12 +18,11 @@ LAYOUT: Final = 1
 class LedgerKeys:
     """The names of one ledger's keys."""
 
-    __slots__ = ("account_prefix", "ages", "hold_prefix", "index", "layout", "leases")
+    __slots__ = ("account_prefix", "ages", "hold_prefix", "index", "leases")
 
     def __init__(self, ledger: str) -> None:
         tag = "{" + quote(ledger, safe="-_.") + "}"
         root = f"costscope:{LAYOUT}:{tag}"
-        self.layout = f"costscope:layout:{tag}"
         self.leases = f"{root}:leases"
         self.index = f"{root}:index"
         self.ages = f"{root}:ages"

@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from costscope.errors import StoreUnavailable
 from costscope.ledger import Account, Expire, Outcome, audit
 from costscope_valkey.alink import AsyncLink
+from costscope_valkey.batches import BATCH_MAX
 from costscope_valkey.checks import check_server
-from costscope_valkey.coalesce import BATCH_MAX, TaskCoalescer, ThreadCoalescer
 from costscope_valkey.codec import Codec, decode, source_of
 from costscope_valkey.embedded import Reviver, ensure_server
 from costscope_valkey.keys import LAYOUT, LedgerKeys
 from costscope_valkey.link import Link
 from costscope_valkey.records import HELD, read_record, read_snapshot
 from costscope_valkey.script import Script
+from costscope_valkey.tasks import TaskCoalescer
+from costscope_valkey.threads import ThreadCoalescer
 from costscope_valkey.url import parse_url
 
 if TYPE_CHECKING:

@@ -150,14 +150,6 @@ class ModelPrice:
             tables = (self._standard, self._table(tier))
         return _dearest(tables, input_tokens, audio)
 
-    def input_nano_max(self, input_tokens: int, *, tier: str | None = None, audio: bool = False) -> int:
-        """The dearest rate of an input token in a call of at most `input_tokens`, in whole nano-units."""
-        return self.dearest(input_tokens, tier=tier, audio=audio)[0]
-
-    def output_nano_max(self, input_tokens: int, *, tier: str | None = None, audio: bool = False) -> int:
-        """The dearest rate of an output token in a call of at most `input_tokens`, in whole nano-units."""
-        return self.dearest(input_tokens, tier=tier, audio=audio)[1]
-
     def ceiling(
         self, input_tokens: int, output_tokens: int, *, tier: str | None = None, audio: bool = False
     ) -> int:

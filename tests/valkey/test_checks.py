@@ -2,38 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
 import warnings
 
 import pytest
 
 from costscope.errors import LayoutMismatch, StoreMisconfigured, StoreWarning
-from costscope_valkey.alink import AsyncLink
-from costscope_valkey.checks import acheck_server, check_server, judge, layout_key
+from costscope_valkey.checks import check_server, judge, layout_key
 from costscope_valkey.link import Link
 from costscope_valkey.url import parse_url
 
 
-@pytest.fixture(params=["sync", "async"])
-def check(request):
-    """Checks the server behind a URL and returns the warnings, in both colours."""
+@pytest.fixture
+def check():
+    """Checks the server behind a URL and returns the warnings."""
 
     def run(url: str, layout: str = "1") -> list[str]:
-        address = parse_url(url)
-
-        async def acheck() -> None:
-            await acheck_server(AsyncLink(address), layout)
-
+        link = Link(parse_url(url))
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always", StoreWarning)
-            if request.param == "sync":
-                link = Link(address)
-                try:
-                    check_server(link, layout)
-                finally:
-                    link.close()
-            else:
-                asyncio.run(acheck())
+            try:
+                check_server(link, layout)
+            finally:
+                link.close()
         assert all(warning.category is StoreWarning for warning in caught)
         return [str(warning.message) for warning in caught]
 
