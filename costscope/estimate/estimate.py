@@ -10,7 +10,7 @@ import msgspec
 
 from costscope.errors import InvalidAmount, ModelUnpriced
 from costscope.ledger.commands import Amounts
-from costscope.ledger.meters import COUNTERS, MAX_AMOUNT
+from costscope.ledger.meters import CALL_METERS, MAX_AMOUNT
 from costscope.money import format_money, to_count, to_nano
 
 if TYPE_CHECKING:
@@ -181,10 +181,10 @@ def given_estimate(value: object, *, calls: Literal["model_calls", "tool_calls"]
         return value
     if isinstance(value, str | int | float | Decimal):
         return Estimate({"cost": to_nano(value, what="estimate"), calls: 1, **_NO_TOKENS})
-    if not isinstance(value, Mapping) or not value.keys() <= set(COUNTERS):
+    if not isinstance(value, Mapping) or not value.keys() <= set(CALL_METERS):
         msg = (
             f'estimate: {value!r:.80} is no estimate; give an amount such as "0.05", or a mapping with some of '
-            f"{', '.join(COUNTERS)}"
+            f"{', '.join(CALL_METERS)}"
         )
         raise InvalidAmount(msg)
     amounts = {

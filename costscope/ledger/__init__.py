@@ -10,6 +10,7 @@ from costscope.ledger.commands import (
     Denial,
     Expire,
     Extend,
+    Forgive,
     OnLost,
     Outcome,
     Read,
@@ -18,16 +19,20 @@ from costscope.ledger.commands import (
     Reserve,
 )
 from costscope.ledger.ids import id_from_key, new_id
-from costscope.ledger.meters import COUNTERS, MAX_AMOUNT, Meter
+from costscope.ledger.meters import CALL_METERS, COUNTERS, HALTS, MAX_AMOUNT, METERS, SLOTS, Meter
 from costscope.ledger.records import LEASE_MAX_MS, PRESUMED_KEEP_MS
 from costscope.ledger.state import Counters, Snapshot, SnapshotAccount, SnapshotHold
 from costscope.ledger.transition import Ledger
 
 __all__ = [
+    "CALL_METERS",
     "COUNTERS",
+    "HALTS",
     "LEASE_MAX_MS",
     "MAX_AMOUNT",
+    "METERS",
     "PRESUMED_KEEP_MS",
+    "SLOTS",
     "Account",
     "Amounts",
     "AuditReport",
@@ -39,6 +44,7 @@ __all__ = [
     "Difference",
     "Expire",
     "Extend",
+    "Forgive",
     "Ledger",
     "Meter",
     "OnLost",

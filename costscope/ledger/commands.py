@@ -22,6 +22,7 @@ __all__ = [
     "Denial",
     "Expire",
     "Extend",
+    "Forgive",
     "OnLost",
     "Outcome",
     "Read",
@@ -52,6 +53,9 @@ class Account(msgspec.Struct, frozen=True, gc=False):
     keep_ms: int = 0
     """How long the account is kept after its window's end, or after its last reserve if it has no window.
     `keep_ms == 0` without a window: for ever."""
+    watch: tuple[tuple[str, int], ...] = ()
+    """`(meter, level)`: a store that leaves the balances out of its replies tells them when the reserve has brought
+    `spent + held` of that meter to this level or above. At most one level a meter: the lowest of interest."""
     about: str = "{}"
     """JSON for people and reports (budget id, labels, period, limits); the store does not read it."""
 
@@ -68,6 +72,12 @@ class Reserve(msgspec.Struct, frozen=True, gc=False, tag=True):
     """With `units_max` > 0 the hold is `amounts + units * step`, for the largest `units` that fits."""
     units_min: int = 0
     units_max: int = 0
+    ticket: str = ""
+    """A place in the queue of whichever account refuses this as `in_flight`: an id from `new_id`, the same for
+    every attempt of one caller. Who holds an older ticket on an account goes first, and whoever has none waits for
+    all that have; a granted reserve gives its ticket back everywhere."""
+    wait_ms: int = 0
+    """How long the ticket is honoured without another attempt: whoever stops asking loses the place."""
 
 
 class Commit(msgspec.Struct, frozen=True, gc=False, tag=True):
@@ -103,13 +113,26 @@ class Expire(msgspec.Struct, frozen=True, gc=False, tag=True):
     accounts: tuple[Account, ...]
 
 
+class Forgive(msgspec.Struct, frozen=True, gc=False, tag=True):
+    """Take back what has been spent: `spent` of each account and meter falls by `amounts`.
+
+    But not below what lost holds are presumed to have cost, which may still be settled. Entered once, however often
+    it is sent.
+    """
+
+    id: str
+    accounts: tuple[Account, ...]
+    amounts: Amounts
+    keep_ms: int = 0
+
+
 class Read(msgspec.Struct, frozen=True, gc=False, tag=True):
     """The balances of some accounts; changes nothing."""
 
     accounts: tuple[Account, ...]
 
 
-Command = Reserve | Commit | Release | Extend | Expire | Read
+Command = Reserve | Commit | Release | Extend | Expire | Forgive | Read
 
 
 class Outcome(IntEnum):
@@ -137,6 +160,7 @@ class Outcome(IntEnum):
     KEPT = 14
     """Expire of a hold that is not due, settled or unknown: nothing changed."""
     READ = 15
+    FORGIVEN = 16
 
 
 class Denial(msgspec.Struct, frozen=True, gc=False):

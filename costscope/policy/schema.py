@@ -11,19 +11,25 @@ from typing import Literal
 
 import msgspec
 
-from costscope.ledger.meters import COUNTERS
+from costscope.ledger.meters import METERS
 from costscope.money import to_count, to_nano
+from costscope.policy.controls import (
+    Amount,
+    Constraints,
+    Enforcement,
+    OnDenied,
+    OnLimit,
+    Pattern,
+    Route,
+    Runaway,
+    Threshold,
+    Webhook,
+)
 from costscope.policy.labels import normalised
 from costscope.policy.periods import Period, Weekday
 from costscope.prices import PriceList
 
 __all__ = ["Amount", "Budget", "Outage", "Pattern", "Policy", "Unscoped", "ceiling"]
-
-Amount = str | int | float
-"""A limit as written: `cost` in units of the currency (text or number), other meters whole numbers."""
-
-Pattern = str | tuple[str, ...] | None
-"""A label's exact value, a glob with `*` (`"*"`: present), a list of these, or null: the label is absent."""
 
 Outage = Literal["closed", "open"]
 Unscoped = Literal["allow", "deny"]
@@ -43,10 +49,23 @@ class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """The IANA zone whose wall clock says when a period begins."""
     week_start: Weekday | None = None
     """For `weekly` only; monday if left out."""
+    year_start: str | None = None
+    """For `quarterly` and `yearly`: the month and day a year begins, such as `04-01`; `01-01` if left out."""
+    cycle_day: int | None = None
+    """For `monthly`: the day a month begins, 1 to 31; in a month without that day, its last one. 1 if left out."""
     limits: dict[str, Amount]
     """Meter to the most that may be spent in one account."""
     on_outage: Outage = "closed"
     """While the store cannot be reached: `closed` refuses the call, `open` lets it through uncounted."""
+    enforcement: Enforcement = "hard"
+    """`soft` lets through what it would refuse and marks it degraded; `shadow` only records it."""
+    thresholds: tuple[Threshold, ...] = ()
+    on_limit: OnLimit = "reject"
+    """What the hard limit does beside refusing: `reject_new_runs` refuses only the admission of runs and calls outside
+    of runs, `halt_run` ends the run that met it, `downgrade_then_reject` tries the fallbacks first."""
+    on_denied: OnDenied = OnDenied()
+    constraints: Constraints | None = None
+    """Of each run the budget covers."""
 
     @cached_property
     def ceilings(self) -> tuple[tuple[str, int], ...]:
@@ -55,9 +74,7 @@ class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         Raises:
             InvalidAmount: a limit that is no amount; a policy that went through `load_policy` has none.
         """
-        return tuple(
-            (meter, ceiling(meter, self.limits[meter])) for meter in COUNTERS if meter in self.limits
-        )
+        return tuple((meter, ceiling(meter, self.limits[meter])) for meter in METERS if meter in self.limits)
 
     @cached_property
     def rules(self) -> tuple[tuple[str, tuple[str, ...] | None], ...]:
@@ -78,6 +95,10 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """Looked up before any other table."""
     unscoped: Unscoped = "deny"
     currency: str = "USD"
+    routing: tuple[Route, ...] = ()
+    runaway: Runaway | None = None
+    """None: runs are not watched. `runaway: {}` watches all with the defaults."""
+    webhooks: dict[str, Webhook] = {}
 
     @cached_property
     def ranked(self) -> tuple[Budget, ...]:

@@ -7,7 +7,7 @@ import inspect
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from costscope.errors import InvalidInput
-from costscope.ledger import COUNTERS
+from costscope.ledger import CALL_METERS
 from costscope.money import to_count, to_nano
 from costscope.runtime.default import get_runtime
 from costscope.scope.context import ambient_scope
@@ -25,7 +25,7 @@ __all__ = ["BudgetScope", "budget_scope"]
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
-_LIMITS: Final = {f"max_{meter}": meter for meter in COUNTERS}
+_LIMITS: Final = {f"max_{meter}": meter for meter in CALL_METERS}
 
 
 def budget_scope(

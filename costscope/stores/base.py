@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Protocol, runtime_checkable
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from costscope.board import Answer, Op
     from costscope.ledger import AuditReport, Command, Reply, Snapshot
 
 __all__ = ["Store"]
@@ -45,6 +46,14 @@ class Store(Protocol):
         ...
 
     async def aexecute(self, commands: Sequence[Command]) -> list[Reply]:
+        """The same for an event loop."""
+        ...
+
+    def tell(self, ops: Sequence[Op]) -> list[Answer]:
+        """Put something on the board that the processes of a ledger share, or look there; in order."""
+        ...
+
+    async def atell(self, ops: Sequence[Op]) -> list[Answer]:
         """The same for an event loop."""
         ...
 

@@ -1,0 +1,141 @@
+"""What can be asked of a board, and what it answers.
+
+The books say how much is spent; the board remembers that something happened: which threshold has fired, what a run
+did last, what is to be delivered. Nothing here admits or refuses a call. Every operation is atomic by itself, a batch
+of them is not; each may be repeated when its answer was lost (`Note` and `Pace` then count once too often, which
+makes a detector early and a pace slow, never the other way round).
+"""
+
+from __future__ import annotations
+
+import msgspec
+
+__all__ = [
+    "Ack",
+    "Answer",
+    "Delivery",
+    "First",
+    "Forget",
+    "Note",
+    "Noted",
+    "Op",
+    "Pace",
+    "Publish",
+    "Published",
+    "Recent",
+    "Take",
+]
+
+
+class First(msgspec.Struct, frozen=True, tag=True):
+    """Put `value` under `key` unless something is there. Answer (`str`): what is there now."""
+
+    key: str
+    value: str
+    """Empty: the time by the store's clock, in ms since the epoch."""
+    keep_ms: int
+    """How long it is remembered; every later `First` of the key finds it until then."""
+
+
+class Forget(msgspec.Struct, frozen=True, tag=True):
+    """Forget what `First` and `Publish.once` have put under all keys that begin with `group + "#"`, and `Note` and
+    `Pace` under `group`. Answer (`int`): how many there were.
+    """
+
+    group: str
+
+
+class Note(msgspec.Struct, frozen=True, tag=True):
+    """One settled call of a run, for the detection of runaways. Answer: `Noted`."""
+
+    run: str
+    """The key of the run's account."""
+    digest: str
+    """Of the call's name and arguments; empty: not to be counted as a repetition."""
+    failed: bool
+    keep_ms: int
+
+
+class Noted(msgspec.Struct, frozen=True):
+    """What a run looks like after a note."""
+
+    failures: int
+    """Calls that failed one after the other, this one included, whichever process made them."""
+    repeats: int
+    """How often this digest has been noted in the run. At most 4,096 digests a run are told apart; later ones count
+    as new."""
+
+
+class Pace(msgspec.Struct, frozen=True, tag=True):
+    """Take the next place in a line that moves once every `interval_ms`.
+
+    Answer (`int`): ms to wait before going, or -1 if that were more than `patience_ms`; then no place is taken.
+    The generic cell rate algorithm without a burst: a line that stood empty lets the first one go at once.
+    """
+
+    group: str
+    interval_ms: int
+    patience_ms: int
+
+
+class Publish(msgspec.Struct, frozen=True, tag=True):
+    """Put a record into the stream of events. Answer (`bool`): whether it was put there now.
+
+    An id that the last 1,000 published had, or a `once` that was used before, publishes nothing.
+    """
+
+    id: str
+    record: str
+    """One JSON object; the board does not read it."""
+    once: str = ""
+    """`group + "#" + what`: of all publications that name this, one is the first."""
+    once_ms: int = 0
+    """How long `once` is remembered."""
+    deliver: tuple[str, ...] = ()
+    """The names of webhooks this record must be delivered to, until they are acknowledged or 7 days have passed."""
+
+
+class Published(msgspec.Struct, frozen=True):
+    """One record of the stream."""
+
+    place: str
+    """Grows along the stream; hand it to `Recent.after`."""
+    record: str
+
+
+class Recent(msgspec.Struct, frozen=True, tag=True):
+    """The last records, oldest first. Answer: `list[Published]`. The stream keeps at least the last 1,000."""
+
+    count: int = 100
+    after: str = ""
+    """Only records behind this place; empty: from the start of what is kept."""
+
+
+class Take(msgspec.Struct, frozen=True, tag=True):
+    """Deliveries that are due, at most `count`; they are due again in `lease_ms` unless acknowledged until then.
+    Answer: `list[Delivery]`. Due times are kept by the store's clock.
+    """
+
+    lease_ms: int
+    count: int = 16
+
+
+class Delivery(msgspec.Struct, frozen=True):
+    """One record on its way to one webhook."""
+
+    id: str
+    """The same at every attempt: `<record id>:<webhook>`."""
+    webhook: str
+    record: str
+    attempt: int
+    """1 for the first one taken, counted over all processes."""
+
+
+class Ack(msgspec.Struct, frozen=True, tag=True):
+    """These deliveries need no further attempt. Answer (`int`): how many were still waiting."""
+
+    ids: tuple[str, ...]
+
+
+Op = First | Forget | Note | Pace | Publish | Recent | Take | Ack
+Answer = str | int | bool | Noted | list[Published] | list[Delivery]
