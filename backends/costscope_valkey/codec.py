@@ -10,7 +10,7 @@ from zlib import crc32
 import msgspec
 
 from costscope.errors import InvalidInput
-from costscope.ledger import COUNTERS, Commit, Denial, Expire, Extend, Outcome, Read, Release, Reply, Reserve
+from costscope.ledger import METERS, Commit, Denial, Expire, Extend, Outcome, Read, Release, Reply, Reserve
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,7 @@ _GRANTED, _DENIED, _EXTENDED, _WRONG_WINDOW = (
 )
 _OUTCOMES: Final = {int(outcome): outcome for outcome in Outcome}
 _SETS_MAX: Final = 4096
-_LETTERS: Final = dict(zip(COUNTERS, "abcdef", strict=True))
+_LETTERS: Final = dict(zip(METERS, "abcdefghijk", strict=True))
 _json = msgspec.json.Encoder()
 
 
@@ -234,10 +234,8 @@ def _row(
 
 def _text(amounts: Amounts) -> str:
     """`a1000b20`: a letter a meter and its amount, in the order of the letters; `-` for none."""
-    if not amounts:
-        return "-"
     return (
-        "".join([letter + str(amounts[meter]) for meter, letter in _LETTERS.items() if meter in amounts])
+        "".join(sorted([_LETTERS[meter] + str(n) for meter, n in amounts.items() if meter in _LETTERS]))
         or "-"
     )
 
@@ -248,5 +246,5 @@ def _spec(account: Account) -> list[int | str]:
     letters = "".join([_LETTERS[meter] for meter in meters])
     spec: list[int | str] = [account.start_ms, account.end_ms, account.keep_ms, letters, len(meters), *meters]
     for meter, limit in account.limits:
-        spec += (COUNTERS.index(meter) + 1, limit)
+        spec += (METERS.index(meter) + 1, limit)
     return spec

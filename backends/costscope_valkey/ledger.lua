@@ -12,7 +12,7 @@
 --                                amounts and actual = '<letter><amount>...', and '-' stands for nothing
 --
 -- ARGV[1] one flat JSON list, read with a cursor; accounts, sets of accounts (s) and holds (h) are named by 1-based
---         indexes, meters by their place among a..f, amounts as in a hold:
+--         indexes, meters by their place among a..k, amounts as in a hold:
 --   accounts, sets, holds, commands, 1 if no hold is named twice (else 0)
 --   an account:  start_ms, end_ms, keep_ms, meters (letters), how many, <field name> ..., <meter, limit> ...
 --   a set:       how many, <account> ...; or -1 alone: all accounts in their order
@@ -57,7 +57,10 @@ local function seldom(now, flat, ids, accounts, sets, cells, texts, out, todo, k
   local S_HELD, S_COMMITTED, S_RELEASED, S_PRESUMED, S_LATE, S_ORPHAN = 1, 2, 3, 4, 5, 6
   local REPEATED = {[S_COMMITTED] = COMMITTED, [S_LATE] = LATE, [S_ORPHAN] = ORPHAN}
   local IN_FLIGHT, EXHAUSTED, NEVER_FITS = 1, 2, 3
-  local METERS = {'cost', 'tokens', 'input_tokens', 'output_tokens', 'model_calls', 'tool_calls'}
+  local METERS = {
+    'cost', 'tokens', 'input_tokens', 'output_tokens', 'model_calls', 'tool_calls',
+    'runs', 'iterations', 'concurrent_runs', 'concurrent_calls', 'halts',
+  }
   local BEFORE_A = 96
   local TWO53, MAX = 9007199254740992, 9007199254740991
   local LEASE_MAX, PRESUMED_KEEP = 86400000, 172800000
@@ -595,10 +598,10 @@ local parsed = {}
 local function amounts_of(text)
   local amounts = parsed[text]
   if not amounts then
-    amounts = {-1, -1, -1, -1, -1, -1, mask = 0}
+    amounts = {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, mask = 0}
     for letter, amount in string.gmatch(text, '(%a)(%d+)') do
       local meter = string.byte(letter) - 96
-      amounts[meter], amounts.mask = amount + 0, amounts.mask * 7 + meter
+      amounts[meter], amounts.mask = amount + 0, amounts.mask * 16 + meter
     end
     parsed[text] = amounts
   end

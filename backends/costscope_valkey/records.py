@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
-from costscope.ledger import COUNTERS, Counters, Snapshot, SnapshotAccount, SnapshotHold
+from costscope.ledger import METERS, Counters, Snapshot, SnapshotAccount, SnapshotHold
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["HELD", "HoldRecord", "read_record", "read_snapshot"]
 
 HELD: Final = 1
-_LETTERS: Final = {chr(ord("a") + at): meter for at, meter in enumerate(COUNTERS)}
+_LETTERS: Final = {chr(ord("a") + at): meter for at, meter in enumerate(METERS)}
 
 
 class HoldRecord(msgspec.Struct, frozen=True):
@@ -57,7 +57,7 @@ def read_snapshot(reply: tuple[int, list[Any], list[bytes]], keys: LedgerKeys) -
 def _account(key: str, fields: list[bytes]) -> tuple[str, SnapshotAccount]:
     pairs = [field.decode() for field in fields]
     values = dict(zip(pairs[::2], pairs[1::2], strict=True))
-    meters = {m: Counters(*map(int, values[m].split(" "))) for m in COUNTERS if m in values}
+    meters = {m: Counters(*map(int, values[m].split(" "))) for m in METERS if m in values}
     return values["n"], SnapshotAccount(key, values.get("about", "{}"), int(values.get("x", "0")), meters)
 
 

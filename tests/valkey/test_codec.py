@@ -7,7 +7,7 @@ import json
 import pytest
 
 from costscope.ledger import (
-    COUNTERS,
+    METERS,
     MAX_AMOUNT,
     Account,
     Commit,
@@ -23,7 +23,7 @@ from costscope.ledger import (
 from costscope_valkey.codec import Codec, decode
 from costscope_valkey.keys import LedgerKeys
 
-RUN = Account("run/r-1", (("cost", 100), ("tokens", 10)), 5, 9, 7, '{"budget":"run"}')
+RUN = Account("run/r-1", (("cost", 100), ("tokens", 10)), 5, 9, 7, about='{"budget":"run"}')
 TEAM = Account("team/a", (("tool_calls", 3),))
 BOTH = (RUN, TEAM)
 PREFIX = "costscope:1:{books}"
@@ -49,7 +49,7 @@ def head(request) -> dict:
     for _ in range(accounts):
         start, end, keep, letters, count = take(5)
         names, pairs = take(count), take(2 * count)
-        assert [COUNTERS[meter - 1] for meter in pairs[::2]] == names
+        assert [METERS[meter - 1] for meter in pairs[::2]] == names
         read["a"].append([start, end, keep, letters, names, pairs[1::2]])
     for _ in range(sets):
         count = next(flat)

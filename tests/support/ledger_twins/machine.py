@@ -224,7 +224,7 @@ class LedgerComparison(RuleBasedStateMachine):
         elif variant == 3:  # with more meters and another keeping time
             limits, keep_ms = (*limits, ("output_tokens", 7)), keep_ms * 2
         windows = (self.start_ms + start, self.start_ms + end) if end else (0, 0)
-        return Account(key, limits, *windows, keep_ms, f'{{"budget":"{key}"}}')
+        return Account(key, limits, *windows, keep_ms, about=f'{{"budget":"{key}"}}')
 
 
 def compare_ledgers(
