@@ -6,11 +6,17 @@ forms of a file (`thresholds: [50, 80]`, `actions: [log]`) into these before the
 
 from __future__ import annotations
 
-from typing import Literal
+from functools import cached_property
+from typing import Final, Literal
 
 import msgspec
 
+from costscope.ledger.meters import METERS
+from costscope.money import to_count, to_nano
+from costscope.policy.durations import to_ms
+
 __all__ = [
+    "WALL_CLOCK",
     "Action",
     "ActionKind",
     "Amount",
@@ -26,7 +32,11 @@ __all__ = [
     "Threshold",
     "Triggers",
     "Webhook",
+    "ceiling",
 ]
+
+WALL_CLOCK: Final = "wall_clock"
+"""The one limit that is no meter of the ledger: a duration."""
 
 Amount = str | int | float
 """A limit as written: `cost` in units of the currency (text or number), other meters whole numbers."""
@@ -87,7 +97,7 @@ class OnDenied(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     """`wait`: how long a call waits for those in flight before it raises."""
 
 
-class Constraints(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+class Constraints(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, dict=True):
     """Limits of each single run under a budget. Of several budgets the more specific one's value holds, per field."""
 
     iterations: int | None = None
@@ -98,6 +108,25 @@ class Constraints(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     cost: Amount | None = None
     wall_clock: Duration | None = None
     """From the run's admission, in whichever process that was."""
+
+    @cached_property
+    def ceilings(self) -> tuple[tuple[str, int], ...]:
+        """`(meter, limit)` in the ledger's units and the order of `costscope.ledger.meters`.
+
+        Raises:
+            InvalidAmount: a value that is no amount; a policy that went through `load_policy` has none.
+        """
+        given = {meter: getattr(self, meter, None) for meter in METERS}
+        return tuple((meter, ceiling(meter, amount)) for meter, amount in given.items() if amount is not None)
+
+    @cached_property
+    def wall_clock_ms(self) -> int | None:
+        """`wall_clock` in ms.
+
+        Raises:
+            InvalidAmount: no duration, as above.
+        """
+        return None if self.wall_clock is None else to_ms(self.wall_clock, what=WALL_CLOCK)
 
 
 class Triggers(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -148,7 +177,7 @@ class Runaway(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     burn_rate: float = 2.0
     """Times the run's own baseline of cost per minute."""
     repeats: int = 10
-    """The same call (name and arguments) within a run."""
+    """The same call (name and arguments) among the last 32 of a run."""
     actions: tuple[Action, ...] = (Action(do="log"), Action(do="callback"), Action(do="halt_run"))
 
 
@@ -159,3 +188,12 @@ class Webhook(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     secret_env: str
     """The environment variable with the key of the signature (HMAC-SHA256)."""
     timeout: Duration = 5
+
+
+def ceiling(meter: str, amount: Amount) -> int:
+    """A limit in the ledger's unit of that meter.
+
+    Raises:
+        InvalidAmount: not an amount of that meter.
+    """
+    return to_nano(amount, what=meter) if meter == "cost" else to_count(amount, what=meter)

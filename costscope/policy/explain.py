@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from costscope.money import format_money
-from costscope.policy.periods import load_zone, window
+from costscope.policy.periods import load_zone
 from costscope.policy.schema import Outage, Unscoped
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def explain(policy: Policy, at_ms: int) -> PolicyExplained:
 
 def _budget(budget: Budget, currency: str, at_ms: int) -> BudgetExplained:
     zone = load_zone(budget.timezone)
-    start_ms, end_ms = window(budget.period, at_ms, zone, budget.week_start or "monday")
+    start_ms, end_ms = budget.window(at_ms)
     conditions = ", ".join(f"{label} is {_pattern(pattern)}" for label, pattern in budget.match.items())
     return BudgetExplained(
         id=budget.id,

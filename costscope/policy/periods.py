@@ -6,12 +6,14 @@ without a gap or an overlap:
 
 * a day starts at the first instant at which the local date is that day or later; weeks, months, quarters
   and years start where their first day starts;
+* a month that begins on a day it does not have begins on its last one, as bills do: 31 is the end of each month;
 * an hour is one hour of the local clock under one UTC offset: the hour that comes twice is two windows, and
   a change of the clocks in the middle of an hour ends one window and starts the next.
 """
 
 from __future__ import annotations
 
+import calendar
 import datetime as dt
 import difflib
 import functools
@@ -22,7 +24,17 @@ from typing import TYPE_CHECKING, Final, Literal, get_args
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["PERIODS", "WEEKDAYS", "Period", "Weekday", "Window", "load_zone", "window"]
+__all__ = [
+    "PERIODS",
+    "WEEKDAYS",
+    "MonthDay",
+    "Period",
+    "Weekday",
+    "Window",
+    "load_zone",
+    "month_day",
+    "window",
+]
 
 Period = Literal["hourly", "daily", "weekly", "monthly", "quarterly", "yearly", "total"]
 PERIODS: Final[tuple[str, ...]] = get_args(Period)
@@ -33,17 +45,34 @@ WEEKDAYS: Final[tuple[str, ...]] = get_args(Weekday)
 Window = tuple[int, int]
 """`(start_ms, end_ms)`: from start inclusive to end exclusive, in ms since the epoch; `(0, 0)` is no window."""
 
+MonthDay = tuple[int, int]
+"""A month and a day in it, both from 1."""
+
+NEW_YEAR: Final[MonthDay] = (1, 1)
+
 _EPOCH: Final = dt.datetime(1970, 1, 1, tzinfo=dt.UTC)
 _SECOND: Final = dt.timedelta(seconds=1)
 _HOUR: Final = 3600
 _MONTHS: Final = {"monthly": 1, "quarterly": 3, "yearly": 12}
+
+_MONTH_DAY: Final = re.compile(r"[0-9]{2}-[0-9]{2}", re.ASCII)
+_COMMON_YEAR: Final = 2001
+_LEAP_DAY: Final = "02-29"
 
 _ZONE_NAME: Final = re.compile(r"[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*", re.ASCII)
 _MACHINE_ZONES: Final = ("localtime", "posixrules", "Factory", "posix/", "right/")
 """Names a zone database may hold that mean another thing on another machine, or count leap seconds."""
 
 
-def window(period: Period, at_ms: int, zone: dt.tzinfo, week_start: Weekday = "monday") -> Window:
+def window(
+    period: Period,
+    at_ms: int,
+    zone: dt.tzinfo,
+    week_start: Weekday = "monday",
+    *,
+    year_start: MonthDay = NEW_YEAR,
+    cycle_day: int = 1,
+) -> Window:
     """The window of `period` that holds the instant `at_ms`.
 
     Args:
@@ -51,6 +80,8 @@ def window(period: Period, at_ms: int, zone: dt.tzinfo, week_start: Weekday = "m
         at_ms: an instant in ms since the epoch.
         zone: the time zone whose wall clock decides, from `load_zone`.
         week_start: the first day of a week, for `weekly`.
+        year_start: the first day of a year, for `quarterly` and `yearly`, from `month_day`.
+        cycle_day: the first day of a month, for `monthly`, 1 to 31.
 
     Returns:
         `(start_ms, end_ms)` with `start_ms <= at_ms < end_ms`, or `(0, 0)` for `total`.
@@ -61,15 +92,33 @@ def window(period: Period, at_ms: int, zone: dt.tzinfo, week_start: Weekday = "m
         start, end = _hour(at_ms // 1000, zone)
         return start * 1000, end * 1000
     # Callers ask again and again about now: the last window of each kind answers nearly all of them.
-    place = (period, zone, week_start)
+    place = (period, zone, week_start, year_start, cycle_day)
     last = _LAST.get(place)
     if last is None or not last[0] <= at_ms < last[1]:
-        last = _LAST[place] = _days(period, at_ms // 1000, zone, WEEKDAYS.index(week_start))
+        anchor = (1, cycle_day) if period == "monthly" else year_start
+        last = _LAST[place] = _days(period, at_ms // 1000, zone, WEEKDAYS.index(week_start), anchor)
     return last
 
 
-_LAST: Final[dict[tuple[Period, dt.tzinfo, Weekday], Window]] = {}
+_LAST: Final[dict[tuple[Period, dt.tzinfo, Weekday, MonthDay, int], Window]] = {}
 """At most one window per kind and zone in use; two threads that race write the same value."""
+
+
+def month_day(text: str) -> MonthDay:
+    """A day of the year such as `04-01`.
+
+    Raises:
+        ValueError: not of that form, no such day, or the one that most years do not have.
+    """
+    if text == _LEAP_DAY:
+        msg = "02-29 is a day that most years do not have; use 02-28 or 03-01"
+        raise ValueError(msg)
+    if _MONTH_DAY.fullmatch(text):
+        month, day = int(text[:2]), int(text[3:])
+        if 1 <= month <= 12 and 1 <= day <= calendar.monthrange(_COMMON_YEAR, month)[1]:  # noqa: PLR2004 - months
+            return month, day
+    msg = f"{text[:40]!a} is no day of the year; write month and day such as 04-01"
+    raise ValueError(msg)
 
 
 def load_zone(name: str) -> dt.tzinfo:
@@ -95,26 +144,34 @@ def load_zone(name: str) -> dt.tzinfo:
     raise ValueError(msg)
 
 
-def _days(period: Period, at: int, zone: dt.tzinfo, first_weekday: int) -> Window:
+def _days(period: Period, at: int, zone: dt.tzinfo, first_weekday: int, anchor: MonthDay) -> Window:
     day = _local(at, zone).date()
     # Clocks set back across midnight show yesterday once more: that hour stays with the day already begun.
     while _day_start(day + dt.timedelta(days=1), zone) <= at:
         day += dt.timedelta(days=1)
-    first, after = _span(period, day, first_weekday)
+    first, after = _span(period, day, first_weekday, anchor)
     return _day_start(first, zone) * 1000, _day_start(after, zone) * 1000
 
 
-def _span(period: Period, day: dt.date, first_weekday: int) -> tuple[dt.date, dt.date]:
+def _span(period: Period, day: dt.date, first_weekday: int, anchor: MonthDay) -> tuple[dt.date, dt.date]:
     """The first day of the period that holds `day`, and the first day of the next one."""
     if period == "daily":
         return day, day + dt.timedelta(days=1)
     if period == "weekly":
         first = day - dt.timedelta(days=(day.weekday() - first_weekday) % 7)
         return first, first + dt.timedelta(days=7)
-    months = _MONTHS[period]
-    first = day.replace(month=(day.month - 1) // months * months + 1, day=1)
-    year, month = divmod(first.year * 12 + first.month - 1 + months, 12)
-    return first, dt.date(year, month + 1, 1)
+    months, (anchor_month, anchor_day) = _MONTHS[period], anchor
+    number = day.year * 12 + day.month - 1
+    number -= (number - (anchor_month - 1)) % months
+    if day < _begins(number, anchor_day):
+        number -= months
+    return _begins(number, anchor_day), _begins(number + months, anchor_day)
+
+
+def _begins(number: int, day: int) -> dt.date:
+    """That day of a month, or the month's last; months are counted from the year 0."""
+    year, month = divmod(number, 12)
+    return dt.date(year, month + 1, min(day, calendar.monthrange(year, month + 1)[1]))
 
 
 @functools.lru_cache(maxsize=256)

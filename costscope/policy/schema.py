@@ -12,8 +12,8 @@ from typing import Literal
 import msgspec
 
 from costscope.ledger.meters import METERS
-from costscope.money import to_count, to_nano
 from costscope.policy.controls import (
+    WALL_CLOCK,
     Amount,
     Constraints,
     Enforcement,
@@ -24,12 +24,15 @@ from costscope.policy.controls import (
     Runaway,
     Threshold,
     Webhook,
+    ceiling,
 )
+from costscope.policy.durations import to_ms
 from costscope.policy.labels import normalised
-from costscope.policy.periods import Period, Weekday
+from costscope.policy.periods import Period, Weekday, Window, load_zone, month_day, window
+from costscope.policy.specificity import Specificity, specificity
 from costscope.prices import PriceList
 
-__all__ = ["Amount", "Budget", "Outage", "Pattern", "Policy", "Unscoped", "ceiling"]
+__all__ = ["Amount", "Budget", "Outage", "Pattern", "Policy", "Unscoped", "ceiling", "rules_of"]
 
 Outage = Literal["closed", "open"]
 Unscoped = Literal["allow", "deny"]
@@ -53,8 +56,8 @@ class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     """For `quarterly` and `yearly`: the month and day a year begins, such as `04-01`; `01-01` if left out."""
     cycle_day: int | None = None
     """For `monthly`: the day a month begins, 1 to 31; in a month without that day, its last one. 1 if left out."""
-    limits: dict[str, Amount]
-    """Meter to the most that may be spent in one account."""
+    limits: dict[str, Amount] = {}
+    """Meter to the most that may be spent in one account. `wall_clock` is a duration from its first use in a window."""
     on_outage: Outage = "closed"
     """While the store cannot be reached: `closed` refuses the call, `open` lets it through uncounted."""
     enforcement: Enforcement = "hard"
@@ -79,12 +82,32 @@ class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     @cached_property
     def rules(self) -> tuple[tuple[str, tuple[str, ...] | None], ...]:
         """`match` as `(label, patterns)`: one of the patterns must fit; None: the label must be absent."""
-        return tuple((label, _alternatives(pattern)) for label, pattern in self.match.items())
+        return rules_of(self.match)
 
     @cached_property
-    def specificity(self) -> int:
-        """How many labels the budget looks at, in `match` or in `per`."""
-        return len({*self.match, *self.per})
+    def wall_clock_ms(self) -> int | None:
+        """`limits.wall_clock`, which no ledger counts; None where there is none.
+
+        Raises:
+            InvalidAmount: no duration; a policy that went through `load_policy` has none of that kind.
+        """
+        return to_ms(self.limits[WALL_CLOCK], what=WALL_CLOCK) if WALL_CLOCK in self.limits else None
+
+    @cached_property
+    def specificity(self) -> Specificity:
+        """What `costscope.policy.specificity` makes of `match` and `per`; the larger is the more specific."""
+        return specificity(self.match, self.per)
+
+    def window(self, at_ms: int) -> Window:
+        """The window of the budget's accounts that holds an instant: `[start_ms, end_ms)`, or `(0, 0)` for `total`."""
+        return window(
+            self.period,
+            at_ms,
+            load_zone(self.timezone),
+            self.week_start or "monday",
+            year_start=month_day(self.year_start or "01-01"),
+            cycle_day=self.cycle_day or 1,
+        )
 
 
 class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, dict=True):
@@ -103,16 +126,12 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     @cached_property
     def ranked(self) -> tuple[Budget, ...]:
         """The budgets, most specific first, in the order of the file among equals."""
-        return tuple(sorted(self.budgets, key=lambda budget: -budget.specificity))
+        return tuple(sorted(self.budgets, key=lambda budget: budget.specificity, reverse=True))
 
 
-def ceiling(meter: str, amount: Amount) -> int:
-    """A limit in the ledger's unit of that meter.
-
-    Raises:
-        InvalidAmount: not an amount of that meter.
-    """
-    return to_nano(amount, what=meter) if meter == "cost" else to_count(amount, what=meter)
+def rules_of(match: dict[str, Pattern]) -> tuple[tuple[str, tuple[str, ...] | None], ...]:
+    """`match` as `(label, patterns)`: one of the patterns must fit; None: the label must be absent."""
+    return tuple((label, _alternatives(pattern)) for label, pattern in match.items())
 
 
 def _alternatives(pattern: Pattern) -> tuple[str, ...] | None:

@@ -1,0 +1,59 @@
+"""The limits of a single run: what several budgets say about it, merged.
+
+Hard limits never override one another; constraints do. For each field the most specific budget that says something
+about it decides, and among equally specific ones the smaller value.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from costscope.ledger.meters import METERS
+from costscope.policy.controls import WALL_CLOCK
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from costscope.policy.controls import Constraints
+    from costscope.policy.schema import Budget
+
+__all__ = ["merged_constraints", "run_limits"]
+
+
+def merged_constraints(budgets: Iterable[Budget]) -> dict[str, tuple[int, str]]:
+    """What holds for a run that these budgets cover.
+
+    Args:
+        budgets: those that cover the run, in any order.
+
+    Returns:
+        Field to `(value, id of the budget it is from)`. The fields are meters, in the ledger's units, in the order of
+        `costscope.ledger.meters`; the last one may be `wall_clock`, in ms.
+    """
+    found: dict[str, tuple[int, str]] = {}
+    rank: dict[str, tuple[int, ...]] = {}
+    for budget in budgets:
+        for field, value in _fields(budget.constraints):
+            before = rank.get(field)
+            if (
+                before is None
+                or budget.specificity > before
+                or (budget.specificity == before and value < found[field][0])
+            ):
+                found[field], rank[field] = (value, budget.id), budget.specificity
+    return {field: found[field] for field in (*METERS, WALL_CLOCK) if field in found}
+
+
+def run_limits(budgets: Iterable[Budget]) -> tuple[tuple[tuple[str, int], ...], int | None]:
+    """`merged_constraints` as the ledger needs it: `(meter, limit)` pairs, and the wall clock in ms or None."""
+    merged = merged_constraints(budgets)
+    clock = merged.pop(WALL_CLOCK, None)
+    return tuple((meter, value) for meter, (value, _) in merged.items()), clock[0] if clock else None
+
+
+def _fields(constraints: Constraints | None) -> Iterator[tuple[str, int]]:
+    if constraints is None:
+        return
+    yield from constraints.ceilings
+    if constraints.wall_clock_ms is not None:
+        yield WALL_CLOCK, constraints.wall_clock_ms
