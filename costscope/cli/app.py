@@ -11,6 +11,7 @@ import typer
 from costscope.cli.audit import audit
 from costscope.cli.check import check
 from costscope.cli.demo.command import demo
+from costscope.cli.exporter import exporter
 from costscope.cli.status import status
 from costscope.errors import CostscopeError
 
@@ -27,6 +28,7 @@ app.command()(demo)
 app.command()(status)
 app.command()(check)
 app.command()(audit)
+app.command()(exporter)
 
 
 def _print_version(wanted: bool) -> None:

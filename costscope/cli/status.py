@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from costscope.cli.amounts import json_text
-from costscope.cli.balances import account_rows, as_data, untouched
+from costscope.cli.balances import as_data
 from costscope.cli.books import StoreOption, open_books
 from costscope.errors import StoreUnavailable
 from costscope.policy import load_policy
+from costscope.reports import account_rows, untouched
 
 if TYPE_CHECKING:
     from costscope.policy import Policy

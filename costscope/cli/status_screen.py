@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Final
 from rich.text import Text
 
 from costscope.cli.amounts import counted, instant, short_amount
-from costscope.cli.balances import account_rows, untouched
 from costscope.cli.bars import bar, legend, percent
+from costscope.reports import account_rows, untouched
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from rich.console import Console, ConsoleOptions, RenderableType
 
-    from costscope.cli.balances import AccountRow, MeterRow
     from costscope.ledger import Snapshot
     from costscope.policy import Policy
+    from costscope.reports import AccountRow, MeterRow
 
 __all__ = ["StatusScreen"]
 

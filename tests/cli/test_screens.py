@@ -6,13 +6,13 @@ import pytest
 from rich.console import Console
 
 from costscope.cli.amounts import short_amount, short_money
-from costscope.cli.balances import account_rows
 from costscope.cli.bars import bar, percent
 from costscope.cli.demo import Scenario
 from costscope.cli.demo.ledger import Entry
 from costscope.cli.demo.progress import Progress
 from costscope.cli.demo.screen import DemoScreen, live_view
 from costscope.ledger import Counters, Snapshot, SnapshotAccount
+from costscope.reports import account_rows
 
 
 @pytest.mark.parametrize(

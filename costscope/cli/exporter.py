@@ -1,0 +1,116 @@
+"""`costscope exporter`: the state of every budget for Prometheus."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from costscope.cli.books import StoreOption, open_books
+from costscope.errors import InvalidInput, InvalidPolicy
+from costscope.exporter import DEFAULT_LABELS, Grouping, Reader
+from costscope.policy import load_policy
+from costscope.reports import BurnRates
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import ModuleType
+
+    from costscope.policy import Policy
+
+__all__ = ["exporter"]
+
+_log = logging.getLogger("costscope.exporter")
+
+
+def exporter(
+    store: StoreOption = None,
+    policy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE", help="Publish the limits of this policy, read again when the file changes."
+        ),
+    ] = None,
+    *,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0: any free one.")] = 9464,
+    top: Annotated[
+        int,
+        typer.Option(min=1, help="Accounts of each budget with series of their own; the rest is 'other'."),
+    ] = 50,
+    label: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="A label of accounts that becomes a label of series; give it once for each. "
+            f"By default {', '.join(DEFAULT_LABELS)}.",
+            show_default=False,
+        ),
+    ] = None,
+    window: Annotated[
+        float, typer.Option(min=1, metavar="SECONDS", help="Over which burn rates are taken.")
+    ] = 300,
+) -> None:
+    """Serve limits, spending, burn rates and forecasts of every budget to Prometheus, until SIGTERM or Ctrl-C."""
+    server = _extra()
+    grouping = Grouping(label or DEFAULT_LABELS, top)
+    logging.basicConfig(format="%(asctime)s %(name)s: %(message)s")
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    limits = _policy_of(policy)
+    books = open_books(store)
+    try:
+        serving = server.ExporterServer(Reader(books, grouping, limits, rates=BurnRates(window)), host, port)
+        try:
+            typer.echo(f"costscope exporter: {books.url} at {serving.url}")
+            stopped.wait()
+        finally:
+            serving.close()
+    finally:
+        books.close()
+
+
+def _extra() -> ModuleType:
+    try:
+        from costscope.exporter import server  # noqa: PLC0415 - its client library is in an extra
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "prometheus_client":
+            raise
+        msg = "the exporter needs prometheus-client: pip install 'costscope[prometheus]'"
+        raise InvalidInput(msg) from error
+    return server
+
+
+def _policy_of(file: str | None) -> Callable[[], Policy | None]:
+    """Reads the policy that holds now; a file that has become wrong changes nothing."""
+    if file is None:
+        return lambda: None
+    path = Path(file)
+    held = load_policy(file)
+    seen = _stamp(path)
+
+    def current() -> Policy:
+        nonlocal held, seen
+        stamp = _stamp(path)
+        if stamp != seen:
+            seen = stamp
+            try:
+                held = load_policy(file)
+            except (InvalidPolicy, OSError) as error:
+                _log.warning("the limits stay as they were: %s", error)
+        return held
+
+    return current
+
+
+def _stamp(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size

@@ -1,0 +1,18 @@
+"""What the books say and where they are heading: the command line shows it, the exporter publishes it.
+
+Everything here is computed from snapshots of a ledger; no I/O, no clock but that of the snapshot.
+"""
+
+from costscope.reports.accounts import AccountRow, MeterRow, account_rows, untouched
+from costscope.reports.burn import BurnRates
+from costscope.reports.forecast import Forecast, forecast
+
+__all__ = [
+    "AccountRow",
+    "BurnRates",
+    "Forecast",
+    "MeterRow",
+    "account_rows",
+    "forecast",
+    "untouched",
+]
