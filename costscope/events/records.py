@@ -7,19 +7,21 @@ run's id too: whoever turns a record into a metric leaves that out.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal, get_args
 
 import msgspec
 
 from costscope.ledger.meters import Meter
 
 __all__ = [
+    "KINDS",
     "AccountReset",
     "CallDegraded",
     "CallRefused",
     "CallSettled",
     "Downgraded",
     "Event",
+    "Kind",
     "PolicyReloaded",
     "RunEnded",
     "RunStarted",
@@ -28,9 +30,26 @@ __all__ = [
     "ThresholdCrossed",
     "decode_event",
     "encode_event",
+    "kind_of",
 ]
 
 RunStatus = Literal["completed", "failed", "halted", "abandoned"]
+
+Kind = Literal[
+    "threshold",
+    "denied",
+    "degraded",
+    "downgrade",
+    "runaway",
+    "settled",
+    "run_started",
+    "run_ended",
+    "reset",
+    "policy",
+]
+"""The records' tags: `type` in their JSON."""
+
+KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 
 class Record(msgspec.Struct, frozen=True, kw_only=True):
@@ -183,8 +202,16 @@ Event = (
     | PolicyReloaded
 )
 
+_RECORDS: Final[tuple[type[Record], ...]] = get_args(Event)
+_KIND_OF: Final[dict[type[Record], Kind]] = dict(zip(_RECORDS, KINDS, strict=True))
+
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Event)
+
+
+def kind_of(event: Event) -> Kind:
+    """The tag of a record."""
+    return _KIND_OF[type(event)]
 
 
 def encode_event(event: Event) -> str:
@@ -198,4 +225,5 @@ def decode_event(record: str | bytes) -> Event:
     Raises:
         msgspec.ValidationError: something else.
     """
-    return _decoder.decode(record)
+    event: Event = _decoder.decode(record)
+    return event
