@@ -30,8 +30,11 @@ class BudgetCollector(Collector):
 
 
 def _metric(family: Family) -> Metric:
-    kind = CounterMetricFamily if family.kind == "counter" else GaugeMetricFamily
-    metric = kind(family.name, family.help, labels=family.labels)
-    for labels, value in family.samples:
-        metric.add_metric(labels, value)
+    counts = family.kind == "counter"
+    metric = (CounterMetricFamily if counts else GaugeMetricFamily)(family.name, family.help)
+    name = f"{family.name}_total" if counts else family.name
+    for values, value in family.samples:
+        # a label without a value is the same to Prometheus as no label, and only makes lines longer
+        labels = {label: text for label, text in zip(family.labels, values, strict=True) if text}
+        metric.add_sample(name, labels, value)
     return metric

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, get_args
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from costscope.board import Published, Recent
-from costscope.events.records import Event
+from costscope.events.records import KINDS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from costscope.stores import Store
 
-__all__ = ["EVENT_TYPES", "EventCounts"]
-
-EVENT_TYPES: Final = tuple(str(record.__struct_config__.tag) for record in get_args(Event))
+__all__ = ["EventCounts"]
 
 _OTHER: Final = "other"
 _ALL: Final = 100_000
@@ -38,7 +36,7 @@ class EventCounts:
     """
 
     def __init__(self) -> None:
-        self._counts = dict.fromkeys((*EVENT_TYPES, _OTHER), 0)
+        self._counts = dict.fromkeys((*KINDS, _OTHER), 0)
         self._place: str | None = None
 
     def look(self, store: Store) -> Mapping[str, int] | None:
@@ -59,4 +57,4 @@ def _type(record: str) -> str:
         found = _decoder.decode(record).type
     except msgspec.DecodeError:  # by other hands, or by a newer version
         return _OTHER
-    return found if found in EVENT_TYPES else _OTHER
+    return found if found in KINDS else _OTHER

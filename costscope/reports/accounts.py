@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["AccountRow", "MeterRow", "account_rows", "untouched"]
 
 _SHOWN: Final = tuple(meter for meter in METERS if meter != HALTS)
+_SLOTS_OF: Final = "~slots"
+"""Behind a budget's id where its slots are counted, in an account of their own."""
 
 
 class MeterRow(msgspec.Struct, frozen=True):
@@ -122,14 +124,15 @@ def _row(account: SnapshotAccount, limits: Mapping[str, Mapping[str, int]]) -> A
     halted = stops is not None and stops.spent > 0
     if about is None:
         return AccountRow(account.key, account.key, {}, None, 0, 0, tuple(_meters(account, {})), halted)
+    budget = about.budget.removesuffix(_SLOTS_OF)
     return AccountRow(
         key=account.key,
-        budget=about.budget,
+        budget=budget,
         labels=about.labels,
         period=about.period,
         start_ms=about.start_ms,
         end_ms=about.end_ms,
-        meters=tuple(_meters(account, limits.get(about.budget, about.limits))),
+        meters=tuple(_meters(account, limits.get(budget, about.limits))),
         halted=halted,
     )
 
