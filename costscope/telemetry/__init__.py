@@ -1,13 +1,25 @@
-"""OpenTelemetry metrics of a scope: summed in integers while it runs, recorded once when it closes."""
+"""OpenTelemetry metrics and spans.
 
+Scopes are summed in integers while they run and recorded when they close; what is rare is counted as it happens.
+"""
+
+from costscope.telemetry.metrics import METRICS, Metric
 from costscope.telemetry.recorder import DEFAULT_LABELS, Telemetry
-from costscope.telemetry.totals import CallKind, CallOutcome, ScopeTotals, Settlement
+from costscope.telemetry.spans import SpanHandle, Spans
+from costscope.telemetry.sums import CallKind, CallOutcome, Refused, Settlement
+from costscope.telemetry.totals import EndlessTotals, ScopeTotals
 
 __all__ = [
     "DEFAULT_LABELS",
+    "METRICS",
     "CallKind",
     "CallOutcome",
+    "EndlessTotals",
+    "Metric",
+    "Refused",
     "ScopeTotals",
     "Settlement",
+    "SpanHandle",
+    "Spans",
     "Telemetry",
 ]

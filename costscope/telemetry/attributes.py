@@ -11,11 +11,12 @@ from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 from costscope.errors import InvalidLabel
+from costscope.telemetry.metrics import METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-__all__ = ["MAX_VALUES", "OTHER", "AttributeGuard", "Attributes"]
+__all__ = ["MAX_VALUES", "OTHER", "AttributeGuard", "Attributes", "checked_labels"]
 
 Attributes = dict[str, str]
 
@@ -25,7 +26,7 @@ MAX_VALUES: Final = 500
 OTHER: Final = "other"
 
 _NEVER: Final = frozenset({"run", "run_id"})
-_OURS: Final = frozenset({"budget", "kind", "meter", "name", "outcome", "scope", "type"})
+_OURS: Final = frozenset(name for metric in METRICS.values() for name in metric.attributes)
 
 
 class AttributeGuard:
@@ -38,12 +39,7 @@ class AttributeGuard:
             InvalidLabel: a string instead of a collection, a run id, or a name that costscope's own
                 attributes use.
         """
-        if isinstance(allowed_labels, str):
-            msg = f"metric labels: {allowed_labels!r} is one string; give a tuple of label names"
-            raise InvalidLabel(msg)
-        for name in allowed_labels:
-            _check(name)
-        self._allowed = tuple(sorted(set(allowed_labels)))
+        self._allowed = checked_labels(allowed_labels)
         self._seen: dict[str, set[str]] = {}
         self._adding = Lock()
 
@@ -65,6 +61,20 @@ class AttributeGuard:
             if len(seen) < MAX_VALUES:
                 seen.add(value)
             return value if value in seen else OTHER
+
+
+def checked_labels(allowed: Collection[str]) -> tuple[str, ...]:
+    """The names of an allow-list, sorted.
+
+    Raises:
+        InvalidLabel: a string instead of a collection, a run id, or a name that costscope's own attributes use.
+    """
+    if isinstance(allowed, str):
+        msg = f"metric labels: {allowed!r} is one string; give a tuple of label names"
+        raise InvalidLabel(msg)
+    for name in allowed:
+        _check(name)
+    return tuple(sorted(set(allowed)))
 
 
 def _check(name: str) -> None:

@@ -46,6 +46,8 @@ class Flusher:
 
     def request(self) -> None:
         """Have a flush start soon that sees everything recorded before this line. Never blocks, never raises."""
+        if self._pending:  # it has not begun: what was recorded before this line is in it
+            return
         with self._changed:
             if self._closed:
                 return

@@ -1,4 +1,4 @@
-"""The metrics costscope records: names, units, descriptions. OpenTelemetry's API only, never its SDK."""
+"""The instruments of a meter provider, one for each line of `METRICS`. OpenTelemetry's API only, never its SDK."""
 
 from __future__ import annotations
 
@@ -6,74 +6,73 @@ from threading import Lock
 from typing import TYPE_CHECKING, Final
 from weakref import WeakKeyDictionary
 
+from costscope.telemetry.metrics import CURRENCY, METRICS
+
 if TYPE_CHECKING:
-    from opentelemetry.metrics import MeterProvider
+    from opentelemetry.metrics import Counter, Histogram, Meter, MeterProvider, UpDownCounter
+
+    from costscope.telemetry.metrics import Metric
 
 __all__ = ["Instruments", "instruments_for"]
 
-_COST_BOUNDARIES: Final = (
-    0.0001,
-    0.0005,
-    0.001,
-    0.005,
-    0.01,
-    0.05,
-    0.1,
-    0.5,
-    1.0,
-    5.0,
-    10.0,
-    50.0,
-    100.0,
-    1000.0,
-)
-_DURATION_BOUNDARIES: Final = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
-
 
 class Instruments:
-    """One instrument per metric, made from one provider's meter.
+    """One instrument per metric, made from one provider's meter for one currency."""
 
-    Units in braces are annotations (UCUM): Prometheus exporters leave them out of the metric's name.
-    """
+    cost: Counter
+    tokens: Counter
+    calls: Counter
+    call_duration: Histogram
+    retries: Counter
+    unscoped: Counter
+    denials: Counter
+    shadow_denials: Counter
+    degraded: Counter
+    downgrades: Counter
+    saved: Counter
+    thresholds: Counter
+    runaways: Counter
+    reservations: Counter
+    overruns: Counter
+    presumed: Counter
+    runs: Counter
+    runs_active: UpDownCounter
+    run_duration: Histogram
+    run_cost: Histogram
+    iterations: Counter
+    scope_cost: Histogram
+    scope_duration: Histogram
+    resets: Counter
+    reloads: Counter
 
-    def __init__(self, provider: MeterProvider) -> None:
-        meter = provider.get_meter("costscope")
-        self.cost = meter.create_counter("costscope.cost", "{USD}", "What metered calls were charged.")
-        self.tokens = meter.create_counter(
-            "costscope.tokens",
-            "{token}",
-            "Tokens of metered calls by type; cache_read and cache_write are part of input, reasoning of output.",
-        )
-        self.calls = meter.create_counter("costscope.calls", "{call}", "Metered calls that ran.")
-        self.denials = meter.create_counter("costscope.denials", "{call}", "Calls refused before they ran.")
-        self.overruns = meter.create_counter(
-            "costscope.overruns", "{USD}", "What calls cost above what had been reserved for them."
-        )
-        self.reservations = meter.create_counter(
-            "costscope.reservations", "{reservation}", "Settled reservations by outcome."
-        )
-        self.scope_cost = meter.create_histogram(
-            "costscope.scope.cost",
-            "{USD}",
-            "What one scope cost, the scopes nested in it included.",
-            explicit_bucket_boundaries_advisory=_COST_BOUNDARIES,
-        )
-        self.scope_duration = meter.create_histogram(
-            "costscope.scope.duration",
-            "s",
-            "How long one scope was open.",
-            explicit_bucket_boundaries_advisory=_DURATION_BOUNDARIES,
-        )
+    def __init__(self, provider: MeterProvider, currency: str) -> None:
+        # Amounts of two currencies must not meet in one series, and exporters to Prometheus drop such units: the
+        # currency is an attribute of the meter, which they keep.
+        meter = provider.get_meter("costscope", attributes={"currency": currency})
+        for field, metric in METRICS.items():
+            setattr(self, field, _made(meter, metric, currency))
 
 
-_made: WeakKeyDictionary[MeterProvider, Instruments] = WeakKeyDictionary()
+def _made(meter: Meter, metric: Metric, currency: str) -> Counter | UpDownCounter | Histogram:
+    unit = f"{{{currency}}}" if metric.unit == CURRENCY else metric.unit
+    if metric.kind == "counter":
+        return meter.create_counter(metric.name, unit, metric.description)
+    if metric.kind == "up-down counter":
+        return meter.create_up_down_counter(metric.name, unit, metric.description)
+    return meter.create_histogram(
+        metric.name, unit, metric.description, explicit_bucket_boundaries_advisory=metric.boundaries
+    )
+
+
+_known: WeakKeyDictionary[MeterProvider, dict[str, Instruments]] = WeakKeyDictionary()
 _making: Final = Lock()
 
 
-def instruments_for(provider: MeterProvider) -> Instruments:
-    """The instruments of a provider, made once however many runtimes share it."""
+def instruments_for(provider: MeterProvider, currency: str) -> Instruments:
+    """The instruments of a provider for a currency, made once however many runtimes share them."""
     with _making:
-        instruments = _made.get(provider)
+        by_currency = _known.setdefault(provider, {})
+        instruments = by_currency.get(currency)
         if instruments is None:
-            instruments = _made[provider] = Instruments(provider)
+            instruments = by_currency[currency] = Instruments(provider, currency)
         return instruments

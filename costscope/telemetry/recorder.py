@@ -5,16 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from costscope.money import NANO
-from costscope.telemetry.attributes import AttributeGuard, Attributes
+from costscope.telemetry.attributes import AttributeGuard
+from costscope.telemetry.backlog import Backlog, record_durations
+from costscope.telemetry.event_metrics import EventMetrics
 from costscope.telemetry.flush import Flusher
 from costscope.telemetry.instruments import Instruments, instruments_for
+from costscope.telemetry.totals import EndlessTotals
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from opentelemetry.metrics import MeterProvider
 
-    from costscope.telemetry.totals import CallSum, ScopeTotals, Sums
+    from costscope.events.records import Event
+    from costscope.telemetry.attributes import Attributes
+    from costscope.telemetry.sums import CallOutcome, CallSum, Sums
+    from costscope.telemetry.totals import ScopeTotals
 
 __all__ = ["DEFAULT_LABELS", "Telemetry"]
 
@@ -22,6 +28,8 @@ DEFAULT_LABELS: Final = ("tenant", "workflow")
 """The labels that become metric attributes unless a runtime lists others."""
 
 _FLUSH_MS: Final = 10_000
+_AT_ONCE: Final = 32
+"""Durations recorded as the scope closes (7 us each); those of a scope with more calls go to the background."""
 _TOKEN_TYPES: Final = ("input", "output", "cache_read", "cache_write", "reasoning")
 
 
@@ -31,6 +39,7 @@ class Telemetry:
     Args:
         provider: where the metrics go; by default OpenTelemetry's global provider, also one that is set later.
         allowed_labels: scope labels that may become attributes. Run ids may not.
+        currency: what amounts are in: the unit of the metrics of cost.
         flush_interval: seconds between the starts of two flushes.
 
     Raises:
@@ -42,11 +51,17 @@ class Telemetry:
         provider: MeterProvider | None = None,
         *,
         allowed_labels: Collection[str] = DEFAULT_LABELS,
+        currency: str = "USD",
         flush_interval: float = 1.0,
     ) -> None:
         self._given = provider
+        self._currency = currency
         self._guard = AttributeGuard(allowed_labels)
-        self._flusher = Flusher(self._force_flush, interval=flush_interval)
+        self._events = EventMetrics(self._guard)
+        self._backlog = Backlog()
+        self._endless: list[EndlessTotals] = []
+        self._flusher = Flusher(self._in_background, interval=flush_interval)
+        self._export = False
         self._instruments: Instruments | None = None
 
     def record(
@@ -56,6 +71,7 @@ class Telemetry:
         *,
         parent: ScopeTotals | None = None,
         duration_seconds: float | None = None,
+        outcome: CallOutcome | None = None,
     ) -> None:
         """Add what a scope did to the metrics. Does not block and does no I/O.
 
@@ -66,29 +82,90 @@ class Telemetry:
             totals: its sums; they are taken, so recording twice counts nothing twice.
             parent: the sums of the enclosing scope, which are told what this one cost.
             duration_seconds: how long the scope was open: records it in the histograms too.
+            outcome: `error` if it was left by an exception; None where nobody looked.
         """
-        # The proxy that stands in for a global provider not set yet passes its instruments on to the real one.
-        if self._instruments is None:
-            self._instruments = instruments_for(self._provider())
-        instruments = self._instruments
+        instruments = self._ready()
         attributes = self._guard.labels(labels)
         sums = totals.take()
         self._record_sums(instruments, attributes, sums)
+        if type(totals) is EndlessTotals:
+            _record_unscoped(instruments, attributes, sums)
         if parent is not None and sums.scope_cost_nano:
             parent.nested(sums.scope_cost_nano)
         if duration_seconds is not None:
-            attributes = {**attributes, "scope": self._guard.level(labels)}
+            level = self._guard.level(labels)
+            if outcome is not None and parent is not None:
+                again = parent.again(tuple(f"{name}={value}" for name, value in labels.items()), outcome)
+                if again:
+                    instruments.retries.add(1, {**attributes, "kind": "scope", "name": level})
+            # A new dict: the SDK keeps those it was given.
+            attributes = {**attributes, "scope": level}
+            if outcome is not None:
+                attributes["outcome"] = outcome
             instruments.scope_cost.record(sums.scope_cost_nano / NANO, attributes)
             instruments.scope_duration.record(duration_seconds, attributes)
 
+    def event(self, event: Event) -> None:
+        """Add one record of the event stream to the metrics: thresholds, downgrades, runs and whatever else is rare.
+
+        Calls that ran, and calls that a limit refused, are left to `record`, which counts them with their scope.
+        """
+        self._events.count(self._ready(), event)
+
+    def presumed(self, holds: int) -> None:
+        """Count holds that this process has found past their lease and presumed lost."""
+        if holds > 0:
+            self._ready().presumed.add(holds)
+
+    def endless(self) -> EndlessTotals:
+        """Sums for the calls outside every scope: recorded in the background, soon after each call.
+
+        Without an SDK they wait for `record`.
+        """
+        totals = EndlessTotals(self._soon)
+        self._endless.append(totals)
+        return totals
+
     def flush_soon(self) -> None:
         """Flush the provider in the background; call it when the outermost scope closes. Never blocks."""
-        if hasattr(self._provider(), "force_flush"):  # the API's own providers have none: nothing to start
+        if self._has_sdk():
+            self._export = True
             self._flusher.request()
 
     def close(self, timeout: float = 2.0) -> bool:
-        """Finish the requested flushes, waiting at most `timeout` seconds; say whether they are done."""
+        """Finish what is recorded and flushed in the background, waiting at most `timeout` seconds.
+
+        Returns:
+            Whether it is done.
+        """
         return self._flusher.close(timeout)
+
+    # ------------------------------------------------------------------- background
+
+    def _soon(self) -> None:
+        if self._has_sdk():
+            self._flusher.request()
+
+    def _in_background(self) -> None:
+        for totals in self._endless:
+            self.record({}, totals)
+        self._backlog.drain()
+        export, self._export = self._export, False
+        # Not part of the API's MeterProvider, though every SDK has it.
+        force_flush = getattr(self._provider(), "force_flush", None)
+        if export and force_flush is not None:
+            force_flush(_FLUSH_MS)
+
+    def _has_sdk(self) -> bool:
+        return hasattr(self._provider(), "force_flush")  # the API's own providers have none: nothing to start
+
+    # --------------------------------------------------------------------- details
+
+    def _ready(self) -> Instruments:
+        # The proxy that stands in for a global provider not set yet passes its instruments on to the real one.
+        if self._instruments is None:
+            self._instruments = instruments_for(self._provider(), self._currency)
+        return self._instruments
 
     def _provider(self) -> MeterProvider:
         if self._given is not None:
@@ -97,30 +174,44 @@ class Telemetry:
 
         return get_meter_provider()
 
-    def _force_flush(self) -> None:
-        # Not part of the API's MeterProvider, though every SDK has it.
-        force_flush = getattr(self._provider(), "force_flush", None)
-        if force_flush is not None:
-            force_flush(_FLUSH_MS)
-
     def _record_sums(self, instruments: Instruments, labels: Attributes, sums: Sums) -> None:
         guard = self._guard
-        for (kind, name, outcome), row in sums.calls.items():
-            attributes = {**labels, "kind": kind, "name": guard.value("name", name)}
-            instruments.calls.add(row.calls, {**attributes, "outcome": outcome})
-            instruments.cost.add(row.cost_nano / NANO, attributes)
-            _record_tokens(instruments, attributes, row)
-        for (denial, budget, meter), count in sums.denials.items():
+        self._record_calls(instruments, labels, sums)
+        for (kind, name), count in sums.retries.items():
+            instruments.retries.add(count, {**labels, "kind": kind, "name": guard.value("name", name)})
+        for (denial, budget, meter, what), count in sums.denials.items():
             attributes = {**labels, "kind": denial}
             if budget is not None:
                 attributes["budget"] = guard.value("budget", budget)
             if meter is not None:
                 attributes["meter"] = guard.value("meter", meter)
+            if what is not None:
+                attributes["what"] = what
             instruments.denials.add(count, attributes)
         for settlement, count in sums.settlements.items():
-            instruments.reservations.add(count, {**labels, "outcome": settlement})
+            if settlement == "presumed":  # not settled by anybody yet
+                instruments.presumed.add(count, labels)
+            else:
+                instruments.reservations.add(count, {**labels, "outcome": settlement})
         if sums.overrun_nano:
             instruments.overruns.add(sums.overrun_nano / NANO, labels)
+
+    def _record_calls(self, instruments: Instruments, labels: Attributes, sums: Sums) -> None:
+        at_once = _AT_ONCE
+        for (kind, name, outcome), row in sums.calls.items():
+            attributes = {**labels, "kind": kind, "name": self._guard.value("name", name)}
+            by_outcome = {**attributes, "outcome": outcome}
+            instruments.calls.add(row.calls, by_outcome)
+            instruments.cost.add(row.cost_nano / NANO, attributes)
+            _record_tokens(instruments, attributes, row)
+            if not row.durations:
+                continue
+            at_once -= len(row.durations)
+            if at_once >= 0:
+                record_durations(instruments.call_duration, by_outcome, row.durations)
+            elif self._has_sdk():
+                self._backlog.put(instruments.call_duration, by_outcome, row.durations)
+                self._flusher.request()
 
 
 def _record_tokens(instruments: Instruments, attributes: Attributes, row: CallSum) -> None:
@@ -128,3 +219,12 @@ def _record_tokens(instruments: Instruments, attributes: Attributes, row: CallSu
     for token_type, count in zip(_TOKEN_TYPES, counts, strict=True):
         if count:
             instruments.tokens.add(count, {**attributes, "type": token_type})
+
+
+def _record_unscoped(instruments: Instruments, labels: Attributes, sums: Sums) -> None:
+    for (kind, _, _), row in sums.calls.items():
+        instruments.unscoped.add(row.calls, {**labels, "kind": kind, "outcome": "allowed"})
+    for (denial, _, _, what), count in sums.denials.items():
+        if denial == "unscoped":
+            kind_of = {} if what is None else {"kind": what}
+            instruments.unscoped.add(count, {**labels, **kind_of, "outcome": "denied"})

@@ -1,6 +1,6 @@
 """What happened in one scope, summed in plain integers by any number of threads and tasks.
 
-An SDK `add` costs 10 us and `sums[key] += n` loses updates between threads, so a metered call only appends a
+An SDK `add` costs 7 us and `sums[key] += n` loses updates between threads, so a metered call only appends a
 tuple to a deque, which is atomic. The tuples are folded into sums when many have gathered and when the scope
 closes. There is no lock anywhere: a finalizer that settles an abandoned stream may run in the middle of a fold.
 """
@@ -8,64 +8,31 @@ closes. There is no lock anywhere: a finalizer that settles an abandoned stream 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
+from costscope.telemetry.sums import CallSum, Sums
+
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from costscope.errors import DenialKind
+    from costscope.telemetry.sums import CallKind, CallOutcome, Refused, Settlement
     from costscope.usage import Usage
 
-__all__ = [
-    "FOLD_AT",
-    "CallKind",
-    "CallOutcome",
-    "CallSum",
-    "ScopeTotals",
-    "Settlement",
-    "Sums",
-]
+    _Event = (
+        tuple[Literal["call", "committed"], CallKind, str, CallOutcome, int, Usage | None, float]
+        | tuple[Literal["denial"], DenialKind, str | None, str | None, Refused | None]
+        | tuple[Literal["settlement"], Settlement, int]
+        | tuple[Literal["nested"], int]
+    )
 
-CallKind = Literal["model", "tool"]
-CallOutcome = Literal["ok", "error"]
-Settlement = Literal["committed", "late", "orphan", "released", "presumed"]
-"""What became of a reservation; the words of the ledger."""
+__all__ = ["FAILED_MAX", "FOLD_AT", "EndlessTotals", "ScopeTotals"]
 
 FOLD_AT: Final = 256
 """Events that may wait before they are folded: bounds the memory of a scope that stays open for weeks."""
 
-
-@dataclass(slots=True)
-class CallSum:
-    """The calls of one kind, name and outcome: how many, nano-units of the currency, tokens by type."""
-
-    calls: int = 0
-    cost_nano: int = 0
-    input: int = 0
-    output: int = 0
-    cache_read: int = 0
-    cache_write: int = 0
-    reasoning: int = 0
-
-
-@dataclass(slots=True)
-class Sums:
-    """Everything folded since the last `ScopeTotals.take`."""
-
-    calls: dict[tuple[CallKind, str, CallOutcome], CallSum] = field(default_factory=dict)
-    denials: dict[tuple[DenialKind, str | None, str | None], int] = field(default_factory=dict)
-    """By kind, budget id and meter."""
-    settlements: dict[Settlement, int] = field(default_factory=dict)
-    overrun_nano: int = 0
-    scope_cost_nano: int = 0
-    """Cost of the calls of this scope and of the scopes nested in it."""
-
-
-_Event = (
-    tuple[Literal["call", "committed"], CallKind, str, CallOutcome, int, "Usage | None"]
-    | tuple[Literal["denial"], "DenialKind", str | None, str | None]
-    | tuple[Literal["settlement"], Settlement, int]
-    | tuple[Literal["nested"], int]
-)
+FAILED_MAX: Final = 1024
+"""Names whose last call failed that one scope remembers; it forgets them all rather than one more."""
 
 
 class ScopeTotals:
@@ -76,11 +43,12 @@ class ScopeTotals:
     whole scope costs.
     """
 
-    __slots__ = ("_events", "_folded")
+    __slots__ = ("_events", "_failed", "_folded")
 
     def __init__(self) -> None:
         self._events: deque[_Event] = deque()
         self._folded: deque[Sums] = deque()
+        self._failed: set[tuple[str, ...]] = set()
 
     def call(
         self,
@@ -89,19 +57,35 @@ class ScopeTotals:
         outcome: CallOutcome,
         cost_nano: int,
         usage: Usage | None = None,
+        seconds: float = 0.0,
     ) -> None:
-        """Count one metered call that ran; `cost_nano` is what was charged for it, in nano-units."""
+        """Count one metered call that ran.
+
+        Args:
+            kind: model or tool.
+            name: of the model or tool.
+            outcome: `error` if the function raised.
+            cost_nano: what was charged for it, in nano-units.
+            usage: the tokens it used, where they are known.
+            seconds: from its reservation to its settlement; 0 where nobody measured.
+        """
         events = self._events
-        events.append(("call", kind, name, outcome, cost_nano, usage))
+        events.append(("call", kind, name, outcome, cost_nano, usage, seconds))
         if len(events) >= FOLD_AT:
             self._fold()
 
     def committed(
-        self, kind: CallKind, name: str, outcome: CallOutcome, cost_nano: int, usage: Usage | None = None
+        self,
+        kind: CallKind,
+        name: str,
+        outcome: CallOutcome,
+        cost_nano: int,
+        usage: Usage | None = None,
+        seconds: float = 0.0,
     ) -> None:
         """`call` and a `committed` settlement without overrun in one: what nearly every call comes to."""
         events = self._events
-        events.append(("committed", kind, name, outcome, cost_nano, usage))
+        events.append(("committed", kind, name, outcome, cost_nano, usage, seconds))
         if len(events) >= FOLD_AT:
             self._fold()
 
@@ -112,10 +96,16 @@ class ScopeTotals:
         if len(events) >= FOLD_AT:
             self._fold()
 
-    def denial(self, kind: DenialKind, budget: str | None = None, meter: str | None = None) -> None:
-        """Count one refused call; `budget` and `meter` when a limit refused it."""
+    def denial(
+        self,
+        kind: DenialKind,
+        budget: str | None = None,
+        meter: str | None = None,
+        what: Refused | None = None,
+    ) -> None:
+        """Count one refusal; `budget` and `meter` when a limit was the reason."""
         events = self._events
-        events.append(("denial", kind, budget, meter))
+        events.append(("denial", kind, budget, meter, what))
         if len(events) >= FOLD_AT:
             self._fold()
 
@@ -126,6 +116,21 @@ class ScopeTotals:
         if len(events) >= FOLD_AT:
             self._fold()
 
+    def again(self, what: tuple[str, ...], outcome: CallOutcome) -> bool:
+        """True if `what` failed the last time it was tried here. Remembers how it went this time.
+
+        Of calls that run side by side the one that ends later counts as the later one.
+        """
+        failed = self._failed
+        before = what in failed
+        if outcome == "error":
+            if len(failed) >= FAILED_MAX:
+                failed.clear()
+            failed.add(what)
+        elif before:
+            failed.discard(what)
+        return before
+
     def take(self) -> Sums:
         """What has happened since the last `take`: each event is in exactly one answer.
 
@@ -133,7 +138,7 @@ class ScopeTotals:
         """
         taken = self._unfold() or Sums()
         while (more := self._unfold()) is not None:
-            _add_sums(taken, more)
+            taken.merge(more)
         self._drain(taken)
         return taken
 
@@ -141,6 +146,8 @@ class ScopeTotals:
         # Each event and each partial sum is popped by exactly one thread, which owns it until it puts it back.
         sums = self._unfold() or Sums()
         self._drain(sums)
+        for row in sums.calls.values():
+            row.durations.settle()
         self._folded.append(sums)
 
     def _unfold(self) -> Sums | None:
@@ -158,17 +165,16 @@ class ScopeTotals:
             except IndexError:  # another thread drains as well
                 return
             if event[0] == "call" or event[0] == "committed":
-                what, kind, name, outcome, cost_nano, usage = event
+                what, kind, name, outcome, cost_nano, usage, seconds = event
                 if what == "committed":
                     sums.settlements["committed"] = sums.settlements.get("committed", 0) + 1
                 sums.scope_cost_nano += cost_nano
                 row = sums.calls.get((kind, name, outcome))
                 if row is None:
                     row = sums.calls[kind, name, outcome] = CallSum()
-                row.calls += 1
-                row.cost_nano += cost_nano
-                if usage is not None:
-                    _add_tokens(row, usage)
+                row.count(cost_nano, usage, seconds)
+                if (self._failed or outcome == "error") and self.again((kind, name), outcome):
+                    sums.retries[kind, name] = sums.retries.get((kind, name), 0) + 1
             elif event[0] == "settlement":
                 sums.settlements[event[1]] = sums.settlements.get(event[1], 0) + 1
                 sums.overrun_nano += event[2]
@@ -179,23 +185,26 @@ class ScopeTotals:
                 sums.scope_cost_nano += event[1]
 
 
-def _add_tokens(row: CallSum, usage: Usage) -> None:
-    row.input += usage.input_tokens
-    row.output += usage.output_tokens
-    row.cache_read += usage.cache_read_tokens
-    row.cache_write += usage.cache_write_tokens
-    row.reasoning += usage.reasoning_tokens
+class EndlessTotals(ScopeTotals):
+    """The sums of the calls outside every scope: nobody closes them, so somebody is told when something comes."""
+
+    __slots__ = ()
+
+    def __init__(self, came: Callable[[], None]) -> None:
+        """`came` must not wait: it is called in the middle of calls, and by finalizers."""
+        super().__init__()
+        self._events = _Told(came)
 
 
-def _add_sums(into: Sums, more: Sums) -> None:
-    """Add partial sums that two threads folded at the same time."""
-    for key, row in more.calls.items():
-        mine = into.calls.setdefault(key, CallSum())
-        for name in CallSum.__slots__:
-            setattr(mine, name, getattr(mine, name) + getattr(row, name))
-    for refusal, count in more.denials.items():
-        into.denials[refusal] = into.denials.get(refusal, 0) + count
-    for outcome, count in more.settlements.items():
-        into.settlements[outcome] = into.settlements.get(outcome, 0) + count
-    into.overrun_nano += more.overrun_nano
-    into.scope_cost_nano += more.scope_cost_nano
+class _Told(deque["_Event"]):
+    """Events that tell that they have come."""
+
+    __slots__ = ("_came",)
+
+    def __init__(self, came: Callable[[], None]) -> None:
+        super().__init__()
+        self._came = came
+
+    def append(self, event: _Event, /) -> None:
+        super().append(event)
+        self._came()

@@ -5,8 +5,8 @@ import threading
 
 import pytest
 
-from costscope.telemetry import ScopeTotals
-from costscope.telemetry.totals import FOLD_AT
+from costscope.telemetry import EndlessTotals, ScopeTotals
+from costscope.telemetry.totals import FAILED_MAX, FOLD_AT
 from costscope.usage import Usage
 
 USAGE = Usage(
@@ -39,16 +39,84 @@ def test_calls_are_summed_by_kind_name_and_outcome():
 
 def test_denials_and_settlements_are_counted():
     totals = ScopeTotals()
-    totals.denial("exhausted", "tenant-day", "cost")
-    totals.denial("exhausted", "tenant-day", "cost")
+    totals.denial("exhausted", "tenant-day", "cost", "model")
+    totals.denial("exhausted", "tenant-day", "cost", "model")
     totals.denial("unpriced")
     totals.settlement("committed")
     totals.settlement("committed", 40)
     totals.settlement("late", 2)
     sums = totals.take()
-    assert sums.denials == {("exhausted", "tenant-day", "cost"): 2, ("unpriced", None, None): 1}
+    assert sums.denials == {
+        ("exhausted", "tenant-day", "cost", "model"): 2,
+        ("unpriced", None, None, None): 1,
+    }
     assert sums.settlements == {"committed": 2, "late": 1}
     assert sums.overrun_nano == 42
+
+
+def test_durations_are_kept_per_kind_name_and_outcome_where_they_were_measured():
+    totals = ScopeTotals()
+    totals.call("model", "m", "ok", 1, None, 0.25)
+    totals.committed("model", "m", "ok", 1, None, 0.5)
+    totals.call("model", "m", "ok", 1)
+    totals.call("model", "m", "error", 1, None, 9.0)
+    calls = totals.take().calls
+    assert calls["model", "m", "ok"].durations.parts() == [(0.25, 1), (0.5, 1)]
+    assert calls["model", "m", "error"].durations.parts() == [(9.0, 1)]
+
+
+def test_a_scope_that_stays_open_keeps_a_bounded_number_of_durations():
+    totals = ScopeTotals()
+    for number in range(FOLD_AT * 40):
+        totals.call("model", "m", "ok", 1, None, 0.001 * (1 + number % 1000))
+    durations = totals._folded[0].calls["model", "m", "ok"].durations
+    assert len(durations.values) <= 2 * FOLD_AT
+    assert len(durations._sums) < 20
+    row = totals.take().calls["model", "m", "ok"]
+    assert len(row.durations) == row.calls == FOLD_AT * 40
+
+
+def retries(*outcomes, totals=None):
+    totals = totals or ScopeTotals()
+    for outcome in outcomes:
+        totals.call("model", "m", outcome, 1)
+        totals.call("tool", "m", "ok", 1)
+        totals.call("model", "other", "ok", 1)
+    return totals.take().retries
+
+
+def test_a_retry_is_a_call_after_a_failed_one_of_the_same_kind_and_name():
+    assert retries("ok", "ok") == {}
+    assert retries("error") == {}
+    assert retries("error", "ok", "ok") == {("model", "m"): 1}
+    assert retries("error", "error", "ok", "error") == {("model", "m"): 2}
+
+
+def test_a_retry_is_found_across_folds_and_takes():
+    totals = ScopeTotals()
+    assert retries("error", totals=totals) == {}
+    for _ in range(FOLD_AT):
+        totals.nested(0)
+    assert retries("ok", totals=totals) == {("model", "m"): 1}
+
+
+def test_names_that_failed_are_remembered_in_bounded_number():
+    totals = ScopeTotals()
+    for number in range(FAILED_MAX + 10):
+        totals.call("tool", f"t-{number}", "error", 1)
+    totals.take()
+    assert len(totals._failed) <= FAILED_MAX
+
+
+def test_endless_totals_tell_of_everything_that_comes():
+    came = []
+    totals = EndlessTotals(lambda: came.append(True))
+    totals.call("tool", "t", "ok", 1)
+    totals.committed("tool", "t", "ok", 1)
+    totals.settlement("late")
+    totals.denial("unscoped", what="tool")
+    assert len(came) == 4
+    assert totals.take().calls["tool", "t", "ok"].calls == 2
 
 
 def test_what_was_taken_is_not_taken_again():
@@ -81,7 +149,7 @@ def test_a_scope_that_stays_open_keeps_a_bounded_number_of_events():
     assert len(totals._folded) == 1
     sums = totals.take()
     assert sums.calls["model", "m", "ok"].calls == FOLD_AT * 20 + 7
-    assert sums.denials["exhausted", "b", "cost"] == FOLD_AT * 20 + 7
+    assert sums.denials["exhausted", "b", "cost", None] == FOLD_AT * 20 + 7
     assert sums.scope_cost_nano == 2 * (FOLD_AT * 20 + 7)
 
 
@@ -123,15 +191,18 @@ def test_partial_sums_folded_side_by_side_are_added():
     totals = ScopeTotals()
     for _ in range(2):  # what two threads leave behind that fold at the same moment
         partial = ScopeTotals()
-        partial.call("model", "m", "ok", 3, USAGE)
+        partial.call("model", "m", "error", 3, USAGE, 0.5)
+        partial.call("model", "m", "error", 3, USAGE, 0.5)
         partial.denial("unpriced")
         partial.settlement("late", 9)
         totals._folded.append(partial.take())
     sums = totals.take()
-    row = sums.calls["model", "m", "ok"]
-    assert (row.calls, row.cost_nano, row.input, row.reasoning) == (2, 6, 200, 10)
-    assert (sums.denials, sums.settlements) == ({("unpriced", None, None): 2}, {"late": 2})
-    assert (sums.overrun_nano, sums.scope_cost_nano) == (18, 6)
+    row = sums.calls["model", "m", "error"]
+    assert (row.calls, row.cost_nano, row.input, row.reasoning) == (4, 12, 400, 20)
+    assert row.durations.parts() == [(0.5, 1)] * 4
+    assert sums.retries == {("model", "m"): 2}
+    assert (sums.denials, sums.settlements) == ({("unpriced", None, None, None): 2}, {"late": 2})
+    assert (sums.overrun_nano, sums.scope_cost_nano) == (18, 12)
 
 
 def test_a_finalizer_that_counts_and_takes_in_the_middle_of_a_fold_neither_hangs_nor_loses():
