@@ -7,12 +7,14 @@ from time import time_ns
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
+from costscope.board import Board
 from costscope.errors import StoreMisconfigured
 from costscope.ledger import Ledger, audit
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from costscope.board import Answer, Op
     from costscope.ledger import AuditReport, Command, Reply, Snapshot
 
 __all__ = ["MemoryStore", "open_url"]
@@ -32,6 +34,7 @@ class MemoryStore:
         self.url = "memory://"
         self._ledger = Ledger()
         self._execute = self._ledger.execute
+        self._board = Board()
         self._lock = Lock()
         self._clock_ns = clock or time_ns
 
@@ -44,10 +47,21 @@ class MemoryStore:
         """The same: microseconds, so an event loop is not held up."""
         return self.execute(commands)
 
+    def tell(self, ops: Sequence[Op]) -> list[Answer]:
+        """Apply operations of the board under the same lock."""
+        with self._lock:
+            now_ms, apply = self._clock_ns() // 1_000_000, self._board.apply
+            return [apply(op, now_ms) for op in ops]
+
+    async def atell(self, ops: Sequence[Op]) -> list[Answer]:
+        """The same for an event loop."""
+        return self.tell(ops)
+
     def snapshot(self) -> Snapshot:
         """Everything that stands in the books now."""
         with self._lock:
             now_ms = self._clock_ns() // 1_000_000
+            self._board.collect(now_ms)
             self._ledger.sweep(now_ms)
             return self._ledger.snapshot(now_ms)
 

@@ -14,11 +14,13 @@ __all__ = ["LAYOUT", "LedgerKeys"]
 LAYOUT: Final = 1
 """Version of the keys and fields; another one is refused at start-up (`LayoutMismatch`)."""
 
+_BOARD: Final = ("events", "ids", "due", "aging", "payload", "attempts")
+
 
 class LedgerKeys:
     """The names of one ledger's keys."""
 
-    __slots__ = ("account_prefix", "ages", "hold_prefix", "index", "leases")
+    __slots__ = ("account_prefix", "ages", "board", "board_prefix", "hold_prefix", "index", "leases")
 
     def __init__(self, ledger: str) -> None:
         tag = "{" + quote(ledger, safe="-_.") + "}"
@@ -28,6 +30,9 @@ class LedgerKeys:
         self.ages = f"{root}:ages"
         self.account_prefix = f"{root}:a:"
         self.hold_prefix = f"{root}:h:"
+        self.board_prefix = f"{root}:board:"
+        self.board = tuple(f"{self.board_prefix}{name}" for name in _BOARD)
+        """What every request of the board declares, in the order of `board.lua`."""
 
     def account_of(self, key: bytes) -> str:
         """The account key in a full key, as the index stores it."""

@@ -11,6 +11,7 @@ from costscope.errors import StoreUnavailable
 from costscope.ledger import Account, Expire, Outcome, audit
 from costscope_valkey.alink import AsyncLink
 from costscope_valkey.batches import BATCH_MAX
+from costscope_valkey.board import board_requests
 from costscope_valkey.checks import check_server
 from costscope_valkey.codec import Codec, decode, source_of
 from costscope_valkey.embedded import Reviver, ensure_server
@@ -25,6 +26,7 @@ from costscope_valkey.url import parse_url
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from costscope.board import Answer, Op
     from costscope.ledger import AuditReport, Command, Reply, Snapshot
     from costscope_valkey.codec import Request
     from costscope_valkey.url import ServerAddress
@@ -62,6 +64,7 @@ class ValkeyStore:
         self._codec = Codec(self._keys)
         self._script = Script(ledger_source or source_of("ledger"))
         self._snapshot = Script(source_of("snapshot"))
+        self._board = Script(source_of("board"))
         self._link = Link(server, on_lost=on_lost)
         self._alink = AsyncLink(server, on_lost=on_lost)
         self._threads: ThreadCoalescer[Command, Reply] = ThreadCoalescer(
@@ -96,6 +99,24 @@ class ValkeyStore:
             if again:
                 return _replaced(replies, again, await self._tasks.execute([commands[at] for at in again]))
         return replies
+
+    def tell(self, ops: Sequence[Op]) -> list[Answer]:
+        """Apply operations of the board; waits for the answers, at most the total time-out for each 256 of them."""
+        if not self._checked:
+            self._check()
+        answers: list[Answer] = []
+        for request in board_requests(ops, self._keys):
+            answers += request.read(self._link.call(self._board, request.keys, request.args))
+        return answers
+
+    async def atell(self, ops: Sequence[Op]) -> list[Answer]:
+        """The same without holding up the event loop."""
+        if not self._checked:
+            await asyncio.to_thread(self._check)
+        answers: list[Answer] = []
+        for request in board_requests(ops, self._keys):
+            answers += request.read(await self._alink.call(self._board, request.keys, request.args))
+        return answers
 
     def expire(self) -> int:
         """Presume holds whose deadline has passed, 128 at most; how many there were.

@@ -1,5 +1,6 @@
-"""The board: what several processes must agree on beside the books. Operations and their answers; no I/O."""
+"""The board: what several processes must agree on beside the books. No lock, no clock, no I/O."""
 
+from costscope.board.memory import Board
 from costscope.board.ops import (
     Ack,
     Answer,
@@ -19,6 +20,7 @@ from costscope.board.ops import (
 __all__ = [
     "Ack",
     "Answer",
+    "Board",
     "Delivery",
     "First",
     "Forget",

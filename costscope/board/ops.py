@@ -4,6 +4,8 @@ The books say how much is spent; the board remembers that something happened: wh
 did last, what is to be delivered. Nothing here admits or refuses a call. Every operation is atomic by itself, a batch
 of them is not; each may be repeated when its answer was lost (`Note` and `Pace` then count once too often, which
 makes a detector early and a pace slow, never the other way round).
+
+Times are in ms and at most 100 years, which stands for ever; less than 0 is 0.
 """
 
 from __future__ import annotations
@@ -34,12 +36,14 @@ class First(msgspec.Struct, frozen=True, tag=True):
     value: str
     """Empty: the time by the store's clock, in ms since the epoch."""
     keep_ms: int
-    """How long it is remembered; every later `First` of the key finds it until then."""
+    """How long it is remembered; every later `First` of the key finds it until then. It does not find what
+    `Publish.once` remembers."""
 
 
 class Forget(msgspec.Struct, frozen=True, tag=True):
-    """Forget what `First` and `Publish.once` have put under all keys that begin with `group + "#"`, and `Note` and
-    `Pace` under `group`. Answer (`int`): how many there were.
+    """Forget all keys of `First` and `Publish.once` that begin with `group + "#"`, and `Note` and `Pace` under `group`.
+
+    Answer (`int`): how many there were, a run's notes and a line counted as one each.
     """
 
     group: str
@@ -54,6 +58,7 @@ class Note(msgspec.Struct, frozen=True, tag=True):
     """Of the call's name and arguments; empty: not to be counted as a repetition."""
     failed: bool
     keep_ms: int
+    """How long the run's notes are remembered from this one on."""
 
 
 class Noted(msgspec.Struct, frozen=True):
@@ -62,8 +67,7 @@ class Noted(msgspec.Struct, frozen=True):
     failures: int
     """Calls that failed one after the other, this one included, whichever process made them."""
     repeats: int
-    """How often this digest has been noted in the run. At most 4,096 digests a run are told apart; later ones count
-    as new."""
+    """How often this digest is among the run's last 32 notes that have one, this one included."""
 
 
 class Pace(msgspec.Struct, frozen=True, tag=True):
@@ -81,7 +85,8 @@ class Pace(msgspec.Struct, frozen=True, tag=True):
 class Publish(msgspec.Struct, frozen=True, tag=True):
     """Put a record into the stream of events. Answer (`bool`): whether it was put there now.
 
-    An id that the last 1,000 published had, or a `once` that was used before, publishes nothing.
+    An id that the last 1,000 published had, or a `once` that was used before, publishes nothing. A store that sends
+    again what was not answered finds out that it was itself that published, and says so.
     """
 
     id: str
@@ -92,7 +97,8 @@ class Publish(msgspec.Struct, frozen=True, tag=True):
     once_ms: int = 0
     """How long `once` is remembered."""
     deliver: tuple[str, ...] = ()
-    """The names of webhooks this record must be delivered to, until they are acknowledged or 7 days have passed."""
+    """The names of webhooks this record must be delivered to, until they are acknowledged or 7 days have passed. Of
+    more than 100,000 that wait the oldest are given up: they must not fill the server that keeps the books."""
 
 
 class Published(msgspec.Struct, frozen=True):
@@ -104,20 +110,26 @@ class Published(msgspec.Struct, frozen=True):
 
 
 class Recent(msgspec.Struct, frozen=True, tag=True):
-    """The last records, oldest first. Answer: `list[Published]`. The stream keeps at least the last 1,000."""
+    """The last records, oldest first. Answer: `list[Published]`.
+
+    The stream keeps at least the last 1,000, until nothing has been published for 35 days.
+    """
 
     count: int = 100
+    """The last so many, 2,000 at most; of those behind `after` if that is given."""
     after: str = ""
     """Only records behind this place; empty: from the start of what is kept."""
 
 
 class Take(msgspec.Struct, frozen=True, tag=True):
-    """Deliveries that are due, at most `count`; they are due again in `lease_ms` unless acknowledged until then.
-    Answer: `list[Delivery]`. Due times are kept by the store's clock.
+    """Deliveries that are due; they are due again in `lease_ms` unless acknowledged until then.
+
+    Answer: `list[Delivery]`, the longest due first. Due times are kept by the store's clock.
     """
 
     lease_ms: int
     count: int = 16
+    """No more than these; 256 at most."""
 
 
 class Delivery(msgspec.Struct, frozen=True):

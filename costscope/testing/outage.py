@@ -10,6 +10,7 @@ from costscope.errors import StoreUnavailable
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from costscope.board import Answer, Op
     from costscope.ledger import AuditReport, Command, Reply, Snapshot
     from costscope.stores import Store
 
@@ -70,6 +71,24 @@ class OutageStore:
         if self._away:
             raise self._error()
         return replies
+
+    def tell(self, ops: Sequence[Op]) -> list[Answer]:
+        """Apply operations of the board, if the store is there."""
+        if self._away and not self._applies:
+            raise self._error()
+        answers = self.inner.tell(ops)
+        if self._away:
+            raise self._error()
+        return answers
+
+    async def atell(self, ops: Sequence[Op]) -> list[Answer]:
+        """The same for an event loop."""
+        if self._away and not self._applies:
+            raise self._error()
+        answers = await self.inner.atell(ops)
+        if self._away:
+            raise self._error()
+        return answers
 
     def snapshot(self) -> Snapshot:
         """What stands in the books, outage or not: a test may look behind it."""

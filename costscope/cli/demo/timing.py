@@ -10,6 +10,7 @@ from costscope.ledger import Commit, Reserve
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from costscope.board import Answer, Op
     from costscope.ledger import AuditReport, Command, Reply, Snapshot
     from costscope.stores import Store
 
@@ -52,6 +53,14 @@ class TimedStore:
     def execute(self, commands: Sequence[Command]) -> list[Reply]:
         """The store's; the demo's agents are tasks, so this is the outbox and not measured."""
         return self._store.execute(commands)
+
+    def tell(self, ops: Sequence[Op]) -> list[Answer]:
+        """The store's."""
+        return self._store.tell(ops)
+
+    async def atell(self, ops: Sequence[Op]) -> list[Answer]:
+        """The store's."""
+        return await self._store.atell(ops)
 
     def snapshot(self) -> Snapshot:
         """The store's."""

@@ -15,7 +15,10 @@ import pytest
 
 # so that a failed check shows its numbers, as in a test of one's own
 pytest.register_assert_rewrite(
-    *[f"{__name__}.{name}" for name in ("admission", "keeping", "leases", "protocol", "settlement", "suite")]
+    *[
+        f"{__name__}.{name}"
+        for name in ("admission", "board", "keeping", "leases", "protocol", "settlement", "suite")
+    ]
 )
 
 from costscope.testing.conformance.callers import Execute  # noqa: E402 - after the line above

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from costscope.testing.conformance.admission import Admission
+from costscope.testing.conformance.board import OnTheBoard
 from costscope.testing.conformance.callers import Tasks, Threads
 from costscope.testing.conformance.keeping import Keeping
 from costscope.testing.conformance.leases import Leases
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["StoreConformance"]
 
 
-class StoreConformance(Protocol, Admission, Settlement, Leases, Keeping):
+class StoreConformance(Protocol, Admission, Settlement, Leases, Keeping, OnTheBoard):
     """Derive from it, give it a `store`, and pytest finds the rest."""
 
     @pytest.fixture
