@@ -12,12 +12,11 @@ from typing import Final, NoReturn
 
 import msgspec
 
-from costscope.policy.document import Document, Steps, cut, plain
-from costscope.policy.periods import PERIODS, WEEKDAYS
-from costscope.policy.schema import Budget, Policy
-from costscope.prices import PriceList, PriceRule
+from costscope.policy.document import Document, Steps, cut
+from costscope.policy.schema import Policy
+from costscope.policy.shapes import choices_at, fields_at
 
-__all__ = ["decode"]
+__all__ = ["decode", "unknown_field", "wrong_choice"]
 
 _PATH: Final = re.compile(r" - at (?P<key>`key` in )?`\$(?P<path>[^`]*)`\Z")
 _STEP: Final = re.compile(r"\.(?P<field>\w+)|\[(?P<index>\d+)\]|(?P<any>\[\.\.\.\])")
@@ -34,19 +33,6 @@ _WORDS: Final = {
     "bool": "true or false",
     "null": "null",
 }
-_CHOICES: Final[dict[str | int, tuple[str, ...]]] = {
-    "period": PERIODS,
-    "week_start": WEEKDAYS,
-    "on_outage": ("closed", "open"),
-    "unscoped": ("allow", "deny"),
-}
-_FIELDS: Final = {
-    0: Policy.__struct_fields__,
-    1: PriceList.__struct_fields__,
-    2: Budget.__struct_fields__,
-    3: PriceRule.__struct_fields__,
-}
-"""The fields at `$`, `$.prices`, `$.budgets[0]` and `$.prices.models.NAME`, by the length of the path."""
 
 _SUBJECT: Final = re.compile(r"([^\s:]+)( \([^)]*\))?: ")
 """How the checks of the prices begin: `input (per million tokens): ...`, `tools.search: ...`."""
@@ -58,9 +44,6 @@ def decode(document: Document) -> Policy:
     Raises:
         InvalidPolicy: the first thing that does not fit the schema.
     """
-    document = document._replace(data=plain(document))
-    if not isinstance(document.data, dict):
-        document.refuse(f"expected a mapping with `budgets:`, got {cut(document.data)}", ())
     policy = _convert(document.data)
     if isinstance(policy, str):
         _refuse(document, policy)
@@ -84,19 +67,20 @@ def _refuse(document: Document, message: str) -> NoReturn:
     if found and found["key"]:
         document.refuse("every key is text; quote the one that is not", steps)
     if unknown := _UNKNOWN_FIELD.match(problem):
-        document.refuse(_unknown_field(unknown[1], _FIELDS.get(len(steps), ())), (*steps, unknown[1]))
+        document.refuse(unknown_field(unknown[1], fields_at(steps)), (*steps, unknown[1]))
     if missing := _MISSING_FIELD.match(problem):
         document.refuse(f"the field {missing[1]} is missing; add it", steps)
     if wrong := _WRONG_TYPE.match(problem):
         document.refuse(_wrong_type(wrong[1], wrong[2]), steps)
-    if problem.startswith("Invalid enum value") and steps and steps[-1] in _CHOICES:
-        document.refuse(_wrong_choice(_at(document.data, steps), _CHOICES[steps[-1]]), steps)
+    if problem.startswith("Invalid enum value"):
+        document.refuse(wrong_choice(_at(document.data, steps), choices_at(steps)), steps)
     subject = _SUBJECT.match(problem)
     inner: Steps = tuple(subject[1].split(".", 1)) if subject else ()
     document.refuse(problem, (*steps, *inner) if _at(document.data, (*steps, *inner)) is not None else steps)
 
 
-def _unknown_field(name: str, fields: tuple[str, ...]) -> str:
+def unknown_field(name: str, fields: tuple[str, ...]) -> str:
+    """What is said about a field that is none of these."""
     near = difflib.get_close_matches(name[:64], fields, n=1)
     hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(fields)}"
     return f"unknown field {cut(name)}; {hint}"
@@ -109,7 +93,8 @@ def _wrong_type(expected: str, got: str) -> str:
     return f"expected {wanted}, got {_WORDS.get(got, got)}{quote}"
 
 
-def _wrong_choice(value: object, choices: tuple[str, ...]) -> str:
+def wrong_choice(value: object, choices: tuple[str, ...]) -> str:
+    """What is said about a word that is none of these."""
     near = difflib.get_close_matches(value[:64], choices, n=1) if isinstance(value, str) else ()
     hint = f"did you mean {near[0]}? " if near else ""
     return f"{cut(value)} is none of the choices; {hint}Expected {', '.join(choices)}"

@@ -9,7 +9,19 @@ from typing import Final, NamedTuple, NoReturn
 
 from costscope.errors import InvalidPolicy
 
-__all__ = ["MAX_BYTES", "MAX_DEPTH", "Document", "LineFinder", "Steps", "cut", "one_line", "plain", "show"]
+__all__ = [
+    "MAX_BYTES",
+    "MAX_DEPTH",
+    "Document",
+    "LineFinder",
+    "Place",
+    "Rewriting",
+    "Steps",
+    "cut",
+    "one_line",
+    "plain",
+    "show",
+]
 
 MAX_BYTES: Final = 256 * 1024
 """The largest policy file; a real one has a few kilobytes."""
@@ -32,21 +44,68 @@ LineFinder = Callable[[Steps], int | None]
 """The 1-based line of a place, or None when it is not known."""
 
 
+class Place(NamedTuple):
+    """Where something stands, for people: `budgets.yaml:7: $.budgets[0].limits.cost`."""
+
+    file: str | None
+    line: int | None
+    path: str
+
+    def __str__(self) -> str:
+        where = self.file or "<policy>"
+        return f"{where}: {self.path}" if self.line is None else f"{where}:{self.line}: {self.path}"
+
+
 class Document(NamedTuple):
-    """What a parser hands on."""
+    """What a parser hands on, or what was made of that."""
 
     data: object
     file: str | None = None
     line: LineFinder = lambda _steps: None
+    moved: Mapping[Steps, tuple[Document, Steps]] = {}
+    """For data that was rewritten or put together: where the parts stood before. What is not named here stood where
+    the nearest part around it did."""
 
-    def refuse(self, problem: str, steps: Steps) -> NoReturn:
-        """Raise `InvalidPolicy` for a place; its line is that of the nearest part that has one."""
-        line = None
+    def place(self, steps: Steps) -> Place:
+        """Where a part of the data was written; its line is that of the nearest part that has one."""
+        for length in range(len(steps), -1, -1):
+            before = self.moved.get(steps[:length])
+            if before is not None:
+                document, start = before
+                return document.place((*start, *steps[length:]))
         for length in range(len(steps), -1, -1):
             line = self.line(steps[:length])
             if line is not None:
-                break
-        raise InvalidPolicy(one_line(problem), file=self.file, line=line, path=show(steps))
+                return Place(self.file, line, show(steps))
+        return Place(self.file, None, show(steps))
+
+    def refuse(self, problem: str, steps: Steps) -> NoReturn:
+        """Raise `InvalidPolicy` for a place."""
+        file, line, path = self.place(steps)
+        raise InvalidPolicy(one_line(problem), file=file, line=line, path=path)
+
+
+class Rewriting:
+    """Makes a document of another one's parts, and remembers where each of them stood.
+
+    A part that goes where it was need not be mentioned, nor what is inside a part that is moved as a whole.
+    """
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self._moved: dict[Steps, tuple[Document, Steps]] = {(): (document, ())}
+
+    def moved(self, to: Steps, origin: Steps) -> None:
+        """What is at `to` stood at `origin`."""
+        self._moved[to] = (self._document, origin)
+
+    def refuse(self, problem: str, origin: Steps) -> NoReturn:
+        """Raise `InvalidPolicy` for a place in the document that is being rewritten."""
+        self._document.refuse(problem, origin)
+
+    def document(self, data: object) -> Document:
+        """The new document."""
+        return Document(data, self._document.file, moved=self._moved)
 
 
 def show(steps: Steps) -> str:

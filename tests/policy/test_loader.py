@@ -183,12 +183,12 @@ def test_paths_that_are_no_file(tmp_path):
     os.mkfifo(tmp_path / "pipe.yaml")
     for source, problem in [
         (tmp_path / "missing.yaml", "No such file"),
-        (tmp_path / "folder.yaml", "not a regular file"),
+        (tmp_path / "folder.yaml", "the folder has no .yaml, .yml or .toml file"),
         (tmp_path / "pipe.yaml", "not a regular file"),
         ("x\0.yaml", "null"),
         ("x" * 5000 + ".yaml", "too long"),
         ("budgets: []", "use .yaml, .yml or .toml"),
-        ("", "use .yaml, .yml or .toml"),
+        ("", "the path is empty"),
     ]:
         with pytest.raises(InvalidPolicy, match=problem):
             load_policy(source)
@@ -201,7 +201,7 @@ def test_paths_that_are_no_file(tmp_path):
         (budget_yaml(limit="3"), 5, "$.budgets[0].limit", "did you mean limits?"),
         (budget_yaml(colour="red"), 5, "$.budgets[0].colour", "known are id, match"),
         ("budgets:\n  - limits: {cost: 1}\n", 2, "$.budgets[0]", "the field id is missing"),
-        ("budgets:\n  - id: a\n", 2, "$.budgets[0]", "the field limits is missing"),
+        ("budgets:\n  - id: a\n", 2, "$.budgets[0].limits", "no limit, so the budget caps nothing"),
         ("budgets: {}\n", 1, "$.budgets", "expected a list, got a mapping"),
         ("budgets: null\n", 1, "$.budgets", "expected a list, got null"),
         ("budgets:\n- a\n", 2, "$.budgets[0]", "expected a mapping, got text"),

@@ -1,0 +1,9 @@
+"""What a policy of the right shape can still get wrong: budgets that no scope can reach, actions that do nothing.
+
+Every function here yields problems, relative to the part it looks at: where, and what is wrong with the remedy.
+"""
+
+from costscope.policy.checks.matching import MAX_PER
+from costscope.policy.checks.whole import problems
+
+__all__ = ["MAX_PER", "problems"]
