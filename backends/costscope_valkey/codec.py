@@ -10,7 +10,19 @@ from zlib import crc32
 import msgspec
 
 from costscope.errors import InvalidInput
-from costscope.ledger import METERS, Commit, Denial, Expire, Extend, Outcome, Read, Release, Reply, Reserve
+from costscope.ledger import (
+    METERS,
+    Commit,
+    Denial,
+    Expire,
+    Extend,
+    Forgive,
+    Outcome,
+    Read,
+    Release,
+    Reply,
+    Reserve,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,8 +50,8 @@ _json = msgspec.json.Encoder()
 
 
 @cache
-def source_of(name: Literal["ledger", "snapshot"]) -> str:
-    """The source of a script: `ledger` applies a batch, `snapshot` reads everything."""
+def source_of(name: Literal["board", "ledger", "snapshot"]) -> str:
+    """The source of a script: `ledger` and `board` apply a batch, `snapshot` reads all the books."""
     return files("costscope_valkey").joinpath(f"{name}.lua").read_text(encoding="utf-8")
 
 
@@ -132,7 +144,9 @@ class _Places:
                 self.keys.append(found.keys[at])
                 self.abouts.append(found.abouts[at])
                 self.specs.append(found.specs[at])
-            elif self.accounts[place] is not account and self.accounts[place] != account:
+            elif self.accounts[place] is not account and (
+                self.specs[place] != found.specs[at] or self.abouts[place] != found.abouts[at]
+            ):  # what a process watches is its own affair, and not sent
                 raise _Conflict
             members.append(place)
         return members
@@ -213,22 +227,27 @@ def decode(request: Request, raw: list[int]) -> tuple[list[Reply], int]:
 
 
 def _row(
-    command: Commit | Reserve | Release | Expire, hold: int, accounts: int, codec: Codec
+    command: Commit | Reserve | Release | Forgive | Expire, hold: int, accounts: int, codec: Codec
 ) -> tuple[int | str, ...]:
     if isinstance(command, Commit):
         return 2, hold, accounts, _text(command.amounts), command.keep_ms
     if isinstance(command, Reserve):
         amounts, lost = _text(command.amounts), 0 if command.on_lost == "charge" else 1
-        # What makes two reserves of one id the same request: everything but the lease.
+        # What makes two reserves of one id the same request: everything but the lease, the ticket and the wait.
         what = f"{amounts} {lost}"
         capped: tuple[int | str, ...] = ()
         if command.units_max:
             capped = (command.units_min, command.units_max, _text(command.step))
             what = f"{what} {capped}"
         fingerprint = f"{crc32(what.encode(), codec.account_set(command.accounts).checksum):x}"
-        return 7 if capped else 1, hold, accounts, amounts, command.lease_ms, lost, fingerprint, *capped
+        row = (hold, accounts, amounts, command.lease_ms, lost, fingerprint)
+        if command.ticket:
+            return 8, *row, *(capped or (0, 0, "-")), command.ticket, command.wait_ms
+        return 7 if capped else 1, *row, *capped
     if isinstance(command, Release):
         return 3, hold, accounts, command.keep_ms
+    if isinstance(command, Forgive):
+        return 9, hold, accounts, _text(command.amounts), command.keep_ms
     return 5, hold, accounts
 
 

@@ -5,6 +5,7 @@
 -- KEYS[2]       index    HASH    account number -> account key; '#' -> the last number given
 -- KEYS[3]       ages     ZSET    account number -> drop_ms; what the index may forget
 -- KEYS[4..3+A]  account  HASH    n: its number, x: drop_ms ('0': never), about: JSON for people,
+--                                q: 'ticket until ...', who waits here (only while somebody does),
 --                                <meter>: 'spent held reserved settled released presumed overrun refund orphan'
 -- KEYS[4+A..]   hold     STRING  'state drop fingerprint units actual', and while it is live or presumed
 --                                ' deadline until lost accounts amounts' behind that, where
@@ -24,6 +25,8 @@
 --                5, h, s                                                                    expire
 --                6                                                                          read
 --                7, h, s, amounts, lease_ms, lost, fingerprint, units_min, units_max, step  reserve, capped
+--                8, the same, ticket, wait_ms                                               reserve, with a ticket
+--                9, h, s, amounts, keep_ms                                                  forgive
 -- ARGV[2..1+A] the `about` of each account
 --
 -- Output: a flat list of integers: now_ms, holds that are due, then per command its outcome
@@ -42,6 +45,7 @@
 -- What a cell (one meter of one account) has where. Three sums that few calls move stay one text until then.
 local SPENT, HELD, RESERVED, SETTLED, REFUND, METER, LIMIT, THREE, ORPHANED = 1, 2, 3, 4, 5, 6, 7, 8, 9
 local CELL = '^(%d+) (%d+) (%d+) (%d+) (%d+ %d+ %d+) (%d+) (%d+)$'
+local RUN_SLOTS, CALL_SLOTS = 9, 10 -- the places of the meters that are given back and never spent
 local LIVE = '^1 0 (%S+ %d+) %- (%d+) %d+ %d (%S+) (%S+)$' -- fingerprint and units, deadline, accounts, amounts
 local TWO53, MAX, LEASE_MAX = 9007199254740992, 9007199254740991, 86400000
 local GRANTED, COMMITTED, READ = 1, 7, 15
@@ -54,14 +58,16 @@ local call, match, format = redis.call, string.match, string.format
 local function seldom(now, flat, ids, accounts, sets, cells, texts, out, todo, keep, refs_of, amounts_of)
   local GRANTED, DENIED, WRONG_WINDOW, CANCELLED, MISMATCH, OVERFLOW = 1, 2, 3, 4, 5, 6
   local COMMITTED, LATE, ORPHAN, RELEASED, EXTENDED, LOST, PRESUMED, KEPT = 7, 8, 9, 10, 11, 12, 13, 14
-  local S_HELD, S_COMMITTED, S_RELEASED, S_PRESUMED, S_LATE, S_ORPHAN = 1, 2, 3, 4, 5, 6
+  local FORGIVEN = 16
+  local S_HELD, S_COMMITTED, S_RELEASED, S_PRESUMED, S_LATE, S_ORPHAN, S_FORGIVEN = 1, 2, 3, 4, 5, 6, 7
   local REPEATED = {[S_COMMITTED] = COMMITTED, [S_LATE] = LATE, [S_ORPHAN] = ORPHAN}
   local IN_FLIGHT, EXHAUSTED, NEVER_FITS = 1, 2, 3
   local METERS = {
     'cost', 'tokens', 'input_tokens', 'output_tokens', 'model_calls', 'tool_calls',
     'runs', 'iterations', 'concurrent_runs', 'concurrent_calls', 'halts',
   }
-  local BEFORE_A = 96
+  local IS_SLOT = {[9] = true, [10] = true}
+  local BEFORE_A, TICKETS_MAX = 96, 1024
   local TWO53, MAX = 9007199254740992, 9007199254740991
   local LEASE_MAX, PRESUMED_KEEP = 86400000, 172800000
   local SPENT, HELD, RESERVED, SETTLED, REFUND, METER, LIMIT, THREE, ORPHANED = 1, 2, 3, 4, 5, 6, 7, 8, 9
@@ -197,11 +203,11 @@ local function seldom(now, flat, ids, accounts, sets, cells, texts, out, todo, k
     end
   end
 
-  -- (both)
+  -- Slots are never spent. (both)
   local function overflows(record, list, actuals)
     local over = false
     each(record, list, function(cell, amount, meter)
-      local actual = actuals[meter]
+      local actual = IS_SLOT[meter] and 0 or actuals[meter]
       over = over or actual > amount and cell[SPENT] + cell[HELD] - amount + actual > MAX
     end)
     return over
@@ -209,10 +215,12 @@ local function seldom(now, flat, ids, accounts, sets, cells, texts, out, todo, k
 
   local function give_back(record, list)
     local live = record.state == S_HELD
-    each(record, list, function(cell, amount)
+    each(record, list, function(cell, amount, meter)
       whole(cell)
       if live then
         cell[HELD] = cell[HELD] - amount
+      elseif IS_SLOT[meter] then
+        return -- given back when the hold was lost
       else
         cell[PRESUMED_SUM] = cell[PRESUMED_SUM] - amount
         cell[SPENT] = cell[SPENT] - amount
@@ -222,9 +230,12 @@ local function seldom(now, flat, ids, accounts, sets, cells, texts, out, todo, k
   end
 
   local function presume(record, list)
-    each(record, list, function(cell, amount)
+    each(record, list, function(cell, amount, meter)
       whole(cell)
       cell[HELD] = cell[HELD] - amount
+      if IS_SLOT[meter] then -- what it stood for has ended
+        return grow(cell, GIVEN_BACK, amount)
+      end
       cell[PRESUMED_SUM] = cell[PRESUMED_SUM] + amount
       cell[SPENT] = cell[SPENT] + amount
     end)
@@ -247,7 +258,12 @@ local function seldom(now, flat, ids, accounts, sets, cells, texts, out, todo, k
     local live = record.state == S_HELD
     each(record, list, function(cell, amount, meter)
       local actual = actuals[meter]
-      if actual < 0 then
+      if IS_SLOT[meter] then
+        if not live then
+          return -- given back when the hold was lost
+        end
+        actual = 0
+      elseif actual < 0 then
         actual = amount
       end
       if live then
@@ -302,6 +318,77 @@ local function seldom(now, flat, ids, accounts, sets, cells, texts, out, todo, k
     return worst
   end
 
+  -- Who waits for an account, without those whose time has passed; its text until somebody asks.
+  local function queue_of(acc)
+    local queue = acc.queue
+    if type(queue) ~= 'table' then
+      queue = {waiting = {}, count = 0, oldest = false, changed = false}
+      for ticket, until_ms in gmatch(acc.queue or '', '(%S+) (%d+)') do
+        if until_ms + 0 > now then
+          queue.waiting[ticket], queue.count = until_ms + 0, queue.count + 1
+        end
+      end
+      queue.changed = acc.queue and queue.count == 0 -- then the field goes
+      acc.queue = queue
+    end
+    return queue
+  end
+
+  local function oldest(acc)
+    local queue = acc.queue and queue_of(acc)
+    if queue and not queue.oldest then
+      for ticket in pairs(queue.waiting) do
+        if not queue.oldest or ticket < queue.oldest then
+          queue.oldest = ticket
+        end
+      end
+    end
+    return queue and queue.oldest
+  end
+
+  -- The refusal of a reserve that would overtake somebody. Where it takes nothing it overtakes nobody.
+  local function overtaking(list, amounts, own)
+    for at = 1, #list do
+      local acc = list[at]
+      for place = acc.first, acc.last do
+        local cell = cells[place]
+        local amount = amounts[cell[METER]]
+        if amount > 0 then
+          local first = oldest(acc)
+          if first and (own == '' or first < own) then
+            return {DENIED, at - 1, place - acc.first, IN_FLIGHT, cell[LIMIT], cell[SPENT], cell[HELD], amount}
+          end
+          break
+        end
+      end
+    end
+    return nil
+  end
+
+  -- The caller waits no more.
+  local function leave_queues(list, own)
+    for at = 1, #list do
+      local queue = list[at].queue and queue_of(list[at])
+      if queue and queue.waiting[own] then
+        queue.waiting[own], queue.count, queue.changed = nil, queue.count - 1, true
+        queue.oldest = queue.oldest ~= own and queue.oldest
+      end
+    end
+  end
+
+  -- Queues a ticket on the account that refused it, and renews it on the others it stands on.
+  local function enter_queue(list, own, wait, refusing)
+    for at = 1, #list do
+      local queue = queue_of(list[at])
+      local known = queue.waiting[own]
+      if known or at == refusing and queue.count < TICKETS_MAX then
+        queue.waiting[own], queue.count, queue.changed = now + wait, queue.count + (known and 0 or 1), true
+        queue.oldest = queue.oldest and queue.oldest < own and queue.oldest -- else to be found anew
+        todo.queued = true
+      end
+    end
+  end
+
   local function units_that_fit(list, amounts, step, least, most)
     local units = most
     for at = 1, #list.cells do
@@ -352,9 +439,13 @@ local function seldom(now, flat, ids, accounts, sets, cells, texts, out, todo, k
 
   local function reserve(at)
     local index, list, lease, lost, fingerprint = flat[at + 1], sets[flat[at + 2]], flat[at + 4], flat[at + 5], flat[at + 6]
+    local ticket, wait = '', 0
+    if flat[at] == 8 then
+      ticket, wait = flat[at + 10], flat[at + 11]
+    end
     local known = hold(index)
     if known then
-      if known.fingerprint ~= '-' and known.fingerprint ~= fingerprint then
+      if known.state == S_FORGIVEN or known.fingerprint ~= '-' and known.fingerprint ~= fingerprint then
         return put(MISMATCH)
       elseif known.state == S_RELEASED or known.state == S_ORPHAN then
         return put(CANCELLED)
@@ -365,17 +456,25 @@ local function seldom(now, flat, ids, accounts, sets, cells, texts, out, todo, k
       return put(WRONG_WINDOW)
     end
     local amounts, held, units = amounts_of(flat[at + 3]), flat[at + 3], 0
-    if flat[at] == 7 then
+    if flat[at] >= 7 and flat[at + 8] > 0 then
       local step = amounts_of(flat[at + 9])
       units = units_that_fit(list, amounts, step, flat[at + 7], flat[at + 8])
       amounts, held = capped(amounts, units, step)
     end
-    local worst = refusal(list, amounts)
+    local worst = refusal(list, amounts) or overtaking(list, amounts, ticket)
     if worst then
       for place = 1, #worst do
         put(worst[place])
       end
+      if ticket ~= '' and worst[4] == IN_FLIGHT and wait > 0 then
+        enter_queue(list, ticket, wait, worst[2] + 1)
+      elseif ticket ~= '' then
+        leave_queues(list, ticket)
+      end
       return nil
+    end
+    if ticket ~= '' then
+      leave_queues(list, ticket)
     end
     enter_hold(index, list, amounts, held, lease, lost, fingerprint, units)
     put(GRANTED)
@@ -387,14 +486,14 @@ local function seldom(now, flat, ids, accounts, sets, cells, texts, out, todo, k
     for place = 1, #list.cells do
       local cell = list.cells[place]
       local actual = actuals[cell[METER]]
-      if actual >= 0 and cell[SPENT] + cell[HELD] + actual > MAX then
+      if actual >= 0 and not IS_SLOT[cell[METER]] and cell[SPENT] + cell[HELD] + actual > MAX then
         return put(OVERFLOW)
       end
     end
     for place = 1, #list.cells do
       local cell = list.cells[place]
       local actual = actuals[cell[METER]]
-      if actual >= 0 then
+      if actual >= 0 and not IS_SLOT[cell[METER]] then
         cell[SPENT] = cell[SPENT] + actual
         cell[ORPHANED] = format('%d', cell[ORPHANED] + actual)
       end
@@ -413,6 +512,8 @@ local function seldom(now, flat, ids, accounts, sets, cells, texts, out, todo, k
       return put(record.actual == actual and REPEATED[record.state] or MISMATCH)
     elseif record.state == S_RELEASED then
       return commit_orphan(at)
+    elseif record.state == S_FORGIVEN then
+      return put(MISMATCH)
     end
     local verdict = compare(record, list)
     if verdict == 'other' then
@@ -437,7 +538,7 @@ local function seldom(now, flat, ids, accounts, sets, cells, texts, out, todo, k
     local record = hold(index)
     if not record then
       close(index, blank(), S_RELEASED, '-', keep_ms)
-    elseif REPEATED[record.state] then
+    elseif REPEATED[record.state] or record.state == S_FORGIVEN then
       return put(MISMATCH)
     elseif record.state ~= S_RELEASED then
       local list = sets[flat[at + 2]]
@@ -470,6 +571,32 @@ local function seldom(now, flat, ids, accounts, sets, cells, texts, out, todo, k
     return put(PRESUMED)
   end
 
+  -- Spent falls, but not below what is presumed: that may still be settled.
+  local function forgive(at)
+    local index, list, actual, keep_ms = flat[at + 1], sets[flat[at + 2]], flat[at + 3], flat[at + 4]
+    local record = hold(index)
+    if record then
+      return put(record.state == S_FORGIVEN and record.actual == actual and FORGIVEN or MISMATCH)
+    end
+    local amounts = amounts_of(actual)
+    for n = 1, #list do
+      local acc = list[n]
+      for place = acc.first, acc.last do
+        local cell = cells[place]
+        local amount = min(amounts[cell[METER]], cell[SPENT])
+        if amount > 0 then
+          whole(cell)
+          amount = min(amount, cell[SPENT] - cell[PRESUMED_SUM])
+          cell[SPENT] = cell[SPENT] - amount
+          grow(cell, REFUND, amount)
+          acc.changed = true
+        end
+      end
+    end
+    close(index, blank(), S_FORGIVEN, actual, keep_ms)
+    return put(FORGIVEN)
+  end
+
   ---------------------------------------------------------------------------------------------- writing
 
   -- An account that does not exist yet gets the next number; the index forgets a few that are long gone.
@@ -485,6 +612,18 @@ local function seldom(now, flat, ids, accounts, sets, cells, texts, out, todo, k
       call('ZREM', KEYS[3], unpack(aged))
     end
     acc.aged = acc.drop > 0
+  end
+
+  -- What is to be written of a queue: nil if it is as it was, '' if nobody waits any more.
+  local function queue_text(acc)
+    if type(acc.queue) ~= 'table' or not acc.queue.changed then
+      return nil
+    end
+    local parts = {}
+    for ticket, until_ms in pairs(acc.queue.waiting) do
+      parts[#parts + 1] = format('%s %d', ticket, until_ms)
+    end
+    return table.concat(parts, ' ')
   end
 
   -- Settled holds need not know any more what they held where.
@@ -521,8 +660,9 @@ local function seldom(now, flat, ids, accounts, sets, cells, texts, out, todo, k
   end
 
   return {
-    reserve, commit, release, extend, expire, false, reserve,
-    widths = {7, 5, 4, 3, 3, 1, 10}, open_account = open_account, list_holds = list_holds,
+    reserve, commit, release, extend, expire, false, reserve, reserve, forgive,
+    widths = {7, 5, 4, 3, 3, 1, 10, 12, 5}, open_account = open_account, list_holds = list_holds,
+    queue_text = queue_text,
   }
 end
 
@@ -537,7 +677,7 @@ local cursor = 6
 local accounts, cells, cell_count = {}, {nil, nil, nil, nil, nil, nil, nil, nil}, 0
 for index = 1, account_count do
   local key, count = KEYS[3 + index], flat[cursor + 4]
-  local raw = call('HMGET', key, 'n', 'x', 'about', unpack(flat, cursor + 5, cursor + 4 + count))
+  local raw = call('HMGET', key, 'n', 'x', 'about', 'q', unpack(flat, cursor + 5, cursor + 4 + count))
   local n, drop, about, stale = raw[1], (raw[2] or 0) + 0, raw[3], false
   if n and drop > 0 and drop <= now then -- past its keeping time: forgotten, if not yet collected
     n, drop, about, raw, stale = false, 0, false, {}, true
@@ -545,11 +685,11 @@ for index = 1, account_count do
   accounts[index] = {
     key = key, start = flat[cursor], finish = flat[cursor + 1], keep = flat[cursor + 2], letters = flat[cursor + 3],
     fields = cursor + 5, first = cell_count + 1, last = cell_count + count, n = n, drop = drop, about = about,
-    stale = stale, changed = false, aged = false, sure = false, others = false,
+    stale = stale, changed = false, aged = false, sure = false, queue = raw[4] or false, -- 16: a table of no waste
   }
   cursor = cursor + 5 + count
   for place = 1, count do
-    local text, meter, limit = raw[3 + place], flat[cursor], flat[cursor + 1]
+    local text, meter, limit = raw[4 + place], flat[cursor], flat[cursor + 1]
     cell_count, cursor = cell_count + 1, cursor + 2
     if text then
       local spent, held, reserved, settled, three, refund, orphaned = match(text, CELL)
@@ -565,9 +705,14 @@ local sets = {}
 for index = 1, set_count do
   local count, list = flat[cursor], nil
   if count < 0 then
-    list = {cells = cells, known = true, open = true, changed = false, until_ms = false, mask = -1, refs = '-', unpack(accounts)}
+    list = {
+      cells = cells, known = true, open = true, queued = false, changed = false, until_ms = false, mask = -1, refs = '-',
+      unpack(accounts)
+    }
   else
-    list = {cells = {}, known = true, open = true, changed = false, until_ms = false, mask = -1, refs = '-'}
+    list = {
+      cells = {}, known = true, open = true, queued = false, changed = false, until_ms = false, mask = -1, refs = '-',
+    }
     for at = 1, count do
       local acc = accounts[flat[cursor + at]]
       list[at] = acc
@@ -579,7 +724,7 @@ for index = 1, set_count do
   end
   for at = 1, #list do
     local acc = list[at]
-    list.known = list.known and acc.n
+    list.known, list.queued = list.known and acc.n, list.queued or acc.queue
     if acc.finish > 0 and (now < acc.start or now >= acc.finish) then
       list.open = false
     end
@@ -668,7 +813,7 @@ end
 ------------------------------------------------------------------------------------------------ the commands
 
 -- One write each at the end; `closed` one for each hold: {key, text, ...}, {deadline, id, ...}, {key, text, drop, ...}
-local todo = {live = {}, dated = {}, closed = {}, ended = {}, gone = {}}
+local todo = {live = {}, dated = {}, closed = {}, ended = {}, gone = {}, queued = false}
 local live, dated, closed, ended, gone = todo.live, todo.dated, todo.closed, todo.ended, todo.gone
 local out = {now, call('ZCOUNT', KEYS[1], '-inf', format('%d', now)), nil, nil, nil, nil, nil, nil, nil, nil, nil, nil}
 local rest = false -- what `seldom` makes
@@ -676,8 +821,8 @@ local rest = false -- what `seldom` makes
 for _ = 1, command_count do
   local verb, index, list = flat[cursor], flat[cursor + 1], sets[flat[cursor + 2]]
   local plain, width = false, 1
-  if verb == 1 and once and not texts[index] and list.known and list.open then
-    -- reserve, of an id nobody knows, on accounts that exist
+  if verb == 1 and once and not texts[index] and list.known and list.open and not (list.queued or todo.queued) then
+    -- reserve, of an id nobody knows, on accounts that exist and nobody waits for
     local amounts, cells = amounts_of(flat[cursor + 3]), list.cells
     plain, width = true, 7
     for at = 1, #cells do
@@ -726,9 +871,14 @@ for _ = 1, command_count do
         end
       end
       if plain then
+        local slots = amounts[RUN_SLOTS] >= 0 or amounts[CALL_SLOTS] >= 0
         for at = 1, #cells do -- (both)
           local cell = cells[at]
-          local amount, spent = amounts[cell[METER]], actuals[cell[METER]]
+          local meter = cell[METER]
+          local amount, spent = amounts[meter], actuals[meter]
+          if slots and (meter == RUN_SLOTS or meter == CALL_SLOTS) then
+            spent = 0
+          end
           if amount >= 0 then
             local sum = cell[SETTLED] - TWO53 + amount
             cell[SETTLED] = sum < 0 and sum + TWO53 or sum
@@ -772,35 +922,46 @@ end
 
 ------------------------------------------------------------------------------------------------ writing
 
+local emptied = {} -- the keys of accounts that nobody waits for any more
 local words = {nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil} -- of one HSET after the other
 for index = 1, account_count do
-  local acc = accounts[index]
-  if acc.changed then
+  local acc, queue = accounts[index], rest and rest.queue_text(accounts[index])
+  if acc.changed or queue then
     local count, fields = 0, acc.fields - acc.first
-    if not acc.n then
-      rest.open_account(acc)
-      words[1], words[2], words[3], words[4] = 'n', acc.n, 'x', '0'
-      count = 4
-    end
-    if acc.aged then
-      words[count + 1], words[count + 2] = 'x', format('%d', acc.drop)
-      count = count + 2
-    end
-    if acc.sure and acc.about ~= ARGV[1 + index] then
-      words[count + 1], words[count + 2] = 'about', ARGV[1 + index]
-      count = count + 2
-    end
-    for place = acc.first, acc.last do
-      words[count + 1], words[count + 2] = flat[fields + place], cell_text(cells[place])
-      count = count + 2
-    end
-    if acc.others then
-      for name, cell in pairs(acc.others) do
-        words[count + 1], words[count + 2] = name, cell_text(cell)
+    if acc.changed then
+      if not acc.n then
+        rest.open_account(acc)
+        words[1], words[2], words[3], words[4] = 'n', acc.n, 'x', '0'
+        count = 4
+      end
+      if acc.aged then
+        words[count + 1], words[count + 2] = 'x', format('%d', acc.drop)
         count = count + 2
       end
+      if acc.sure and acc.about ~= ARGV[1 + index] then
+        words[count + 1], words[count + 2] = 'about', ARGV[1 + index]
+        count = count + 2
+      end
+      for place = acc.first, acc.last do
+        words[count + 1], words[count + 2] = flat[fields + place], cell_text(cells[place])
+        count = count + 2
+      end
+      if acc.others then
+        for name, cell in pairs(acc.others) do
+          words[count + 1], words[count + 2] = name, cell_text(cell)
+          count = count + 2
+        end
+      end
     end
-    call('HSET', acc.key, unpack(words, 1, count))
+    if queue == '' then
+      emptied[#emptied + 1] = acc.key
+    elseif queue then
+      words[count + 1], words[count + 2] = 'q', queue
+      count = count + 2
+    end
+    if count > 0 then
+      call('HSET', acc.key, unpack(words, 1, count))
+    end
     if acc.aged then
       call('PEXPIREAT', acc.key, format('%d', acc.drop))
       call('ZADD', KEYS[3], format('%d', acc.drop), acc.n)
@@ -823,6 +984,10 @@ if #live > 0 then
 end
 if #ended > 0 then
   call('ZREM', KEYS[1], unpack(ended))
+end
+
+for at = 1, #emptied do
+  call('HDEL', emptied[at], 'q')
 end
 
 local size = #out

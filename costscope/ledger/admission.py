@@ -8,7 +8,7 @@ from costscope.ledger.commands import Denial
 
 if TYPE_CHECKING:
     from costscope.ledger.commands import Amounts, Reserve
-    from costscope.ledger.state import Plan
+    from costscope.ledger.plan import Plan
 
 __all__ = ["denial", "units_that_fit"]
 
@@ -18,7 +18,7 @@ _RANK: Final = {"in_flight": 1, "exhausted": 2, "never_fits": 3}
 def units_that_fit(command: Reserve, plan: Plan) -> int:
     """The largest number of steps every account can pay for, at least `units_min` (admission then decides)."""
     units, amounts = command.units_max, command.amounts
-    for meter, limit, cell in plan.lines:
+    for meter, limit, cell, _ in plan.lines:
         step = command.step.get(meter, 0)
         if step and meter in amounts:
             room = limit - cell.spent - cell.held - amounts[meter]
@@ -26,21 +26,23 @@ def units_that_fit(command: Reserve, plan: Plan) -> int:
     return max(units, command.units_min)
 
 
-def denial(amounts: Amounts, plan: Plan) -> Denial:
-    """The first of the hardest refusals: waiting for one account is no use while another is exhausted."""
+def denial(amounts: Amounts, plan: Plan) -> Denial | None:
+    """The first of the hardest refusals: waiting for one account is no use while another is exhausted.
+
+    None if every account admits.
+    """
     worst: Denial | None = None
     at = 0
     lines = iter(plan.lines)
     for at, account in enumerate(plan.accounts):
         for _ in account.limits:
-            meter, limit, cell = next(lines)
+            meter, limit, cell, _ = next(lines)
             amount = amounts.get(meter)
             if amount is None or cell.spent + cell.held + amount <= limit:
                 continue
             found = Denial(_kind(amount, cell.spent, limit), at, meter, limit, cell.spent, cell.held, amount)
             if worst is None or _RANK[found.kind] > _RANK[worst.kind]:
                 worst = found
-    assert worst is not None, "asked to explain a refusal where every account admits"
     return worst
 
 

@@ -11,11 +11,14 @@ from heapq import heapify, heappop, heappush, heapreplace
 from itertools import starmap
 from typing import TYPE_CHECKING, Final
 
-from costscope.ledger.commands import Commit
-from costscope.ledger.state import Book, Hold, HoldState, Plan, Snapshot, SnapshotAccount, SnapshotHold
+from costscope.ledger.commands import Release
+from costscope.ledger.holds import Hold, HoldState
+from costscope.ledger.meters import SLOTS
+from costscope.ledger.plan import Plan
+from costscope.ledger.state import Book, Snapshot, SnapshotAccount, SnapshotHold
 
 if TYPE_CHECKING:
-    from costscope.ledger.commands import Account, Release
+    from costscope.ledger.commands import Account, Commit, Forgive
 
 __all__ = ["LEASE_MAX_MS", "PRESUMED_KEEP_MS", "Records", "Write", "give_back", "gone", "write"]
 
@@ -45,6 +48,8 @@ class Records:
         self._drops: list[tuple[int, str]] = []
         self._compact_at = _STALE_DEADLINES
         self._next_ms = _FOREVER_MS
+        self._queued_ms = 0
+        """From then on no ticket counts on any account, unless another one is queued."""
 
     def sweep(self, now_ms: int, at_most: int = 256) -> None:
         """Presume the holds whose deadline has passed, and forget what need not be kept; bounded work."""
@@ -130,22 +135,28 @@ class Records:
             self._plans.clear()
         self._plans[id(plan.accounts)] = plan
 
-    def _close(self, hold: Hold, state: HoldState, command: Commit | Release, now_ms: int) -> None:
+    def _close(self, hold: Hold, state: HoldState, command: Commit | Release | Forgive, now_ms: int) -> None:
         """Enter the end of a hold; without a keeping time there is nothing to remember."""
         if not command.keep_ms:
             self._holds.pop(command.id, None)
             return
         hold.state = state
-        hold.actual = command.amounts if isinstance(command, Commit) else {}
+        hold.actual = {} if isinstance(command, Release) else command.amounts
         self._retire(command.id, hold, now_ms + command.keep_ms)
 
     def _lose(self, hold_id: str, hold: Hold, now_ms: int) -> HoldState:
-        """The hold's process is presumed dead: charge what it held, or give it back where that was asked."""
+        """The hold's process is presumed dead: charge what it held, or give it back where that was asked.
+
+        Its slots are free in any case: what they stood for has ended.
+        """
         if hold.request is not None and hold.request.on_lost == "charge":
             writes: list[Write] = [(hold, "state", HoldState.PRESUMED)]
-            for cell, _, _, amount in hold.entries:
+            for cell, meter, _, amount in hold.entries:
+                writes.append((cell, "held", cell.held - amount))
+                if meter in SLOTS:
+                    writes.append((cell, "released", cell.released + amount))
+                    continue
                 writes += (
-                    (cell, "held", cell.held - amount),
                     (cell, "presumed", cell.presumed + amount),
                     (cell, "spent", cell.spent + amount),
                 )
@@ -193,9 +204,11 @@ def give_back(hold: Hold) -> None:
     """Release what a live or presumed hold has."""
     live = hold.state is _HELD
     writes: list[Write] = [(hold, "state", HoldState.RELEASED)]
-    for cell, _, _, amount in hold.entries:
+    for cell, meter, _, amount in hold.entries:
         if live:
             writes.append((cell, "held", cell.held - amount))
+        elif meter in SLOTS:
+            continue  # given back when the hold was lost
         else:
             writes += ((cell, "presumed", cell.presumed - amount), (cell, "spent", cell.spent - amount))
         writes.append((cell, "released", cell.released + amount))

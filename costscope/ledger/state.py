@@ -1,13 +1,11 @@
-"""What a ledger remembers: the counters of each account and the record of each hold."""
+"""What a ledger counts: the counters of each meter of each account, as they stand and as reports show them."""
 
 from __future__ import annotations
 
-from enum import IntEnum
 from typing import Final
 
 import msgspec
 
-from costscope.ledger.commands import Account, Amounts, Balance, Reserve
 from costscope.ledger.meters import MAX_AMOUNT
 
 __all__ = [
@@ -15,10 +13,6 @@ __all__ = [
     "Book",
     "Cell",
     "Counters",
-    "Entry",
-    "Hold",
-    "HoldState",
-    "Plan",
     "Snapshot",
     "SnapshotAccount",
     "SnapshotHold",
@@ -67,107 +61,20 @@ class Cell:
 
 
 class Book:
-    """One account: its cells by meter, and when it may be forgotten."""
+    """One account: its cells by meter, who waits for it, and when it may be forgotten."""
 
-    __slots__ = ("about", "cells", "drop_ms")
+    __slots__ = ("about", "cells", "drop_ms", "queue")
 
     def __init__(self) -> None:
         self.about = "{}"
         self.cells: dict[str, Cell] = {}
         self.drop_ms = 0
+        self.queue: dict[str, int] = {}
+        """Ticket to the moment from which it counts no more."""
 
     def gone(self, now_ms: int) -> bool:
         """Past its keeping time: it counts as forgotten even before it is collected."""
         return 0 < self.drop_ms <= now_ms
-
-
-Entry = tuple[Cell, str, int, int]
-"""`(cell, meter, limit, amount)`: one amount in one account."""
-
-
-class Plan:
-    """The books behind one tuple of accounts, laid out flat for the hot path, while nothing about them changes."""
-
-    __slots__ = (
-        "accounts",
-        "amounts",
-        "books",
-        "entries",
-        "from_ms",
-        "idle_ms",
-        "lines",
-        "to_ms",
-        "until_ms",
-    )
-
-    def __init__(self, accounts: tuple[Account, ...], books: tuple[Book, ...]) -> None:
-        self.accounts = accounts
-        self.books = books
-        self.lines: tuple[tuple[str, int, Cell], ...] = tuple(
-            (meter, limit, book.cells.setdefault(meter, Cell()))
-            for account, book in zip(accounts, books, strict=True)
-            for meter, limit in account.limits
-        )
-        """`(meter, limit, cell)` of every account."""
-        self.amounts: Amounts | None = {}
-        self.entries: list[Entry] = []
-        """What `amounts`, those of the last reserve, are in the accounts: most calls of a scope hold the same."""
-        self.from_ms = self.to_ms = 0
-        """Valid while `from_ms <= now < to_ms`: inside every window, before any keeping time needs care."""
-        self.until_ms = self.idle_ms = 0
-        """The accounts are sure to be kept until `until_ms` (windows) and `idle_ms` from now (the others):
-        no hold on them may last longer."""
-
-    def entries_of(self, amounts: Amounts) -> list[Entry]:
-        """What these amounts are in the accounts; remembered in `entries`."""
-        self.amounts = (
-            None  # an interrupt in between must not leave one reserve's amounts with another's entries
-        )
-        self.entries = [
-            (c, meter, limit, amounts[meter]) for meter, limit, c in self.lines if meter in amounts
-        ]
-        self.amounts = dict(amounts)
-        return self.entries
-
-    def balances(self) -> tuple[Balance, ...]:
-        """`(spent, held)` of every meter, account by account."""
-        flat = [number for _, _, cell in self.lines for number in (cell.spent, cell.held)]
-        found, at = [], 0
-        for account in self.accounts:
-            end = at + 2 * len(account.limits)
-            found.append(tuple(flat[at:end]))
-            at = end
-        return tuple(found)
-
-
-class HoldState(IntEnum):
-    """Where a hold is in its life; `HELD` is the only state that still holds anything."""
-
-    HELD = 1
-    COMMITTED = 2
-    RELEASED = 3
-    """Given back: by its owner, by `on_lost="release"`, or a tombstone of an id that was never reserved."""
-    PRESUMED = 4
-    LATE = 5
-    ORPHAN = 6
-
-
-class Hold(msgspec.Struct, gc=False):
-    """The record of one reservation."""
-
-    state: HoldState
-    request: Reserve | None = None
-    """The reserve as it was asked for; None for tombstones and orphans."""
-    plan: Plan | None = None
-    entries: list[Entry] = []
-    """What is held where."""
-    units: int = 0
-    deadline_ms: int = 0
-    until_ms: int = 0
-    """The deadline can be extended to this moment and no further: later the accounts may be gone."""
-    drop_ms: int = 0
-    """When the record may be forgotten; 0 while the hold is live."""
-    actual: Amounts = {}
 
 
 class Counters(msgspec.Struct, frozen=True):

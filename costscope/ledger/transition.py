@@ -17,16 +17,19 @@ from heapq import heappush
 from typing import TYPE_CHECKING, Final
 
 from costscope.ledger.admission import denial, units_that_fit
-from costscope.ledger.commands import Commit, Expire, Extend, Outcome, Read, Release, Reply, Reserve
-from costscope.ledger.meters import MAX_AMOUNT
+from costscope.ledger.commands import Commit, Expire, Extend, Forgive, Outcome, Read, Release, Reply, Reserve
+from costscope.ledger.holds import Hold, HoldState
+from costscope.ledger.identity import reserve_again, same_accounts
+from costscope.ledger.meters import MAX_AMOUNT, SLOTS
+from costscope.ledger.queues import enter_queue, leave_queues, overtaking
 from costscope.ledger.records import LEASE_MAX_MS, Records, Write, give_back, gone, write
-from costscope.ledger.state import Hold, HoldState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
-    from costscope.ledger.commands import Account, Amounts, Command
+    from costscope.ledger.commands import Amounts, Command, Denial
+    from costscope.ledger.plan import Plan
 
 __all__ = ["Ledger"]
 
@@ -52,6 +55,7 @@ class Ledger(Records):
             Release: self._release,
             Extend: self._extend,
             Expire: self._expire,
+            Forgive: self._forgive,
             Read: self._read,
         }
 
@@ -73,7 +77,7 @@ class Ledger(Records):
     def _reserve(self, command: Reserve, now_ms: int) -> Reply:  # noqa: C901, PLR0912 - hot: a call costs 0.1 us
         hold_id = command.id
         if hold_id in self._holds and (known := self._find(hold_id, now_ms)) is not None:
-            return _reserve_again(command, known)
+            return reserve_again(command, known)
         plan = self._plans.get(id(command.accounts))
         if plan is None or plan.accounts is not command.accounts or not plan.from_ms <= now_ms < plan.to_ms:
             for account in command.accounts:
@@ -86,9 +90,19 @@ class Ledger(Records):
             step = command.step
             amounts = {meter: amount + units * step.get(meter, 0) for meter, amount in amounts.items()}
         entries = plan.entries if plan.amounts == amounts else plan.entries_of(amounts)
-        for cell, _, limit, amount in entries:
-            if cell.spent + cell.held + amount > limit:
-                return Reply(Outcome.DENIED, plan.balances(), 0, denial(amounts, plan))
+        watched = False
+        for cell, _, brink, amount in entries:
+            if cell.spent + cell.held + amount > brink:
+                refused = denial(amounts, plan)
+                if refused is not None:
+                    return self._deny(command, plan, refused, now_ms)
+                watched = True
+                break
+        if self._queued_ms > now_ms:
+            refused = overtaking(command.ticket, amounts, plan, now_ms)
+            if refused is not None:
+                return self._deny(command, plan, refused, now_ms)
+            leave_queues(command.ticket, plan.books)
         if not plan.to_ms:
             self._enter(plan, now_ms)
         until_ms = now_ms + plan.idle_ms
@@ -115,7 +129,20 @@ class Ledger(Records):
                 interrupt = error
         if interrupt is not None:
             raise interrupt
-        return Reply(Outcome.GRANTED, (), units) if units else _GRANTED
+        if watched or units:
+            return Reply(Outcome.GRANTED, plan.balances() if watched else (), units)
+        return _GRANTED
+
+    def _deny(self, command: Reserve, plan: Plan, refused: Denial, now_ms: int) -> Reply:
+        """Refuse; whoever has a ticket waits for what is in flight, and for nothing else."""
+        ticket = command.ticket
+        if ticket and refused.kind == "in_flight":
+            until_ms = now_ms + command.wait_ms
+            enter_queue(ticket, until_ms, refused.account, plan, now_ms)
+            self._queued_ms = max(self._queued_ms, until_ms)
+        elif ticket:
+            leave_queues(ticket, plan.books)
+        return Reply(Outcome.DENIED, plan.balances(), 0, refused)
 
     # ------------------------------------------------------------------- settle
 
@@ -126,9 +153,11 @@ class Ledger(Records):
         plan, request, actuals = hold.plan, hold.request, command.amounts
         assert plan is not None, "a live hold has its plan"
         assert request is not None, "a live hold has its request"
-        if plan.accounts is not command.accounts and not _same_accounts(hold, command.accounts):
+        if plan.accounts is not command.accounts and not same_accounts(hold, command.accounts):
             return Reply(Outcome.MISMATCH)
-        if actuals is not request.amounts and _overflows(hold, actuals):
+        if plan.slots:
+            actuals = {**actuals, **plan.slots}
+        if command.amounts is not request.amounts and _overflows(hold, actuals):
             return Reply(Outcome.OVERFLOW)
         unwritten, interrupt = iter(hold.entries), None
         while True:
@@ -166,7 +195,7 @@ class Ledger(Records):
             return Reply(_REPEATED[hold.state] if same else Outcome.MISMATCH)
         if hold.state is HoldState.RELEASED:
             return self._commit_orphan(command, now_ms)
-        if not _same_accounts(hold, command.accounts):
+        if not same_accounts(hold, command.accounts):
             return Reply(Outcome.MISMATCH)
         state = self._lose(command.id, hold, now_ms) if hold.state is _HELD else hold.state
         if state is HoldState.RELEASED or gone(hold, now_ms):
@@ -175,6 +204,8 @@ class Ledger(Records):
             return Reply(Outcome.OVERFLOW)
         writes: list[Write] = []
         for cell, meter, _, amount in hold.entries:
+            if meter in SLOTS:
+                continue  # given back when the hold was lost
             actual = command.amounts.get(meter, amount)
             writes += (
                 (cell, "presumed", cell.presumed - amount),
@@ -190,7 +221,11 @@ class Ledger(Records):
     def _commit_orphan(self, command: Commit, now_ms: int) -> Reply:
         plan = self._plan(command.accounts, now_ms)
         actuals = command.amounts
-        lines = [(cell, actuals[meter]) for meter, _, cell in plan.lines if meter in actuals]
+        lines = [
+            (cell, actuals[meter])
+            for meter, _, cell, _ in plan.lines
+            if meter in actuals and meter not in SLOTS
+        ]
         if any(cell.spent + cell.held + actual > MAX_AMOUNT for cell, actual in lines):
             return Reply(Outcome.OVERFLOW)
         self._enter(plan, now_ms)
@@ -208,7 +243,7 @@ class Ledger(Records):
         elif hold.state in _REPEATED:
             return Reply(Outcome.MISMATCH)
         elif hold.state is not HoldState.RELEASED:
-            if not _same_accounts(hold, command.accounts):
+            if not same_accounts(hold, command.accounts):
                 return Reply(Outcome.MISMATCH)
             give_back(hold)
             self._close(hold, HoldState.RELEASED, command, now_ms)
@@ -226,43 +261,35 @@ class Ledger(Records):
         hold = self._find(command.id, now_ms)
         if hold is None or hold.state is not _HELD or now_ms < hold.deadline_ms:
             return Reply(Outcome.KEPT)
-        if not _same_accounts(hold, command.accounts):
+        if not same_accounts(hold, command.accounts):
             return Reply(Outcome.MISMATCH)
         self._lose(command.id, hold, now_ms)
         return Reply(Outcome.PRESUMED)
+
+    def _forgive(self, command: Forgive, now_ms: int) -> Reply:
+        known = self._find(command.id, now_ms)
+        if known is not None:
+            same = known.state is HoldState.FORGIVEN and known.actual == command.amounts
+            return Reply(Outcome.FORGIVEN if same else Outcome.MISMATCH)
+        writes: list[Write] = []
+        for meter, _, cell, _ in self._plan(command.accounts, now_ms).lines:
+            amount = min(command.amounts.get(meter, 0), cell.spent - cell.presumed)
+            writes += ((cell, "spent", cell.spent - amount), (cell, "refund", cell.refund + amount))
+        write(writes)
+        self._close(Hold(HoldState.FORGIVEN), HoldState.FORGIVEN, command, now_ms)
+        return Reply(Outcome.FORGIVEN)
 
     def _read(self, command: Read, now_ms: int) -> Reply:
         return Reply(Outcome.READ, self._plan(command.accounts, now_ms).balances())
 
 
-def _reserve_again(command: Reserve, hold: Hold) -> Reply:
-    if hold.request is not None and not _same_request(hold, command):
-        return Reply(Outcome.MISMATCH)
-    if hold.state in (HoldState.RELEASED, HoldState.ORPHAN):
-        return Reply(Outcome.CANCELLED)
-    return Reply(Outcome.GRANTED, (), hold.units)
-
-
-def _same_request(hold: Hold, other: Reserve) -> bool:
-    one = hold.request
-    return (
-        one is not None
-        and _same_accounts(hold, other.accounts)
-        and (one.amounts, one.on_lost) == (other.amounts, other.on_lost)
-        and (one.step, one.units_min, one.units_max) == (other.step, other.units_min, other.units_max)
-    )
-
-
-def _same_accounts(hold: Hold, accounts: tuple[Account, ...]) -> bool:
-    if hold.request is None:
-        return False
-    held = hold.request.accounts
-    return held is accounts or [a.key for a in held] == [a.key for a in accounts]
-
-
 def _overflows(hold: Hold, actuals: Amounts) -> bool:
-    """Would spent + held pass 2^53-1?"""
+    """Would spent + held pass 2^53-1? Slots are never spent."""
     for cell, meter, _, amount in hold.entries:
-        if meter in actuals and cell.spent + cell.held - amount + actuals[meter] > MAX_AMOUNT:
+        if (
+            meter in actuals
+            and meter not in SLOTS
+            and cell.spent + cell.held - amount + actuals[meter] > MAX_AMOUNT
+        ):
             return True
     return False

@@ -10,7 +10,18 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
 
-from costscope.ledger import MAX_AMOUNT, Account, Commit, Expire, Extend, Ledger, Read, Release, Reserve
+from costscope.ledger import (
+    MAX_AMOUNT,
+    Account,
+    Commit,
+    Expire,
+    Extend,
+    Forgive,
+    Ledger,
+    Read,
+    Release,
+    Reserve,
+)
 from ledger_twins.twins import Twins
 
 if TYPE_CHECKING:
@@ -33,12 +44,15 @@ _ACCOUNTS: Final = (
     ("huge/1", 0, 0, 72 * _HOUR, (("cost", MAX_AMOUNT), ("tokens", MAX_AMOUNT))),
     ("month/1", -240 * _HOUR, 24 * _HOUR, 72 * _HOUR, (("cost", 100), ("tokens", 20))),
     ("none/1", 0, 0, 0, (("tool_calls", 0),)),
+    ("slots/1", 0, 0, 0, (("cost", 60), ("runs", 9), ("concurrent_runs", 2), ("concurrent_calls", 3))),
+    ("halt/1", 0, 0, 2000, (("concurrent_calls", 4), ("halts", 0))),
 )
 _HUGE: Final = 4
-_VARIANTS: Final = 4
+_SLOTS: Final = 7
+_VARIANTS: Final = 5
 
 _ids = st.sampled_from(["id1", "id2", "id3", "id4", "id5", "id6"])
-_often = [0, 0, 0, 3, 3, 4, 4, 5, 5, 1, 2, 6]  # the last three refuse most of what is asked of them
+_often = [0, 0, 0, 3, 3, 4, 4, 5, 5, 7, 7, 8, 1, 2, 6]  # the last three refuse most of what is asked of them
 _places = st.lists(st.sampled_from(_often), min_size=1, max_size=4, unique=True).map(tuple)
 _variants = st.sampled_from([0] * 8 + list(range(1, _VARIANTS)))
 _edges = [0, 1, 2, 3, 4, 5, 9, 10, 11, 20, 29, 30, 31, 49, 50, 51, 99, 100, 101]
@@ -47,8 +61,25 @@ _some = st.one_of(
     st.integers(0, 40),
     st.sampled_from([MAX_AMOUNT - 100, MAX_AMOUNT - 1, MAX_AMOUNT]),
 )
-_amounts = st.dictionaries(st.sampled_from(["cost", "tokens", "tool_calls"]), _some, max_size=3)
-_small = st.dictionaries(st.sampled_from(["cost", "tokens", "tool_calls"]), st.integers(0, 12), max_size=3)
+_meters = st.sampled_from(
+    [
+        "cost",
+        "cost",
+        "cost",
+        "tokens",
+        "tokens",
+        "tool_calls",
+        "concurrent_calls",
+        "concurrent_runs",
+        "runs",
+        "halts",
+    ]
+)
+_amounts = st.dictionaries(_meters, _some, max_size=3)
+_small = st.dictionaries(_meters, st.integers(0, 12), max_size=3)
+_few = st.dictionaries(_meters, st.integers(0, 2), min_size=1, max_size=4)
+_tickets = st.sampled_from(["", "", "", "t1", "t2", "t3"])
+_waits = st.sampled_from([0, 50, 1000, 1000, 10_000])
 _leases = st.sampled_from([0, 1, 50, 1000, 10_000, 15 * 60_000, 24 * _HOUR, 30 * _HOUR])
 _keeps = st.sampled_from([0, 0, 1, 500, 300_000, 24 * _HOUR])
 _lost = st.sampled_from(["charge", "charge", "release"])
@@ -67,13 +98,14 @@ def _units(draw) -> tuple[Amounts, int, int]:
 @st.composite
 def _blueprints(draw) -> tuple[object, ...]:
     """A command without its accounts, which only a running machine can date."""
-    verb = draw(st.sampled_from(["reserve"] * 4 + ["commit"] * 3 + ["release", "extend", "expire", "read"]))
+    verbs = ["reserve"] * 4 + ["commit"] * 3 + ["release", "extend", "expire", "read", "forgive"]
+    verb = draw(st.sampled_from(verbs))
     match verb:
         case "reserve":
             step, least, most = draw(_units())
-            amounts = draw(st.one_of(_small, _amounts)) if not most else draw(_small)
-            rest = (amounts, draw(_leases), draw(_lost), step, least, most)
-        case "commit":
+            amounts = draw(st.one_of(_small, _few, _amounts)) if not most else draw(st.one_of(_small, _few))
+            rest = (amounts, draw(_leases), draw(_lost), step, least, most, draw(_tickets), draw(_waits))
+        case "commit" | "forgive":
             rest = (draw(st.one_of(_small, _amounts)), draw(_keeps))
         case "release":
             rest = (draw(_keeps),)
@@ -142,6 +174,20 @@ class LedgerComparison(RuleBasedStateMachine):
         if accounts := self.owned(hold_id):
             self.twins.apply(Expire(hold_id, accounts))
 
+    @rule(
+        hold_id=_ids,
+        ticket=_tickets,
+        amounts=st.sampled_from([{"concurrent_runs": 1}, {"concurrent_runs": 1, "runs": 1}, {"cost": 40}]),
+        wait_ms=_waits,
+        elsewhere=st.sampled_from([(), (), (0,), (8,)]),
+    )
+    def stand_in_line(self, hold_id, ticket, amounts, wait_ms, elsewhere) -> None:
+        """What many callers do at a gate."""
+        accounts = self.reserved[hold_id] = self.accounts((_SLOTS, *elsewhere), 0, fresh=False)
+        accounts = self.twins.forgotten_accounts_of(hold_id) or accounts
+        self.last = Reserve(hold_id, accounts, amounts, 1000, ticket=ticket, wait_ms=wait_ms)
+        self.twins.apply(self.last)
+
     @rule(ms=st.sampled_from([1, 49, 50, 100, 700, 800, 1000, 5000, 10_000, 300_000, 24 * _HOUR, 73 * _HOUR]))
     def wait(self, ms) -> None:
         self.twins.now_ms += ms
@@ -197,15 +243,12 @@ class LedgerComparison(RuleBasedStateMachine):
             case "reserve":
                 self.reserved[hold_id] = accounts
                 return Reserve(hold_id, accounts, *rest)
-            case "commit":
-                return Commit(hold_id, accounts, *rest)
-            case "release":
-                return Release(hold_id, accounts, *rest)
             case "extend":
                 return Extend(hold_id, *rest)
-            case "expire":
-                return Expire(hold_id, accounts)
-        return Read(accounts)
+            case "read":
+                return Read(accounts)
+        kinds = {"commit": Commit, "release": Release, "expire": Expire, "forgive": Forgive}
+        return kinds[verb](hold_id, accounts, *rest)
 
     def accounts(self, places, variant, *, fresh) -> tuple[Account, ...]:
         """The same object for the same accounts, as a runtime has it; now and then an equal one, or another policy."""
@@ -223,8 +266,11 @@ class LedgerComparison(RuleBasedStateMachine):
             limits = limits[:1]
         elif variant == 3:  # with more meters and another keeping time
             limits, keep_ms = (*limits, ("output_tokens", 7)), keep_ms * 2
+        watch = ()
+        if variant == 4:  # the same, watched
+            watch = tuple((meter, (limit + 1) // 2) for meter, limit in limits[:2])
         windows = (self.start_ms + start, self.start_ms + end) if end else (0, 0)
-        return Account(key, limits, *windows, keep_ms, about=f'{{"budget":"{key}"}}')
+        return Account(key, limits, *windows, keep_ms, watch, f'{{"budget":"{key}"}}')
 
 
 def compare_ledgers(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, cast
 
-from costscope.ledger import Counters, Ledger, Read, audit
+from costscope.ledger import Counters, Ledger, Outcome, Read, Reserve, audit
 from costscope_valkey.codec import Codec, decode, source_of
 from costscope_valkey.keys import LedgerKeys
 from costscope_valkey.records import read_snapshot
@@ -58,7 +58,7 @@ class Twins:
         for request in self._codec.encode(commands):
             self._used.update(request.keys)
             due = sum(hold.deadline_ms <= self.now_ms for hold in self.ledger.snapshot(self.now_ms).holds)
-            expected = [self.ledger.apply(command, self.now_ms) for command in request.commands]
+            expected = [self._one(command) for command in request.commands]
             raw = cast("list[int]", self._link.call(self._script, request.keys, (*request.args, self.now_ms)))
             found, found_due = decode(request, raw)
             self._same("holds that are due", due, found_due)
@@ -73,11 +73,24 @@ class Twins:
         self.check()
         return replies
 
+    def _one(self, command: Command) -> Reply:
+        """Apply it to the ledger in Python, which tells the balances of a new hold where they are watched."""
+        new = isinstance(command, Reserve) and self.ledger._find(command.id, self.now_ms) is None
+        reply = self.ledger.apply(command, self.now_ms)
+        if new and reply.outcome is Outcome.GRANTED:
+            balances = self.ledger.apply(Read(command.accounts), self.now_ms).balances
+            told = balances if _reached(command, balances) else ()
+            self._same(f"the balances told after {command}", told, reply.balances)
+        return reply
+
     def check(self) -> None:
-        """Compare the books, and audit both."""
-        one, other = self.ledger.snapshot(self.now_ms), self.snapshot()
+        """Compare the books and the queues, and audit both."""
+        one, (other, waiting) = self.ledger.snapshot(self.now_ms), self._look()
         self._same("the accounts", _accounts(one), _accounts(other))
         self._same("the live holds", _holds(one), _holds(other))
+        books = self.ledger._books.items()
+        queues = {key: self._live(book.queue) for key, book in books if not book.gone(self.now_ms)}
+        self._same("who waits", {key: queue for key, queue in queues.items() if queue}, waiting)
         for snapshot in (one, other):
             report = audit(snapshot)
             self._same("the audit", [], [str(difference) for difference in report.differences])
@@ -90,13 +103,15 @@ class Twins:
         """When holds fall due, and when records and accounts may be forgotten."""
         holds, books = self.ledger._holds.values(), self.ledger._books.values()
         return {ms for hold in holds for ms in (hold.deadline_ms, hold.drop_ms)} | {
-            book.drop_ms for book in books
+            ms for book in books for ms in (book.drop_ms, *book.queue.values())
         }
 
     def forgotten_ms(self) -> int:
         """When something was forgotten last; each host collects that when it likes."""
         kept = (*self.ledger._books.values(), *self.ledger._holds.values())
         gone = [one.drop_ms for one in kept if one.drop_ms <= self.now_ms]
+        tickets = [until_ms for book in self.ledger._books.values() for until_ms in book.queue.values()]
+        gone += [until_ms for until_ms in tickets if until_ms <= self.now_ms]
         self._forgotten_ms = max(self._forgotten_ms, *gone, 0)
         return self._forgotten_ms
 
@@ -111,11 +126,22 @@ class Twins:
             return ()
         return hold.request.accounts
 
-    def snapshot(self) -> Snapshot:
-        """The books on the server."""
+    def _look(self) -> tuple[Snapshot, dict[str, dict[str, int]]]:
+        """The books on the server, and by account who waits there until when."""
         keys = (self._keys.leases, self._keys.index)
-        raw = self._link.call(self._snapshot, keys, (self._keys.hold_prefix, "1", self.now_ms))
-        return read_snapshot(cast("Any", raw), self._keys)
+        raw = cast("Any", self._link.call(self._snapshot, keys, (self._keys.hold_prefix, "1", self.now_ms)))
+        found = read_snapshot(raw, self._keys)
+        fields = {
+            self._keys.account_of(key): dict(zip(pairs[::2], pairs[1::2], strict=True))
+            for key, pairs in zip(raw[1][::2], raw[1][1::2], strict=True)
+        }
+        queues = {}
+        for account in found.accounts:
+            words = fields[account.key].get(b"q", b"").decode().split()
+            queue = self._live(dict(zip(words[::2], map(int, words[1::2]), strict=True)))
+            if queue:
+                queues[account.key] = queue
+        return found, queues
 
     def collect(self) -> None:
         """Forget what is past its keeping time, as the server and the memory store do sooner or later."""
@@ -131,6 +157,9 @@ class Twins:
         if self._used:
             self._link.command("UNLINK", *sorted(self._used))
 
+    def _live(self, queue: dict[str, int]) -> dict[str, int]:
+        return {ticket: until_ms for ticket, until_ms in queue.items() if until_ms > self.now_ms}
+
     def _same(self, what: str, one: object, other: object) -> None:
         if one != other:
             msg = f"{what}, at {self.now_ms}:\n  python: {one}\n  lua:    {other}"
@@ -139,6 +168,17 @@ class Twins:
 
 def _answer(reply: Reply) -> tuple[object, ...]:
     return reply.outcome.name, reply.units, reply.denial, reply.now_ms
+
+
+def _reached(command: Reserve, balances: tuple[tuple[int, ...], ...]) -> bool:
+    """Did this bring a meter it reserved to a level that is watched?"""
+    asked = {*command.amounts}
+    for account, balance in zip(command.accounts, balances, strict=True):
+        levels = dict(account.watch)
+        for at, (meter, _) in enumerate(account.limits):
+            if meter in asked and meter in levels and sum(balance[2 * at : 2 * at + 2]) >= levels[meter]:
+                return True
+    return False
 
 
 def _accounts(snapshot: Snapshot) -> dict[str, object]:
