@@ -11,6 +11,7 @@ import typer
 from costscope.cli.audit import audit
 from costscope.cli.check import check
 from costscope.cli.demo.command import demo
+from costscope.cli.events import events
 from costscope.cli.exporter import exporter
 from costscope.cli.status import status
 from costscope.errors import CostscopeError
@@ -28,6 +29,7 @@ app.command()(demo)
 app.command()(status)
 app.command()(check)
 app.command()(audit)
+app.command()(events)
 app.command()(exporter)
 
 

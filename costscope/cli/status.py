@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import time
-from typing import TYPE_CHECKING, Annotated, Final
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from costscope.cli.amounts import json_text
 from costscope.cli.balances import as_data
 from costscope.cli.books import StoreOption, open_books
-from costscope.errors import StoreUnavailable
 from costscope.policy import load_policy
 from costscope.reports import account_rows, untouched
 
@@ -21,8 +18,6 @@ if TYPE_CHECKING:
 
 __all__ = ["status"]
 
-_REFRESH_S: Final = 1.0
-
 
 def status(
     store: StoreOption = None,
@@ -31,7 +26,15 @@ def status(
         typer.Option(metavar="FILE", help="Show the limits of this policy, and its budgets nobody used yet."),
     ] = None,
     *,
-    watch: Annotated[bool, typer.Option("--watch", help="Refresh every second, until Ctrl-C.")] = False,
+    watch: Annotated[
+        bool,
+        typer.Option(
+            "--watch", help="With burn rates, forecasts and the last events, again and again until Ctrl-C."
+        ),
+    ] = False,
+    interval: Annotated[
+        float, typer.Option(min=0.1, metavar="SECONDS", help="With --watch: between two looks.")
+    ] = 2.0,
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object instead.")] = False,
 ) -> None:
     """Show every account: what is spent, held and free, and when it resets."""
@@ -44,7 +47,9 @@ def status(
         if json:
             typer.echo(_json(books, rules))
         elif watch:
-            _watch(books, rules)
+            from costscope.cli.status_watch import watch as watch_books  # noqa: PLC0415 - as below
+
+            watch_books(books, rules, interval)
         else:
             _show(books, rules)
     finally:
@@ -72,28 +77,3 @@ def _show(books: Store, rules: Policy | None) -> None:
     from costscope.cli.status_screen import StatusScreen  # noqa: PLC0415
 
     Console().print(StatusScreen(books.url, books.snapshot(), rules))
-
-
-def _watch(books: Store, rules: Policy | None) -> None:
-    from rich.console import Console  # noqa: PLC0415 - as above
-    from rich.live import Live  # noqa: PLC0415
-
-    from costscope.cli.status_screen import StatusScreen  # noqa: PLC0415
-
-    console = Console()
-    screen = StatusScreen(books.url, books.snapshot(), rules)
-    # Without a terminal `Live` draws once, at the end; a pipe or a log gets every screen, one after the other.
-    live = Live(screen, console=console, auto_refresh=False, screen=True) if console.is_terminal else None
-    with contextlib.suppress(KeyboardInterrupt), live or contextlib.nullcontext():
-        while True:
-            if live is not None:
-                live.update(screen, refresh=True)
-            else:
-                console.print(screen)
-            time.sleep(_REFRESH_S)
-            try:
-                screen = StatusScreen(books.url, books.snapshot(), rules)
-            except StoreUnavailable as error:  # it may come back while we watch
-                screen = screen.stale(str(error))
-    if live is not None:
-        console.print(screen)

@@ -28,7 +28,6 @@ OTHER: Final = "other"
 _ABSENT: Final = "(none)"
 """What stands for a label that the budget is split by and the scopes of this account lack."""
 
-_OF_A_RUN: Final = frozenset({"run", "run_id"})
 _OURS: Final = frozenset({"budget", "meter"})
 _STAYS: Final = 0.05
 
@@ -86,7 +85,7 @@ class Grouping:
             if row.end_ms and row.end_ms <= now_ms:
                 continue
             meters = {line.meter: figures(row, line, now_ms, rates) for line in row.meters}
-            if _passing(row) and not any(each.live for each in meters.values()):
+            if row.passing and not any(each.live for each in meters.values()):
                 continue
             group = Group(row.budget, self._values(row), meters, 1, int(row.halted))
             place = (group.budget, group.labels)
@@ -116,11 +115,6 @@ class Grouping:
     def _rank(self, group: Group) -> tuple[float, tuple[str, ...]]:
         stays = _STAYS if (group.budget, group.labels) in self._shown else 0.0
         return -group.fullest - stays, group.labels
-
-
-def _passing(row: AccountRow) -> bool:
-    """True for the account of a run or of one scope: when that is over, it says nothing new."""
-    return row.own or not _OF_A_RUN.isdisjoint(row.labels)
 
 
 def _with_rest(own: list[Group], rest: list[Group]) -> list[Group]:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["AccountRow", "MeterRow", "account_rows", "untouched"]
 
 _SHOWN: Final = tuple(meter for meter in METERS if meter != HALTS)
+_OF_A_RUN: Final = frozenset({"run", "run_id"})
 _SLOTS_OF: Final = "~slots"
 """Behind a budget's id where its slots are counted, in an account of their own."""
 
@@ -67,6 +68,11 @@ class AccountRow(msgspec.Struct, frozen=True):
     def own(self) -> bool:
         """Limits that a scope or a run brought along, which no policy names."""
         return self.budget.startswith("~")
+
+    @property
+    def passing(self) -> bool:
+        """The account of a run or of one scope: when that is over, it says nothing new."""
+        return self.own or not _OF_A_RUN.isdisjoint(self.labels)
 
     @property
     def shown(self) -> str:
