@@ -34,7 +34,9 @@ def test_places_are_compared_as_numbers():
     assert place_of("9-0") < place_of("10-0") < place_of("10-2") < place_of("10-10")
 
 
-@pytest.mark.parametrize("text", ["", "-", "1", "1-", "-1", "1-2-3", "a-b", "\uff11-2", "1 -2", "1" * 20 + "-0"])
+@pytest.mark.parametrize(
+    "text", ["", "-", "1", "1-", "-1", "1-2-3", "a-b", "\uff11-2", "1 -2", "1" * 20 + "-0"]
+)
 def test_what_is_no_place_is_refused_and_shown(text):
     with pytest.raises(
         InvalidInput, match=r"no place in the stream; take one from `Published\.place`"

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from costscope.board import Ack, First, Forget, Note, Pace, Publish, Recent, Take
 from costscope.ledger import Account, Commit, Extend, Outcome, Read, Release, Reserve, new_id
 from costscope.stores import open_store
 
@@ -13,6 +14,16 @@ STORES = Path(__file__).parents[2] / "docs" / "stores.md"
 [LINE] = re.findall(r"^ACL SETUSER .*$", STORES.read_text(encoding="utf-8"), re.MULTILINE)
 NOT_PROVOKED = {"+hdel", "+select"}
 """Needed all the same: the index forgets what is long gone; another database than 0."""
+ON_THE_BOARD = [
+    First("g#x", "v", 60_000),
+    Forget("other"),
+    Note("run", "digest", True, 60_000),
+    Pace("line", 60_000, 0),
+    Publish("id", "{}", "g#80", 60_000, ("ops",)),
+    Recent(),
+    Take(60_000),
+    Ack(("id:ops",)),
+]
 
 
 @pytest.fixture
@@ -44,6 +55,7 @@ def use_every_verb(server) -> None:
         assert store.audit().holds
         store.execute([Commit(short, (kept,), {"cost": 1})])
         asyncio.run(read(store, kept))
+        store.tell(ON_THE_BOARD)
         while store.audit().holds:  # the first one is presumed when its millisecond is over
             pass
         assert store.audit().exact
