@@ -156,14 +156,14 @@ class EventStream:
         while waiting := [job for job in tuple(self._jobs) if here is None or job.loop is not here]:
             for job in waiting:
                 if job.loop is not None and job.loop.is_closed():
-                    job.leave("its event loop was closed")
+                    job.drop("its event loop was closed")
                 if not job.done.wait(max(0.0, deadline - time.monotonic())):
                     return False
         rest = max(0.0, deadline - time.monotonic())
         return (self._publisher is None or self._publisher.drain(rest)) and not self._jobs
 
     async def adrain(self, timeout_s: float = CLOSING_S) -> bool:
-        """`drain` for an event loop, whose tasks go on meanwhile."""
+        """`drain` for an event loop, whose tasks go on meanwhile. Await it before the loop ends, which cancels them."""
         return await asyncio.to_thread(self.drain, timeout_s)
 
     def close(self, timeout_s: float = CLOSING_S) -> None:
@@ -214,7 +214,7 @@ class EventStream:
         if loop is None:
             self._background.submit(job)
         else:
-            job.start(loop, elsewhere=self._background.submit)
+            job.start(loop)
 
 
 def _added(listeners: dict[object, Callback[object]], listener: Callable[..., object]) -> Callable[[], None]:
