@@ -6,19 +6,25 @@ import os
 
 import pytest
 from fake_valkey import FakeLink
-from ledger_twins import compare_ledgers
+from ledger_twins import LedgerComparison, QueueComparison, compare_ledgers
+
+_MACHINES = pytest.mark.parametrize("machine", [LedgerComparison, QueueComparison])
 
 
-def test_both_hosts_answer_and_keep_the_books_alike(link):
-    compare_ledgers(link, examples=200)
+@_MACHINES
+def test_both_hosts_answer_and_keep_the_books_alike(link, machine):
+    compare_ledgers(link, machine=machine, examples=200)
 
 
-def test_fakeredis_is_a_fair_stand_in():
+@_MACHINES
+def test_fakeredis_is_a_fair_stand_in(machine):
     """What the quick tests rely on: the same script gives the same answers there."""
-    compare_ledgers(FakeLink(), examples=12, steps=20)
+    compare_ledgers(FakeLink(), machine=machine, examples=12, steps=20)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(3600)
-def test_both_hosts_agree_through_thousands_of_histories(link):
-    compare_ledgers(link, examples=int(os.environ.get("COSTSCOPE_SOAK_EXAMPLES", "3000")), steps=60)
+@_MACHINES
+def test_both_hosts_agree_through_thousands_of_histories(link, machine):
+    examples = int(os.environ.get("COSTSCOPE_SOAK_EXAMPLES", "3000"))
+    compare_ledgers(link, machine=machine, examples=examples, steps=60)

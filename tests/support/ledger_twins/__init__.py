@@ -1,6 +1,8 @@
 """The state machine in Python and the one in Lua, driven with the same commands and the same clock."""
 
-from ledger_twins.machine import LedgerComparison, compare_ledgers
+from ledger_twins.comparison import compare_ledgers
+from ledger_twins.gates import QueueComparison
+from ledger_twins.machine import LedgerComparison
 from ledger_twins.twins import Disagreement, Twins, with_clock
 
-__all__ = ["Disagreement", "LedgerComparison", "Twins", "compare_ledgers", "with_clock"]
+__all__ = ["Disagreement", "LedgerComparison", "QueueComparison", "Twins", "compare_ledgers", "with_clock"]

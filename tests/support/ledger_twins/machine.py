@@ -7,8 +7,7 @@ import uuid
 from typing import TYPE_CHECKING, Final
 
 import hypothesis.strategies as st
-from hypothesis import HealthCheck, Phase, settings
-from hypothesis.stateful import RuleBasedStateMachine, rule, run_state_machine_as_test
+from hypothesis.stateful import RuleBasedStateMachine, rule
 
 from costscope.ledger import (
     MAX_AMOUNT,
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from costscope.ledger import Amounts, Command
     from costscope_valkey.link import Link
 
-__all__ = ["LedgerComparison", "compare_ledgers"]
+__all__ = ["LedgerComparison"]
 
 _SECOND: Final = 1000
 _HOUR: Final = 3_600_000
@@ -48,7 +47,6 @@ _ACCOUNTS: Final = (
     ("halt/1", 0, 0, 2000, (("concurrent_calls", 4), ("halts", 0))),
 )
 _HUGE: Final = 4
-_SLOTS: Final = 7
 _VARIANTS: Final = 5
 
 _ids = st.sampled_from(["id1", "id2", "id3", "id4", "id5", "id6"])
@@ -169,24 +167,19 @@ class LedgerComparison(RuleBasedStateMachine):
             self.last = Commit(hold_id, accounts, amounts, keep_ms)
             self.twins.apply(self.last)
 
+    @rule(hold_id=_ids, actuals=st.lists(_some, max_size=4), keep_ms=_keeps)
+    def settle_what_is_held(self, hold_id, actuals, keep_ms) -> None:
+        """With an amount for each meter that was reserved, or for the first of them; without any a release."""
+        hold = self.twins.ledger._holds.get(hold_id)
+        if hold is not None and hold.request is not None:
+            accounts, meters = hold.request.accounts, hold.request.amounts
+            commit = Commit(hold_id, accounts, dict(zip(meters, actuals, strict=False)), keep_ms)
+            self.twins.apply(commit if actuals else Release(hold_id, accounts, keep_ms))
+
     @rule(hold_id=_ids)
     def presume(self, hold_id) -> None:
         if accounts := self.owned(hold_id):
             self.twins.apply(Expire(hold_id, accounts))
-
-    @rule(
-        hold_id=_ids,
-        ticket=_tickets,
-        amounts=st.sampled_from([{"concurrent_runs": 1}, {"concurrent_runs": 1, "runs": 1}, {"cost": 40}]),
-        wait_ms=_waits,
-        elsewhere=st.sampled_from([(), (), (0,), (8,)]),
-    )
-    def stand_in_line(self, hold_id, ticket, amounts, wait_ms, elsewhere) -> None:
-        """What many callers do at a gate."""
-        accounts = self.reserved[hold_id] = self.accounts((_SLOTS, *elsewhere), 0, fresh=False)
-        accounts = self.twins.forgotten_accounts_of(hold_id) or accounts
-        self.last = Reserve(hold_id, accounts, amounts, 1000, ticket=ticket, wait_ms=wait_ms)
-        self.twins.apply(self.last)
 
     @rule(ms=st.sampled_from([1, 49, 50, 100, 700, 800, 1000, 5000, 10_000, 300_000, 24 * _HOUR, 73 * _HOUR]))
     def wait(self, ms) -> None:
@@ -271,42 +264,3 @@ class LedgerComparison(RuleBasedStateMachine):
             watch = tuple((meter, (limit + 1) // 2) for meter, limit in limits[:2])
         windows = (self.start_ms + start, self.start_ms + end) if end else (0, 0)
         return Account(key, limits, *windows, keep_ms, watch, f'{{"budget":"{key}"}}')
-
-
-def compare_ledgers(
-    link: Link,
-    source: str | None = None,
-    ledger: type[Ledger] = Ledger,
-    *,
-    examples: int,
-    steps: int = 30,
-    hunt: bool = False,
-) -> None:
-    """Run the machine.
-
-    Args:
-        link: to the server that runs the script.
-        source: a script to compare instead of the real one.
-        ledger: a ledger in Python to compare instead of the real one.
-        examples: how many histories.
-        steps: how many steps each may have.
-        hunt: stop at the first history that fails, the same in every run, and do not look for a smaller one.
-
-    Raises:
-        Disagreement: the two hosts do not agree.
-    """
-    machine = type("Comparison", (LedgerComparison,), {"link": link, "source": source, "ledger": ledger})
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=steps,
-            deadline=None,
-            database=None,
-            derandomize=hunt,
-            phases=[Phase.generate] if hunt else [Phase.generate, Phase.shrink],
-            report_multiple_bugs=False,
-            suppress_health_check=list(HealthCheck),
-            print_blob=False,
-        ),
-    )
