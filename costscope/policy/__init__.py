@@ -7,16 +7,21 @@ from typing import TYPE_CHECKING, Any, Final
 
 from costscope.policy.accounts import (
     INLINE_BUDGET,
+    RUN_BUDGET,
     AccountAbout,
     account,
     covering,
     covers,
     inline_account,
     read_about,
+    rules_hold,
+    run_account,
+    slot_account,
 )
 from costscope.policy.labels import check_labels, encode
+from costscope.policy.marks import Mark, level_of, marks_of, refuses, watch_levels
 from costscope.policy.periods import Period, Weekday, load_zone, window
-from costscope.policy.schema import Budget, Policy
+from costscope.policy.schema import Budget, Policy, rules_of
 
 if TYPE_CHECKING:
     from costscope.policy.explain import BudgetExplained, PolicyExplained, explain
@@ -24,9 +29,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "INLINE_BUDGET",
+    "RUN_BUDGET",
     "AccountAbout",
     "Budget",
     "BudgetExplained",
+    "Mark",
     "Period",
     "Policy",
     "PolicyExplained",
@@ -39,10 +46,18 @@ __all__ = [
     "encode",
     "explain",
     "inline_account",
+    "level_of",
     "load_policy",
     "load_zone",
+    "marks_of",
     "parse_policy",
     "read_about",
+    "refuses",
+    "rules_hold",
+    "rules_of",
+    "run_account",
+    "slot_account",
+    "watch_levels",
     "window",
 ]
 

@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from costscope.ledger.commands import Account
-from costscope.ledger.meters import COUNTERS
+from costscope.ledger.meters import HALTS, MAX_AMOUNT, METERS, SLOTS
 from costscope.policy.labels import encode
+from costscope.policy.marks import refuses
 from costscope.policy.patterns import matches
-from costscope.policy.periods import Period, Window, load_zone, window
+from costscope.policy.periods import Period, Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from costscope.ledger.meters import Slot
     from costscope.policy.schema import Budget, Policy
 
 __all__ = [
@@ -23,12 +25,17 @@ __all__ = [
     "KEEP_SHARED_MS",
     "LATE_MS",
     "LEASE_MAX_MS",
+    "RUN_BUDGET",
+    "SLOTS_SUFFIX",
     "AccountAbout",
     "account",
     "covering",
     "covers",
     "inline_account",
     "read_about",
+    "rules_hold",
+    "run_account",
+    "slot_account",
 ]
 
 _HOUR_MS: Final = 3_600_000
@@ -48,6 +55,13 @@ KEEP_SHARED_MS: Final = 35 * 24 * _HOUR_MS
 
 INLINE_BUDGET: Final = "~scope"
 """The budget id of inline limits; a policy's ids have no `~`."""
+
+
+RUN_BUDGET: Final = "~run"
+"""The budget id of a run's own account: its constraints, and whether it was told to stop."""
+
+SLOTS_SUFFIX: Final = "~slots"
+"""Behind a budget's id: its slots stand in an account without a window, since who holds one at midnight still does."""
 
 
 class AccountAbout(msgspec.Struct, frozen=True):
@@ -79,7 +93,12 @@ def read_about(about: str | bytes) -> AccountAbout:
 
 def covers(budget: Budget, labels: Mapping[str, str]) -> bool:
     """True if the budget's `match` holds for a scope with these labels, as `check_labels` returned them."""
-    for label, patterns in budget.rules:
+    return rules_hold(budget.rules, labels)
+
+
+def rules_hold(rules: Iterable[tuple[str, tuple[str, ...] | None]], labels: Mapping[str, str]) -> bool:
+    """True if every rule, as `rules_of` makes them of a `match`, holds for these labels."""
+    for label, patterns in rules:
         value = labels.get(label)
         if patterns is None:
             if value is not None:
@@ -94,7 +113,14 @@ def covering(policy: Policy, labels: Mapping[str, str]) -> tuple[Budget, ...]:
     return tuple(budget for budget in policy.ranked if covers(budget, labels))
 
 
-def account(budget: Budget, labels: Mapping[str, str], at_ms: int) -> Account:
+def account(
+    budget: Budget,
+    labels: Mapping[str, str],
+    at_ms: int,
+    *,
+    in_run: bool = False,
+    watch: tuple[tuple[str, int], ...] = (),
+) -> Account:
     """The account of a budget in which a scope with these labels counts at an instant.
 
     A scope that lacks a `per` label counts in one account with all others that lack it: a cap that could be
@@ -104,9 +130,12 @@ def account(budget: Budget, labels: Mapping[str, str], at_ms: int) -> Account:
         budget: one that covers the labels.
         labels: as `check_labels` returned them.
         at_ms: an instant in ms since the epoch, by the store's clock as far as it is known.
+        in_run: the call is made in a run that was admitted: `on_limit: reject_new_runs` lets it through.
+        watch: the levels from `watch_levels`.
     """
-    span = window(budget.period, at_ms, load_zone(budget.timezone), budget.week_start or "monday")
+    span = budget.window(at_ms)
     split = {label: labels.get(label) for label in budget.per}
+    real = tuple((meter, limit) for meter, limit in budget.ceilings if meter not in SLOTS)
     keep_ms = 0 if budget.period == "total" else KEEP_AFTER_MS
     return _account(
         budget=budget.id,
@@ -114,8 +143,65 @@ def account(budget: Budget, labels: Mapping[str, str], at_ms: int) -> Account:
         labels=split,
         period=budget.period,
         span=span,
-        limits=budget.ceilings,
+        limits=real if refuses(budget, in_run=in_run) else tuple((meter, MAX_AMOUNT) for meter, _ in real),
+        shown=real,
+        watch=tuple(level for level in watch if level[0] not in SLOTS),
         keep_ms=keep_ms,
+    )
+
+
+def slot_account(
+    budget: Budget,
+    labels: Mapping[str, str],
+    slot: Slot,
+    *,
+    halts: bool = False,
+    watch: tuple[tuple[str, int], ...] = (),
+) -> Account | None:
+    """The account with the slots of a budget; None if it has none and no order to stop may be put there.
+
+    Args:
+        budget: one that covers the labels.
+        labels: as `check_labels` returned them.
+        slot: which ones.
+        halts: an order to stop that stands there is obeyed.
+        watch: the levels from `watch_levels`.
+    """
+    real = tuple((meter, limit) for meter, limit in budget.ceilings if meter == slot)
+    if not real and not halts:
+        return None
+    split = {label: labels.get(label) for label in budget.per}
+    limits = real if refuses(budget, in_run=False) else tuple((meter, MAX_AMOUNT) for meter, _ in real)
+    return _account(
+        budget=budget.id + SLOTS_SUFFIX,
+        place=_parts(split.items()),
+        labels=split,
+        period="total",
+        span=(0, 0),
+        limits=(*limits, (HALTS, 0)) if halts else limits,
+        shown=tuple((meter, limit) for meter, limit in budget.ceilings if meter in SLOTS),
+        watch=tuple(level for level in watch if level[0] == slot),
+        keep_ms=KEEP_SHARED_MS,
+    )
+
+
+def run_account(labels: Mapping[str, str], limits: Mapping[str, int]) -> Account:
+    """The account of one run, shared by every process that opens a run with the same labels.
+
+    Args:
+        labels: all labels in effect where the run was opened.
+        limits: of the run, meter to limit in the ledger's units; an order to stop is always obeyed.
+    """
+    ordered = tuple((meter, limits[meter]) for meter in METERS if meter in limits)
+    return _account(
+        budget=RUN_BUDGET,
+        place=_parts(sorted(labels.items())),
+        labels=dict(labels),
+        period="total",
+        span=(0, 0),
+        limits=(*ordered, (HALTS, 0)),
+        shown=ordered,
+        keep_ms=KEEP_SHARED_MS,
     )
 
 
@@ -141,7 +227,7 @@ def inline_account(
     else:
         msg = "an inline account is shared by its labels or private by a unique id; give labels or unique"
         raise ValueError(msg)
-    ordered = tuple((meter, limits[meter]) for meter in COUNTERS if meter in limits)
+    ordered = tuple((meter, limits[meter]) for meter in METERS if meter in limits)
     return _account(
         budget=INLINE_BUDGET,
         place=place,
@@ -167,14 +253,17 @@ def _account(
     span: Window,
     limits: tuple[tuple[str, int], ...],
     keep_ms: int,
+    shown: tuple[tuple[str, int], ...] | None = None,
+    watch: tuple[tuple[str, int], ...] = (),
 ) -> Account:
     start_ms, end_ms = span
-    about = AccountAbout(budget, labels, period, start_ms, end_ms, dict(limits))
+    about = AccountAbout(budget, labels, period, start_ms, end_ms, dict(limits if shown is None else shown))
     return Account(
         key=f"{encode(budget)}/{place}/{start_ms}-{end_ms}",
         limits=limits,
         start_ms=start_ms,
         end_ms=end_ms,
         keep_ms=keep_ms,
+        watch=watch,
         about=_encoder.encode(about).decode(),
     )

@@ -32,10 +32,13 @@ from costscope.policy.periods import Period, Weekday, Window, load_zone, month_d
 from costscope.policy.specificity import Specificity, specificity
 from costscope.prices import PriceList
 
-__all__ = ["Amount", "Budget", "Outage", "Pattern", "Policy", "Unscoped", "ceiling", "rules_of"]
+__all__ = ["Amount", "Budget", "Outage", "Pattern", "Policy", "Rules", "Unscoped", "ceiling", "rules_of"]
 
 Outage = Literal["closed", "open"]
 Unscoped = Literal["allow", "deny"]
+
+Rules = tuple[tuple[str, tuple[str, ...] | None], ...]
+"""A `match` as `(label, patterns)`: one of the patterns must fit; None: the label must be absent."""
 
 
 class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, dict=True):
@@ -80,7 +83,7 @@ class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         return tuple((meter, ceiling(meter, self.limits[meter])) for meter in METERS if meter in self.limits)
 
     @cached_property
-    def rules(self) -> tuple[tuple[str, tuple[str, ...] | None], ...]:
+    def rules(self) -> Rules:
         """`match` as `(label, patterns)`: one of the patterns must fit; None: the label must be absent."""
         return rules_of(self.match)
 
@@ -129,7 +132,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         return tuple(sorted(self.budgets, key=lambda budget: budget.specificity, reverse=True))
 
 
-def rules_of(match: dict[str, Pattern]) -> tuple[tuple[str, tuple[str, ...] | None], ...]:
+def rules_of(match: dict[str, Pattern]) -> Rules:
     """`match` as `(label, patterns)`: one of the patterns must fit; None: the label must be absent."""
     return tuple((label, _alternatives(pattern)) for label, pattern in match.items())
 

@@ -7,6 +7,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Final
 
 from costscope.errors import ModelUnpriced
+from costscope.prices.tiers import STANDARD, is_discount, is_standard, plain_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -17,26 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["STANDARD", "ModelPrice"]
 
-STANDARD: Final = "standard"
-
-_STANDARD_NAMES: Final = frozenset(
-    {
-        None,
-        STANDARD,
-        "default",
-        "standard_only",
-        "auto",
-        "unspecified",
-        "traffic_type_unspecified",
-        "on_demand",
-        # capacity that was paid for in advance; its tokens are counted at the standard rates
-        "scale",
-        "provisioned_throughput",
-    }
-)
-_DISCOUNTS: Final = frozenset({"batch", "flex", "offpeak"})
-"""Without a price of their own these cost no more than standard, so standard is charged."""
 _ASKED_FOR_STANDARD: Final = frozenset({STANDARD, "default", "standard_only"})
+_NEVER_FALLS_BACK: Final = "batch"
 
 
 class ModelPrice:
@@ -134,11 +117,11 @@ class ModelPrice:
 
         Args:
             input_tokens: an upper bound of the call's input.
-            tier: the service tier the call asks for; None when it does not say, and any may be used.
+            tier: the service tier the call states; None when it does not say, and any may be used.
             audio: the call may have audio in it, which has rates of its own.
 
         Raises:
-            ModelUnpriced: the call asks for a dearer tier that has no price.
+            ModelUnpriced: the call states a dearer tier that has no price.
         """
         if tier is None or tier == "auto":
             if self._constant is not None:
@@ -146,6 +129,8 @@ class ModelPrice:
             tables = self._usual
         elif tier in _ASKED_FOR_STANDARD:
             return self._standard.dearest(input_tokens, audio=audio)
+        elif tier == _NEVER_FALLS_BACK:
+            return self._table(tier).dearest(input_tokens, audio=audio)
         else:  # a provider that is short of the tier falls back to standard
             tables = (self._standard, self._table(tier))
         return _dearest(tables, input_tokens, audio)
@@ -180,17 +165,17 @@ class ModelPrice:
         return None if window is None or self._standard.last_start >= window else window
 
     def _table(self, tier: str) -> RateTable:
-        name = tier.lower().removeprefix("on_demand_")
+        name = plain_name(tier)
         table = self._tables.get(name)
         if table is not None:
             return table
-        if name in _STANDARD_NAMES or name in _DISCOUNTS:
+        if is_standard(name) or is_discount(name):
             return self._standard
         if name == "priority" and self.provider == "anthropic":
             return self._standard  # committed capacity, without a surcharge per token
         msg = (
             f"{self.model}: the service tier {tier!r} has no price (known: {', '.join(sorted(self._tables))}); "
-            f"ask for service_tier='default' or give the model a price under `prices:`"
+            f"ask for service_tier='default', or price the tier under `prices:` (a model's `priority: 1.75`)"
         )
         raise ModelUnpriced(msg)
 

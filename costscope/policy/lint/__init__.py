@@ -1,0 +1,5 @@
+"""What a policy that can be used is probably not meant to say: warnings, each at its place."""
+
+from costscope.policy.lint.whole import Lint, lint_policy
+
+__all__ = ["Lint", "lint_policy"]

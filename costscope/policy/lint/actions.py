@@ -1,0 +1,73 @@
+"""Thresholds that are never met, actions with nowhere to go, webhooks that nobody calls."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from costscope.policy.controls import Action
+    from costscope.policy.document import Steps
+    from costscope.policy.schema import Budget, Policy
+
+__all__ = ["action_warnings", "actions_of"]
+
+_ALL = 100
+
+
+def action_warnings(policy: Policy) -> Iterator[tuple[Steps, str]]:
+    """What is said about actions that will not do what they say."""
+    somewhere = any(stage.fallbacks for route in policy.routing for stage in route.stages)
+    for index, budget in enumerate(policy.budgets):
+        for steps, problem in _of_budget(budget, somewhere=somewhere):
+            yield ("budgets", index, *steps), problem
+    for steps, action in actions_of(policy):
+        if action.do == "downgrade_model" and action.model is None and not somewhere:
+            yield (
+                steps,
+                "downgrade_model has nowhere to go: no route has fallbacks; add some, or name a model here",
+            )
+    named = [action.to for _, action in actions_of(policy) if action.do == "webhook"]
+    for name in policy.webhooks:
+        if name not in named and not (None in named and len(policy.webhooks) == 1):
+            yield ("webhooks", name), "no action sends anything here; add `webhook` to one, or remove it"
+
+
+def actions_of(policy: Policy) -> Iterator[tuple[Steps, Action]]:
+    """Every action of a policy, with its place."""
+    for index, budget in enumerate(policy.budgets):
+        for at, threshold in enumerate(budget.thresholds):
+            for number, action in enumerate(threshold.actions):
+                yield ("budgets", index, "thresholds", at, "actions", number), action
+    if policy.runaway is not None:
+        for number, action in enumerate(policy.runaway.actions):
+            yield ("runaway", "actions", number), action
+
+
+def _of_budget(budget: Budget, *, somewhere: bool) -> Iterator[tuple[Steps, str]]:
+    refuses = budget.enforcement == "hard" and budget.on_limit != "reject_new_runs"
+    for index, threshold in enumerate(budget.thresholds):
+        if threshold.at > _ALL and refuses:
+            yield (
+                ("thresholds", index, "at"),
+                (
+                    f"{threshold.at:g} percent of a hard limit is never reached, calls are refused at 100; "
+                    "lower it, or use enforcement: soft"
+                ),
+            )
+        elif threshold.at < 1:
+            yield (
+                ("thresholds", index, "at"),
+                f"{threshold.at:g} is less than one percent; was {threshold.at * _ALL:g} meant?",
+            )
+    if budget.on_limit != "reject" and budget.enforcement == "soft":
+        yield (
+            ("on_limit",),
+            (
+                f"{budget.on_limit} is what a hard limit does, and enforcement is soft; "
+                "use thresholds, or enforcement: hard"
+            ),
+        )
+    if budget.on_limit == "downgrade_then_reject" and not somewhere:
+        yield ("on_limit",), "downgrade_then_reject has nowhere to go: no route has fallbacks; add some"
