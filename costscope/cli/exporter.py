@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -13,7 +12,7 @@ import typer
 from costscope.cli.books import StoreOption, open_books
 from costscope.errors import InvalidInput, InvalidPolicy
 from costscope.exporter import DEFAULT_LABELS, Grouping, Reader
-from costscope.policy import load_policy
+from costscope.policy.watch import PolicyWatcher
 from costscope.reports import BurnRates
 
 if TYPE_CHECKING:
@@ -86,31 +85,17 @@ def _extra() -> ModuleType:
     return server
 
 
-def _policy_of(file: str | None) -> Callable[[], Policy | None]:
-    """Reads the policy that holds now; a file that has become wrong changes nothing."""
-    if file is None:
+def _policy_of(source: str | None) -> Callable[[], Policy | None]:
+    """Reads the policy that holds now; a version that is wrong changes nothing."""
+    if source is None:
         return lambda: None
-    path = Path(file)
-    held = load_policy(file)
-    seen = _stamp(path)
+    watcher = PolicyWatcher(source)
 
     def current() -> Policy:
-        nonlocal held, seen
-        stamp = _stamp(path)
-        if stamp != seen:
-            seen = stamp
-            try:
-                held = load_policy(file)
-            except (InvalidPolicy, OSError) as error:
-                _log.warning("the limits stay as they were: %s", error)
-        return held
+        try:
+            watcher.changed()
+        except InvalidPolicy as problem:
+            _log.warning("the limits stay as they were: %s", problem)
+        return watcher.policy
 
     return current
-
-
-def _stamp(path: Path) -> tuple[int, int] | None:
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size

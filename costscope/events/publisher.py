@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import itertools
 import logging
+import sys
 import time
 from collections import deque
+from types import FunctionType
 from typing import TYPE_CHECKING, Final
 
 from costscope.board import Publish
@@ -15,7 +17,8 @@ from costscope.events.records import CallRefused, CallSettled, encode_event
 from costscope.events.worker import Worker
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
+    from types import CodeType, FrameType
 
     from costscope.events.records import Event
     from costscope.stores.base import Store
@@ -52,6 +55,7 @@ class Publisher:
         self._store = store
         self._limit = limit
         self._delivering = delivering
+        self._store_codes = frozenset(_codes(type(store)))
         self._worker = Worker(self._send_all, "costscope-publisher")
         self._number = itertools.count()
         self._plain: deque[tuple[int, Publish]] = deque()
@@ -66,7 +70,7 @@ class Publisher:
         return len(self._plain) + len(self._delivered) + len(self._sending)
 
     def put(self, event: Event, *, once: str = "", once_ms: int = 0, deliver: tuple[str, ...] = ()) -> None:
-        """Publish this. Does not wait for I/O; with a store that does not wait it takes the lock of its board.
+        """Publish this. Does not wait for I/O.
 
         Args:
             event: what has happened.
@@ -82,7 +86,7 @@ class Publisher:
         if self._worker.closing.is_set():
             self._loss.report("the runtime is closed", deliver=bool(deliver))
             return
-        if not self._store.waits and not len(self):
+        if not self._store.waits and not len(self) and not self._is_inside_the_store():
             try:
                 self._publish([op])
             except StoreUnavailable:
@@ -119,6 +123,15 @@ class Publisher:
         if len(self._refused) >= _REFUSALS_KNOWN:
             self._refused.clear()
         self._refused[same] = now
+        return False
+
+    def _is_inside_the_store(self) -> bool:
+        """Whether this is a finalizer that was run in the middle of the store, whose lock its thread has."""
+        frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the documented way to look at one's callers
+        while frame is not None:
+            if frame.f_code in self._store_codes:
+                return True
+            frame = frame.f_back
         return False
 
     def _wait(self, op: Publish) -> None:
@@ -179,6 +192,14 @@ class Publisher:
         self._store.tell(ops)
         if self._delivering is not None and any(op.deliver for op in ops):
             self._delivering()
+
+
+def _codes(cls: type) -> Iterator[CodeType]:
+    """Of the methods of a class."""
+    for base in cls.__mro__:
+        for method in vars(base).values():
+            if isinstance(method, FunctionType):
+                yield method.__code__
 
 
 class _Loss:

@@ -7,7 +7,7 @@ run's id too: whoever turns a record into a metric leaves that out.
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Final, Literal, get_args
+from typing import Final, Literal, TypedDict, get_args
 
 import msgspec
 
@@ -27,6 +27,7 @@ __all__ = [
     "RunStarted",
     "RunStatus",
     "RunawayDetected",
+    "Stamp",
     "ThresholdCrossed",
     "decode_event",
     "encode_event",
@@ -61,6 +62,14 @@ class Record(msgspec.Struct, frozen=True, kw_only=True):
     """UTC, by the store's clock as far as this process knows it."""
     labels: dict[str, str] = {}
     """Of the scope it happened in, or of the account it is about."""
+
+
+class Stamp(TypedDict):
+    """The fields of `Record`, as a scope fills them in."""
+
+    id: str
+    at: datetime
+    labels: dict[str, str]
 
 
 class ThresholdCrossed(Record, frozen=True, kw_only=True, tag="threshold"):

@@ -101,6 +101,10 @@ class EventStream:
         """Put what is emitted on the board, too."""
         self._publisher = publisher
 
+    def listening(self, kind: Kind) -> Collection[object]:
+        """The global callbacks for a kind, a live view: empty as long as nobody listens."""
+        return self._callbacks[kind].keys()
+
     def wanted(self, kind: Kind, local: Callbacks | None = None) -> bool:
         """Whether a callback or sink would be told: `settled` is only made when somebody listens."""
         return bool(self._callbacks[kind] or self._sinks[kind] or (local is not None and local.of(kind)))

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from costscope.ledger import Commit, Reserve
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from costscope.board import Answer, Op
-    from costscope.ledger import AuditReport, Command, Reply, Snapshot
+    from costscope.ledger import AuditReport, Command, LostHold, Reply, Snapshot
     from costscope.stores import Store
 
 __all__ = ["TimedStore", "percentile_us"]
@@ -61,6 +61,10 @@ class TimedStore:
     async def atell(self, ops: Sequence[Op]) -> list[Answer]:
         """The store's."""
         return await self._store.atell(ops)
+
+    def on_lost(self, listener: Callable[[Sequence[LostHold]], object]) -> Callable[[], None]:
+        """The store's."""
+        return self._store.on_lost(listener)
 
     def snapshot(self) -> Snapshot:
         """The store's."""
