@@ -2,7 +2,8 @@
 
 CostscopeError
   + CallDenied                  a metered call was refused before a cent was spent; `.kind` says why
-  |   x BudgetExceeded          exhausted | in_flight | never_fits: a limit stands in the way
+  |   x BudgetExceeded          exhausted | in_flight | never_fits | throttled: a limit stands in the way
+  |   x RunHalted               frozen: the run was told to stop, by a policy, by hand or by its own clock
   |   x ModelUnpriced           unpriced: no price is known, and unknown is never free
   |   x CallUnscoped            unscoped: no budget scope is open here and the policy denies that
   |   x StoreUnavailable        unavailable: the books could not be reached (also a StoreError)
@@ -56,6 +57,7 @@ __all__ = [
     "ModelUnpriced",
     "NotBilled",
     "OutboxFull",
+    "RunHalted",
     "StoreError",
     "StoreMisconfigured",
     "StoreUnavailable",
@@ -63,7 +65,9 @@ __all__ = [
     "UsageWarning",
 ]
 
-DenialKind = Literal["exhausted", "in_flight", "never_fits", "unpriced", "unscoped", "unavailable"]
+DenialKind = Literal[
+    "exhausted", "in_flight", "never_fits", "throttled", "frozen", "unpriced", "unscoped", "unavailable"
+]
 
 
 class CostscopeError(Exception):
@@ -81,11 +85,13 @@ class BudgetExceeded(CallDenied):
 
     Attributes:
         kind: `exhausted` (spent, until `resets_at`), `in_flight` (other calls hold what is left; it may
-            free up, try again after `retry_after`) or `never_fits` (more than the whole limit).
+            free up, try again after `retry_after`), `never_fits` (more than the whole limit) or `throttled` (its
+            turn comes later than the policy lets a call wait).
         budget: id of the budget that refused.
         labels: the label values of the account that refused.
         meter: what was counted, for example `cost` or `model_calls`.
-        limit, spent, held, requested: the numbers, in the meter's unit (`cost`: nano-units of the currency).
+        limit, spent, held, requested: the numbers, in the meter's unit (`cost`: nano-units of the currency;
+            `wall_clock`: ms).
         resets_at: when the account's window ends (UTC), or None for one that never does.
         retry_after: seconds after which trying again is worth while, for `in_flight`; else None.
     """
@@ -94,7 +100,7 @@ class BudgetExceeded(CallDenied):
         self,
         message: str,
         *,
-        kind: Literal["exhausted", "in_flight", "never_fits"],
+        kind: Literal["exhausted", "in_flight", "never_fits", "throttled"],
         budget: str,
         labels: Mapping[str, str],
         meter: str,
@@ -119,6 +125,25 @@ class BudgetExceeded(CallDenied):
 
     def __reduce__(self) -> tuple[object, ...]:
         """Survive pickling: task queues and process pools send exceptions home."""
+        return (_rebuild, (type(self), self.args, self.__dict__))
+
+
+class RunHalted(CallDenied):
+    """A call, an iteration or an admission in a run that was told to stop.
+
+    Attributes:
+        run: the run's label.
+        reason: what stopped it.
+    """
+
+    kind: DenialKind = "frozen"
+
+    def __init__(self, message: str, *, run: str, reason: str) -> None:
+        super().__init__(message)
+        self.run = run
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild, (type(self), self.args, self.__dict__))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from threading import Lock
 from time import time_ns
 from typing import TYPE_CHECKING, Final
@@ -10,12 +11,13 @@ from urllib.parse import urlsplit
 from costscope.board import Board
 from costscope.errors import StoreMisconfigured
 from costscope.ledger import Ledger, audit
+from costscope.stores import LostListeners
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from costscope.board import Answer, Op
-    from costscope.ledger import AuditReport, Command, Reply, Snapshot
+    from costscope.ledger import AuditReport, Command, LostHold, Reply, Snapshot
 
 __all__ = ["MemoryStore", "open_url"]
 
@@ -35,13 +37,18 @@ class MemoryStore:
         self._ledger = Ledger()
         self._execute = self._ledger.execute
         self._board = Board()
+        self._lost = self._ledger.lost
+        self._listeners = LostListeners()
         self._lock = Lock()
         self._clock_ns = clock or time_ns
 
     def execute(self, commands: Sequence[Command]) -> list[Reply]:
         """Apply a batch under the lock; nothing here waits for I/O."""
         with self._lock:
-            return self._execute(commands, self._clock_ns() // 1_000_000)
+            replies = self._execute(commands, self._clock_ns() // 1_000_000)
+        if self._lost:
+            self._tell_lost()
+        return replies
 
     async def aexecute(self, commands: Sequence[Command]) -> list[Reply]:
         """The same: microseconds, so an event loop is not held up."""
@@ -57,13 +64,19 @@ class MemoryStore:
         """The same for an event loop."""
         return self.tell(ops)
 
+    def on_lost(self, listener: Callable[[Sequence[LostHold]], object]) -> Callable[[], None]:
+        """Call this with the holds whose lease has run out."""
+        return self._listeners.add(listener)
+
     def snapshot(self) -> Snapshot:
         """Everything that stands in the books now."""
         with self._lock:
             now_ms = self._clock_ns() // 1_000_000
             self._board.collect(now_ms)
             self._ledger.sweep(now_ms)
-            return self._ledger.snapshot(now_ms)
+            found = self._ledger.snapshot(now_ms)
+        self._tell_lost()
+        return found
 
     def audit(self) -> AuditReport:
         """Prove the conservation equations over the whole ledger."""
@@ -74,6 +87,14 @@ class MemoryStore:
 
     async def aclose(self) -> None:
         """Nothing to give back."""
+
+    def _tell_lost(self) -> None:
+        found = []
+        with suppress(IndexError):  # another thread may take some of them
+            while True:
+                found.append(self._lost.popleft())
+        if found:
+            self._listeners.tell(found)
 
 
 def open_url(url: str) -> MemoryStore:

@@ -8,7 +8,8 @@ import threading
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from costscope.errors import StoreUnavailable
-from costscope.ledger import Account, Expire, Outcome, audit
+from costscope.ledger import Account, Expire, LostHold, Outcome, audit
+from costscope.stores import LostListeners
 from costscope_valkey.alink import AsyncLink
 from costscope_valkey.batches import BATCH_MAX
 from costscope_valkey.board import board_requests
@@ -74,6 +75,7 @@ class ValkeyStore:
         self._checked = False
         self._due_ms = 0
         self._expiring = threading.Lock()
+        self._listeners = LostListeners()
         # A server that cannot keep the books is refused where it is named; one that is away may come back.
         with contextlib.suppress(StoreUnavailable):
             self._check()
@@ -124,6 +126,7 @@ class ValkeyStore:
         Called where a reply says that some are due: the script may only touch accounts that are declared, so
         somebody has to look up which they are.
         """
+        presumed: list[LostHold] = []
         with self._expiring:  # the others wait, and find their accounts settled
             until_ms, self._due_ms = self._due_ms, 0
             if not until_ms:
@@ -135,8 +138,19 @@ class ValkeyStore:
             )
             commands = self._expirations([hold_id.decode() for hold_id in due])
             if commands:
-                self._send(commands)
-            return len(commands)
+                replies = self._send(commands)
+                presumed += (
+                    LostHold(command.id, tuple(account.key for account in command.accounts))
+                    for command, reply in zip(commands, replies, strict=True)
+                    if reply.outcome is Outcome.PRESUMED
+                )
+        if presumed:
+            self._listeners.tell(presumed)
+        return len(commands)
+
+    def on_lost(self, listener: Callable[[Sequence[LostHold]], object]) -> Callable[[], None]:
+        """Call this with the holds that this object presumes lost, whoever held them."""
+        return self._listeners.add(listener)
 
     def snapshot(self) -> Snapshot:
         """All accounts and live holds at one instant; costs the server some 5 us for each of them."""
@@ -206,7 +220,7 @@ class ValkeyStore:
             self._due_ms = raw[0]
         return replies
 
-    def _expirations(self, hold_ids: list[str]) -> list[Command]:
+    def _expirations(self, hold_ids: list[str]) -> list[Expire]:
         """For each hold the command that presumes it, with the accounts its record names."""
         if not hold_ids:
             return []

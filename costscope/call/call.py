@@ -7,22 +7,31 @@ differ only in how they wait for the store.
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
+from time import monotonic, perf_counter
+from typing import TYPE_CHECKING, Any, Final
 
 from costscope.call.refusals import exceeded, unscoped
-from costscope.errors import AmountOverflow, HoldClosed, HoldMismatch, StoreUnavailable
+from costscope.call.tell import tell_above, tell_refused, tell_settled
+from costscope.errors import AmountOverflow, CallDenied, HoldClosed, HoldMismatch, StoreUnavailable
 from costscope.ledger import Commit, Outcome, Release, Reserve, id_from_key, new_id
+from costscope.scope.context import set_ambient_call
 from costscope.scope.scope import innermost
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
+    from costscope.control.routing import Routing
+    from costscope.control.runaway import Suspicion
+    from costscope.errors import BudgetExceeded
     from costscope.estimate import Estimate
     from costscope.ledger import Account, Amounts, OnLost, Reply
+    from costscope.policy.controls import OnDenied
+    from costscope.policy.coverage import Watched
     from costscope.prices import Price
     from costscope.runtime.runtime import Runtime
     from costscope.scope.scope import Scope
-    from costscope.telemetry import CallKind, CallOutcome, Settlement
+    from costscope.scope.watch import Watch
+    from costscope.telemetry import CallKind, CallOutcome, Settlement, SpanHandle
     from costscope.usage import Usage
 
 __all__ = ["KEY_KEEP_MS", "Call", "scope_for"]
@@ -74,6 +83,31 @@ class Call:
     units: int = 0
     usage: Usage | None = None
 
+    # What only calls have over which policies act.
+    asked: str = ""
+    """The model that was asked for, where the call went to another one."""
+    degraded: tuple[Watched, ...] = ()
+    """The budgets that let it through above their limit."""
+    digest: int = 0
+    error: BaseException | None = None
+    """What the function raised, for the span."""
+    fallback: Callable[[Call], bool] | None = None
+    """Sends the call to the next model of its route; False if there is none."""
+    on_denied: OnDenied | None = None
+    rewritten: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+    """The arguments it is made with, where a route changed them."""
+    routing: Routing | None = None
+    saved: int | None = None
+    """What it costs less by that, at most, in nano-units."""
+    sent_s: float = 0.0
+    """When its hold was asked for, by the monotonic clock."""
+    slot: bool = False
+    """It holds one of a limited number of places, kept up by the heart."""
+    span: SpanHandle | None = None
+    stage: str | None = None
+    suspicion: Suspicion | None = None
+    """Something the run's detector says about it, not yet acted on."""
+
     def __init__(
         self,
         scope: Scope,
@@ -94,6 +128,7 @@ class Call:
         self.on_lost = on_lost
         self.key = key
         self.outer = outer
+        self.began_s = perf_counter()
 
     def covers(self, kind: CallKind, scope: Scope) -> bool:
         """True if a call of this kind and scope is inside this one or those around it, and so charged already."""
@@ -104,10 +139,41 @@ class Call:
             call = call.outer
         return False
 
+    def begin_span(self) -> None:
+        """Where the runtime traces: from here to the settlement."""
+        spans = self.runtime.spans
+        if spans is None:
+            return
+        price = self.price
+        self.span = spans.start(
+            self.kind,
+            self.name,
+            self.scope.labels,
+            provider=price.provider if price is not None else None,
+            has_output=price is None or price.has_output,
+        )
+
+    def enter(self) -> None:
+        """The metered function runs now: this is the ambient call, and its span the current one."""
+        set_ambient_call(self)
+        if self.span is not None:
+            self.span.enter()
+
+    def leave(self) -> None:
+        """The function has returned, or raised."""
+        set_ambient_call(self.outer)
+        if self.span is not None:
+            self.span.leave()
+
     # ------------------------------------------------------------------- reserve
 
-    def opening(self) -> Reserve | None:
-        """The command that holds the estimate; None when no budget covers the scope and nothing is to be held."""
+    def opening(self, ticket: str = "", wait_ms: int = 0) -> Reserve | None:
+        """The command that holds the estimate; None when no budget covers the scope and nothing is to be held.
+
+        Args:
+            ticket: the caller's place in the queues of the accounts, if it waits.
+            wait_ms: how long that is honoured without another attempt.
+        """
         runtime, scope, estimate = self.runtime, self.scope, self.estimate
         self.attempts += 1
         now_ms = runtime.now_ms()
@@ -122,17 +188,21 @@ class Call:
             self.hold_id = new_id(now_ms)
         else:
             self.hold_id = id_from_key(f"{self.attempts}:{self.key}")
-        if not estimate.units_max:
+        if not estimate.units_max and not scope.acts:
             return Reserve(self.hold_id, self.accounts, estimate.amounts, runtime.lease_ms, self.on_lost)
+        lease_ms = runtime.heart.lease_ms if "concurrent_calls" in scope.extra else runtime.lease_ms
+        self.sent_s = monotonic()
         return Reserve(
             self.hold_id,
             self.accounts,
-            {**dict.fromkeys(estimate.step, 0), **estimate.amounts},
-            runtime.lease_ms,
+            {**dict.fromkeys(estimate.step, 0), **estimate.amounts, **scope.extra},
+            lease_ms,
             self.on_lost,
             estimate.step,
             estimate.units_min,
             estimate.units_max,
+            ticket,
+            wait_ms,
         )
 
     def opened(self, reply: Reply) -> Reserve | None:
@@ -146,8 +216,13 @@ class Call:
         if outcome is _GRANTED:
             if reply.units or self.scope.tallies:
                 self._granted(reply.units)
+            if "concurrent_calls" in self.scope.extra:
+                self.slot = True
+                self.runtime.heart.add(self.hold_id, self.sent_s)
             if reply.balances:
                 self.scope.seen(self.accounts, reply)
+            elif self.scope.watch is not None:
+                self.scope.unseen()
             return None
         if outcome is Outcome.WRONG_WINDOW and self.attempts < _WINDOW_ATTEMPTS:
             self.runtime.learn_time(reply.now_ms)
@@ -155,11 +230,41 @@ class Call:
         if outcome is Outcome.CANCELLED and self.key is not None and self.attempts < _KEY_ATTEMPTS:
             return self.opening()  # an earlier call with this key was not billed: this one stands for itself
         if outcome is Outcome.DENIED:
-            self.scope.seen(self.accounts, reply)
-            error = exceeded(self, reply)
-            self.scope.totals.denial(error.kind, error.budget, error.meter)
-            raise error
+            raise self.refusal(reply)
         raise self._refused(reply)
+
+    def refusal(self, reply: Reply) -> BudgetExceeded:
+        """What a `DENIED` reply says, as the exception to raise."""
+        self.scope.seen(self.accounts, reply)
+        return exceeded(f"{self.kind} {self.name}", self.accounts, reply)
+
+    def redirect(self, error: BudgetExceeded) -> bool:
+        """Send the call to a cheaper model where the budget that refuses it wants that; say whether there is one."""
+        budget = self.runtime.budget(error.budget)
+        if budget is None or budget.on_limit != "downgrade_then_reject" or self.fallback is None:
+            return False
+        return self.fallback(self)
+
+    def above(self, watch: Watch, over: tuple[Watched, ...]) -> None:
+        """The hold stands above the limit of budgets that let calls through."""
+        self.degraded = tuple(watched for watched in over if watched.budget.enforcement != "shadow")
+        for watched in over:
+            if watched.mark.meter in self.amounts:
+                tell_above(self, watch, watched)
+
+    def expected(self, meter: str) -> int:
+        """What such a call usually uses of a meter; what it holds, as long as none has been seen."""
+        return self.runtime.usual.of(self.name, meter) or self.amounts.get(meter, 0)
+
+    def denied(self, error: CallDenied) -> None:
+        """Count a refusal, and tell of it."""
+        scope = self.scope
+        scope.totals.denial(
+            error.kind, getattr(error, "budget", None), getattr(error, "meter", None), self.kind
+        )
+        if self.span is not None and self.runtime.spans is not None:
+            self.runtime.spans.refuse(self.span, error)
+        tell_refused(scope, self.kind, self.name, error)
 
     def unreachable(self, error: StoreUnavailable) -> None:
         """Give back a reserve that may or may not have been applied; refuse, or go on if all budgets fail open.
@@ -170,7 +275,6 @@ class Call:
         if self.hold_id:
             self.runtime.outbox.put(self.releasing())
         if not self.scope.fail_open or self.runtime.outbox.full:
-            self.scope.totals.denial("unavailable")
             raise error
         log.warning(
             "%s does not answer; %s %s runs unreserved (on_outage: open)",
@@ -184,6 +288,7 @@ class Call:
         """The reserve was interrupted before its answer came: whatever became of it, it shall hold nothing."""
         if self.hold_id and not self.closed:
             self.closed = True
+            self._end_span(0, "error")
             self.runtime.outbox.put(self.releasing())
 
     # -------------------------------------------------------------------- settle
@@ -194,7 +299,10 @@ class Call:
         cost = amounts.get("cost", 0)
         self._close(cost)
         if not self.accounts:
-            self.scope.totals.call(self.kind, self.name, self.outcome, cost, self.usage)
+            seconds = perf_counter() - self.began_s
+            self.scope.totals.call(self.kind, self.name, self.outcome, cost, self.usage, seconds)
+            if self.scope.acts or self.runtime.listens:
+                self._ended(cost)
             return None
         keep_ms = self.runtime.store.keep_ms if self.key is None else KEY_KEEP_MS
         return Commit(self.hold_id, self.accounts, amounts, keep_ms)
@@ -238,6 +346,7 @@ class Call:
             self.counted(command, settlement)
         else:
             scope.totals.settlement(settlement)
+            self._ended(0)
         if scope.closed:  # a stream that outlived its scope
             self.runtime.telemetry.record(scope.labels, scope.totals)
 
@@ -245,14 +354,39 @@ class Call:
         """Tell the scope's totals of a commit; without a settlement it waits to be sent."""
         totals, cost = self.scope.totals, command.amounts.get("cost", 0)
         overrun = 0 if command.amounts is self.amounts else cost - self.amounts.get("cost", 0)
+        seconds = perf_counter() - self.began_s
         if settlement == "committed" and overrun <= 0:
-            totals.committed(self.kind, self.name, self.outcome, cost, self.usage)
-            return
-        totals.call(self.kind, self.name, self.outcome, cost, self.usage)
-        if settlement is not None:
-            totals.settlement(settlement, max(overrun, 0))
+            totals.committed(self.kind, self.name, self.outcome, cost, self.usage, seconds)
+        else:
+            totals.call(self.kind, self.name, self.outcome, cost, self.usage, seconds)
+            if settlement is not None:
+                totals.settlement(settlement, max(overrun, 0))
+        if self.scope.acts or self.runtime.listens:
+            self._ended(cost)
 
     # ------------------------------------------------------------------- details
+
+    def _ended(self, cost: int) -> None:
+        """The hold is settled: for whoever waits for what it gave back, or watches what calls do."""
+        runtime, scope, run = self.runtime, self.scope, self.scope.run
+        if runtime.waiting:
+            runtime.waiting.nudge()
+        if self.slot:
+            runtime.heart.drop(self.hold_id)
+        failed = self.outcome == "error"
+        now_s = perf_counter()
+        if self.kind == "model" and runtime.router.watches:
+            runtime.health.saw(self.name, now_s, now_s - self.began_s, failed=failed)
+        if run is not None:
+            run.cost += cost
+            if run.detector is not None:
+                self.suspicion = run.detector.settled(self.digest, cost, now_s, failed=failed)
+                if runtime.store.waits:
+                    runtime.notes.put(run, scope, self.digest, failed=failed)
+        if scope.watch is not None and scope.watch.throttles:
+            runtime.usual.saw(self.name, cost, self.usage)
+        if runtime.listens or scope.callbacks is not None:
+            tell_settled(self, cost)
 
     def _granted(self, units: int) -> None:
         self.units = units
@@ -270,6 +404,26 @@ class Call:
         self.closed = True
         for tally in self.scope.tallies:
             tally.settle(self.amounts.get("cost", 0), cost)
+        if self.span is not None:
+            self._end_span(cost, self.outcome)
+
+    def _end_span(self, cost: int, outcome: CallOutcome) -> None:
+        spans, handle = self.runtime.spans, self.span
+        if spans is None or handle is None:
+            return
+        spans.end(
+            handle,
+            outcome=outcome,
+            cost_nano=cost,
+            held_nano=self.amounts.get("cost", 0),
+            budgets=len(self.accounts),
+            hold_id=self.hold_id,
+            usage=self.usage,
+            max_tokens=self.estimate.cap_for(self.units),
+            asked=self.asked or None,
+            degraded=bool(self.degraded),
+            error=self.error,
+        )
 
     def _refused(self, reply: Reply) -> Exception:
         outcome = reply.outcome

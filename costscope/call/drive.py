@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from costscope.errors import StoreUnavailable
+from costscope.call.aftermath import aftermath
+from costscope.call.controlled import controlled
+from costscope.errors import CallDenied, StoreUnavailable
 from costscope.ledger import Commit, Extend, Outcome
+from costscope.stores.steps import arun, run
 
 if TYPE_CHECKING:
     from costscope.call.call import Call
@@ -20,33 +23,47 @@ def reserve(call: Call) -> None:
     Raises:
         CallDenied: refused; nothing is held.
     """
-    execute = call.runtime.store.execute
+    store = call.runtime.store
     try:
-        command = call.opening()
-        while command is not None:
-            command = call.opened(execute((command,))[0])
-    except StoreUnavailable as error:
-        call.unreachable(error)
-    except Exception:
-        raise
-    except BaseException:
-        call.abandon()
+        if call.scope.acts:
+            run(controlled(call), store)
+            return
+        try:
+            command = call.opening()
+            while command is not None:
+                command = call.opened(store.execute((command,))[0])
+        except StoreUnavailable as error:
+            call.unreachable(error)
+        except Exception:
+            raise
+        except BaseException:
+            call.abandon()
+            raise
+    except CallDenied as error:
+        call.denied(error)
         raise
 
 
 async def areserve(call: Call) -> None:
     """`reserve` for an event loop."""
-    aexecute = call.runtime.store.aexecute
+    store = call.runtime.store
     try:
-        command = call.opening()
-        while command is not None:
-            command = call.opened((await aexecute((command,)))[0])
-    except StoreUnavailable as error:
-        call.unreachable(error)
-    except Exception:
-        raise
-    except BaseException:
-        call.abandon()
+        if call.scope.acts:
+            await arun(controlled(call), store)
+            return
+        try:
+            command = call.opening()
+            while command is not None:
+                command = call.opened((await store.aexecute((command,)))[0])
+        except StoreUnavailable as error:
+            call.unreachable(error)
+        except Exception:
+            raise
+        except BaseException:
+            call.abandon()
+            raise
+    except CallDenied as error:
+        call.denied(error)
         raise
 
 
@@ -66,6 +83,8 @@ def settle(call: Call, command: Commit | Release | None) -> None:
             post(call, command)
         else:
             call.settled(reply, command)
+            if call.scope.acts:
+                run(aftermath(call), call.runtime.store)
     except Exception:
         call.over = True
         raise
@@ -94,6 +113,8 @@ async def asettle(call: Call, command: Commit | Release | None, error: BaseExcep
             post(call, command)
         else:
             call.settled(reply, command)
+            if call.scope.acts:
+                await arun(aftermath(call), call.runtime.store)
     except Exception:
         call.over = True
         raise

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from costscope.call.awaited import metered_result
+from costscope.call.denied import NOT_RETURNED, instead_of
 from costscope.call.drive import areserve, asettle, rescue, reserve, settle
 from costscope.call.streams import metered_stream
-from costscope.scope.context import set_ambient_call
+from costscope.errors import CallDenied
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -32,19 +33,24 @@ def function_wrapper(free: Spec, bound: Spec) -> Callable[..., Any]:
         call = spec.open(args, kwargs)
         if call is None:
             return wrapped(*args, **kwargs)
-        reserve(call)
+        try:
+            reserve(call)
+        except CallDenied as error:
+            if (instead := instead_of(call, error)) is NOT_RETURNED:
+                raise
+            return instead
         try:
             try:
                 if call.price is not None:
                     args, kwargs = spec.granted(call, args, kwargs)
-                set_ambient_call(call)
+                call.enter()
                 result = wrapped(*args, **kwargs)
             except BaseException as error:
-                set_ambient_call(call.outer)
+                call.leave()
                 settle(call, spec.failed(call, error))
                 call.over = True
                 raise
-            set_ambient_call(call.outer)
+            call.leave()
             if spec.kind == "model" and (pending := metered_result(spec, call, result)) is not None:
                 return pending
             settle(call, spec.finished(call, result))
@@ -68,19 +74,24 @@ def coroutine_wrapper(free: Spec, bound: Spec) -> Callable[..., Any]:
         call = spec.open(args, kwargs)
         if call is None:
             return await wrapped(*args, **kwargs)
-        await areserve(call)
+        try:
+            await areserve(call)
+        except CallDenied as error:
+            if (instead := instead_of(call, error)) is NOT_RETURNED:
+                raise
+            return instead
         try:
             try:
                 if call.price is not None:
                     args, kwargs = spec.granted(call, args, kwargs)
-                set_ambient_call(call)
+                call.enter()
                 result = await wrapped(*args, **kwargs)
             except BaseException as error:
-                set_ambient_call(call.outer)
+                call.leave()
                 await asettle(call, spec.failed(call, error), error)
                 call.over = True
                 raise
-            set_ambient_call(call.outer)
+            call.leave()
             if spec.kind == "model" and (stream := metered_stream(spec, call, result)) is not None:
                 return stream
             await asettle(call, spec.finished(call, result))

@@ -62,9 +62,14 @@ class _Steps:
         scope, call = ambient_scope(), ambient_call()
         set_ambient_scope(self._inner_scope)
         set_ambient_call(self._call or call)
+        span = self._call.span if self._call is not None else None
+        if span is not None:
+            span.enter()
         try:
             yield
         finally:
+            if span is not None:
+                span.leave()
             self._inner_scope = ambient_scope()
             set_ambient_scope(scope)
             set_ambient_call(call)

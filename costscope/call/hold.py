@@ -170,7 +170,10 @@ class Reservation:
             msg = "this reservation was entered already; call costscope.reserve(...) again for another one"
             raise RuntimeError(msg)
         kind, name, estimate, on_lost, key = self._make
-        return Call(scope_for(self._runtime), kind, name, estimate, on_lost, key, ambient_call())
+        call = Call(scope_for(self._runtime), kind, name, estimate, on_lost, key, ambient_call())
+        call.price = self._price
+        call.begin_span()
+        return call
 
     def _entered(self) -> Call:
         if self._call is None:
@@ -183,5 +186,5 @@ class Reservation:
             return self._unsent or call.charging()
         if error is None:
             return call.committing(None)
-        call.outcome = "error"
+        call.outcome, call.error = "error", error
         return call.giving_back() if not_billed(error) else call.committing(None)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, overload
 
-from costscope.call.spec import Options
+from costscope.call.options import Options
 from costscope.call.wrapper import meter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Unpack
 
+    from costscope.call.denied import OnDeniedOption
     from costscope.estimate import Estimate
     from costscope.ledger import OnLost
     from costscope.money import MoneyLike
@@ -45,6 +46,11 @@ class MeterOptions(TypedDict, total=False):
     idempotency_key: str | Callable[..., str | None]
     """The name of the argument that identifies the call, or a function of the arguments: calls with one key
     are reserved and charged once within a day."""
+    on_denied: OnDeniedOption
+    """What a refused call does: `"raise"` (default), `Return(value)`, or `Wait("30s")` for calls in flight. Goes before
+    what the budget says."""
+    stage: str
+    """The stage of the work, for the policy's routes; by default the scope's label `stage`."""
     runtime: Runtime
     """The runtime to act on; by default the one made by `configure`."""
 

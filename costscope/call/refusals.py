@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from costscope.errors import BudgetExceeded, CallUnscoped
-from costscope.policy import INLINE_BUDGET
+from costscope.ledger import HALTS
+from costscope.policy import INLINE_BUDGET, RUN_BUDGET
+from costscope.policy.accounts import SLOTS_SUFFIX
 from costscope.scope.balance import about_of, resets_at
 from costscope.scope.report import format_amount
 
 if TYPE_CHECKING:
-    from costscope.call.call import Call
-    from costscope.ledger import Reply
+    from costscope.ledger import Account, Reply
 
-__all__ = ["RETRY_AFTER_S", "exceeded", "unscoped"]
+__all__ = ["RETRY_AFTER_S", "exceeded", "forbids_runs", "unscoped"]
 
 RETRY_AFTER_S: Final = 1.0
 """What `in_flight` suggests: a model call lasts seconds, so looking again every second is soon enough."""
@@ -26,11 +27,17 @@ _REMEDY: Final = {
 }
 
 
-def exceeded(call: Call, reply: Reply) -> BudgetExceeded:
-    """The refusal of a reserve as an exception."""
+def exceeded(what: str, accounts: tuple[Account, ...], reply: Reply) -> BudgetExceeded:
+    """The refusal of a reserve as an exception.
+
+    Args:
+        what: was refused, such as `model gpt-4o`.
+        accounts: those of the reserve.
+        reply: `DENIED`.
+    """
     denial = reply.denial
     assert denial is not None, "a DENIED reply says why"
-    account = call.accounts[denial.account]
+    account = accounts[denial.account]
     about = about_of(account.about)
     until = resets_at(account)
     where = ", ".join(f"{name}={value}" for name, value in about.labels.items() if value is not None)
@@ -38,7 +45,7 @@ def exceeded(call: Call, reply: Reply) -> BudgetExceeded:
     wait = "Wait for the reset, r" if until is not None else "R"
     reset = f" Resets at {until:%Y-%m-%d %H:%M:%S} UTC." if until is not None else ""
     message = (
-        f"{call.kind} {call.name}: {_name(about.budget)}{f' ({where})' if where else ''} refuses "
+        f"{what}: {_name(about.budget.removesuffix(SLOTS_SUFFIX))}{f' ({where})' if where else ''} refuses "
         f"{format_amount(denial.meter, denial.requested)}: limit {format_amount(denial.meter, denial.limit)}, "
         f"spent {format_amount(denial.meter, denial.spent)}, held {format_amount(denial.meter, denial.held)} "
         f"({denial.kind}).{reset} {_REMEDY[denial.kind].format(retry_after=retry_after, wait=wait)}"
@@ -46,7 +53,7 @@ def exceeded(call: Call, reply: Reply) -> BudgetExceeded:
     return BudgetExceeded(
         message,
         kind=denial.kind,
-        budget=about.budget,
+        budget=about.budget.removesuffix(SLOTS_SUFFIX),
         labels={name: value for name, value in about.labels.items() if value is not None},
         meter=denial.meter,
         limit=denial.limit,
@@ -59,7 +66,41 @@ def exceeded(call: Call, reply: Reply) -> BudgetExceeded:
 
 
 def _name(budget: str) -> str:
+    if budget == RUN_BUDGET:
+        return "the run's own limit"
     return "the limit set on the scope itself" if budget == INLINE_BUDGET else f"budget {budget!r}"
+
+
+def forbids_runs(run: str, accounts: tuple[Account, ...], reply: Reply) -> BudgetExceeded:
+    """The refusal of a run by a level from which on a budget admits no new ones: it asked for nothing of the meter."""
+    denial = reply.denial
+    assert denial is not None, "a DENIED reply says why"
+    account = accounts[denial.account]
+    about = about_of(account.about)
+    until = resets_at(account)
+    if denial.meter == HALTS:
+        why = "was told to admit no new runs; reset it to admit them again"
+    else:
+        limit = about.limits.get(denial.meter, denial.limit)
+        why = (
+            f"admits no new runs from {format_amount(denial.meter, denial.limit + 1)} on (limit "
+            f"{format_amount(denial.meter, limit)}): spent {format_amount(denial.meter, denial.spent)}, held "
+            f"{format_amount(denial.meter, denial.held)}. Wait for calls in flight or the reset, or raise the limit"
+        )
+    reset = f" Resets at {until:%Y-%m-%d %H:%M:%S} UTC." if until is not None else ""
+    return BudgetExceeded(
+        f"run {run}: {_name(about.budget.removesuffix(SLOTS_SUFFIX))} {why}.{reset}",
+        kind=denial.kind,
+        budget=about.budget.removesuffix(SLOTS_SUFFIX),
+        labels={name: value for name, value in about.labels.items() if value is not None},
+        meter=denial.meter,
+        limit=denial.limit + 1,
+        spent=denial.spent,
+        held=denial.held,
+        requested=0,
+        resets_at=until,
+        retry_after=RETRY_AFTER_S if denial.kind == "in_flight" else None,
+    )
 
 
 def unscoped() -> CallUnscoped:

@@ -5,11 +5,14 @@ from __future__ import annotations
 import inspect
 import logging
 import warnings
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, Literal
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Literal
 
 from costscope.call.call import Call, scope_for
+from costscope.call.digest import digest_of
 from costscope.call.failures import not_billed
+from costscope.call.options import ESTIMATE_MODES, Options
+from costscope.call.routed import rewritten, routing_for
 from costscope.errors import InvalidInput, ModelUnpriced, UsageWarning
 from costscope.estimate import (
     CallShape,
@@ -21,67 +24,27 @@ from costscope.estimate import (
     settled,
     tool_estimate,
 )
-from costscope.prices import FixedPrice, price_option
+from costscope.prices import FixedPrice
 from costscope.runtime.default import get_runtime
 from costscope.scope.context import ambient_call, ambient_scope
 from costscope.usage import StreamUsage, Usage, coerce_usage, read_usage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
-    from costscope.ledger import Amounts, Commit, OnLost, Release
+    from costscope.control.routing import Routing
+    from costscope.ledger import Amounts, Commit, Release
     from costscope.prices import Price
     from costscope.runtime.runtime import Runtime
     from costscope.scope.scope import Scope
     from costscope.telemetry import CallKind
 
-__all__ = ["Options", "Spec"]
-
-OnError = Literal["charge", "release"] | Callable[[BaseException], Any]
-"""What a failed call costs: the hold, nothing, or what the function says: one of these words, or an amount."""
-
-_ESTIMATE_MODES: Final = ("strict", "capped")
+__all__ = ["Spec"]
 
 log = logging.getLogger("costscope")
 
-
-class Options:
-    """The keyword options of the two decorators, checked once."""
-
-    __slots__ = ("estimate", "idempotency_key", "on_error", "on_lost", "price", "usage")
-
-    def __init__(
-        self,
-        *,
-        price: object = None,
-        estimate: object = None,
-        usage: Callable[[Any], object] | None = None,
-        on_error: OnError | None = None,
-        on_lost: OnLost = "charge",
-        idempotency_key: str | Callable[..., str | None] | None = None,
-    ) -> None:
-        self.price: Price | None = None if price is None else price_option(price)
-        self.estimate: object = (
-            estimate if callable(estimate) or estimate in _ESTIMATE_MODES else _checked(estimate)
-        )
-        self.usage = usage
-        if on_error not in (None, "charge", "release") and not callable(on_error):
-            msg = f'on_error={on_error!r}: write "charge", "release", or a function of the exception'
-            raise InvalidInput(msg)
-        if on_lost not in ("charge", "release"):
-            msg = f'on_lost={on_lost!r}: write "charge" (default) or "release"'
-            raise InvalidInput(msg)
-        reads: object = usage  # a caller without a type checker may give anything
-        if reads is not None and not callable(reads):
-            msg = f"usage={usage!r:.60}: give a function of what the call returned"
-            raise InvalidInput(msg)
-        named = isinstance(idempotency_key, str) and idempotency_key
-        if idempotency_key is not None and not named and not callable(idempotency_key):
-            msg = f"idempotency_key={idempotency_key!r:.60}: name an argument, or give a function of the arguments"
-            raise InvalidInput(msg)
-        self.on_error = on_error
-        self.on_lost = on_lost
-        self.idempotency_key = idempotency_key
+EMPTY = Estimate({})
+"""Of a call whose model is not decided yet."""
 
 
 class Spec:
@@ -122,9 +85,11 @@ class Spec:
         outer = ambient_call()
         if outer is not None and outer.covers(self.kind, scope):
             return None
-        if self.kind == "tool":
-            return self._open_tool(scope, args, kwargs, outer)
-        return self._open_model(scope, args, kwargs, outer)
+        opening = self._open_tool if self.kind == "tool" else self._open_model
+        call = opening(scope, args, kwargs, outer)
+        if call.runtime.spans is not None:
+            call.begin_span()
+        return call
 
     def scope(self) -> Scope:
         """The scope of a call made now: streams remember it until they are first read."""
@@ -137,7 +102,9 @@ class Spec:
     def granted(
         self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The arguments of the call with the output cap that its hold pays for."""
+        """The arguments of the call as it is to be made: to its route's model, with the cap that its hold pays for."""
+        if call.rewritten is not None:
+            args, kwargs = call.rewritten
         cap = call.estimate.cap_for(call.units)
         if cap is None:
             return args, kwargs
@@ -156,7 +123,10 @@ class Spec:
             estimate = tool_estimate(price) if price is not None else Estimate({"cost": 0, "tool_calls": 1})
         if options.estimate is not None:
             estimate = self._given_estimate(args, kwargs)
-        return Call(scope, "tool", name, estimate, options.on_lost, key, outer)
+        call = Call(scope, "tool", name, estimate, options.on_lost, key, outer)
+        if scope.acts:
+            self._control(call, args, kwargs)
+        return call
 
     def _open_model(
         self, scope: Scope, args: tuple[Any, ...], kwargs: dict[str, Any], outer: Call | None
@@ -167,19 +137,105 @@ class Spec:
         if model is None:
             msg = f"{self.function_name}: no model is named; write @metered_model('NAME') or pass model= to the call"
             raise ModelUnpriced(msg)
+        routing = routing_for(scope, model, options.stage, monotonic()) if scope.acts else None
+        if routing is not None:
+            return self._open_routed(scope, args, kwargs, outer, model, routing)
+        price, estimate = self._estimated(scope, model, args, kwargs, arguments)
+        call = Call(scope, "model", model, estimate, options.on_lost, self._key(args, kwargs), outer)
+        call.price = price
+        if scope.acts:
+            self._control(call, args, kwargs)
+        return call
+
+    def _open_routed(
+        self,
+        scope: Scope,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        outer: Call | None,
+        asked: str,
+        routing: Routing,
+    ) -> Call:
+        """A call that goes where its route says, and on to the route's fallbacks if it is refused there."""
+        given, arguments = (args, kwargs), self._shape.bind(args, kwargs)
+
+        def redirect(call: Call, routing: Routing) -> None:
+            changed = rewritten(self._shape, given, arguments, asked, routing)
+            there = given if changed is None else changed
+            model = routing.model if self._shape.takes_model else asked
+            call.price, call.estimate = self._estimated(
+                scope, model, *there, arguments if changed is None else self._shape.bind(*there)
+            )
+            call.name, call.amounts, call.rewritten, call.routing = (
+                model,
+                call.estimate.amounts,
+                changed,
+                routing,
+            )
+            if changed is not None:
+                call.asked = asked
+                call.saved = self._saved(scope, asked, given, arguments, call)
+
+        def fall_back(call: Call) -> bool:
+            """Go to the next fallback that has a price."""
+            while call.routing is not None and call.routing.fallbacks and self._shape.takes_model:
+                following = call.routing.fell_back("downgrade_then_reject")
+                call.routing = following
+                try:
+                    redirect(call, following)
+                except ModelUnpriced:
+                    log.warning("%s has no price and is passed over as a fallback", following.model)
+                else:
+                    return True
+            return False
+
+        call = Call(scope, "model", asked, EMPTY, self.options.on_lost, self._key(args, kwargs), outer)
+        call.stage = self.options.stage or scope.labels.get("stage")
+        redirect(call, routing)
+        call.fallback = fall_back
+        self._control(call, args, kwargs)
+        return call
+
+    def _estimated(
+        self,
+        scope: Scope,
+        model: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        arguments: Mapping[str, object],
+    ) -> tuple[Price, Estimate]:
+        """The price of a call to this model, and what to hold for it."""
+        options = self.options
         try:
             price = options.price or scope.runtime.prices.require(model)
         except ModelUnpriced:
             scope.totals.denial("unpriced")
             raise
-        if options.estimate is None or options.estimate in _ESTIMATE_MODES:
+        if options.estimate is None or options.estimate in ESTIMATE_MODES:
             mode: Literal["strict", "capped"] = "capped" if options.estimate == "capped" else "strict"
-            estimate = estimate_call(arguments, price, model=model, mode=mode, shape=self._shape)
-        else:
-            estimate = self._given_estimate(args, kwargs)
-        call = Call(scope, "model", model, estimate, options.on_lost, self._key(args, kwargs), outer)
-        call.price = price
-        return call
+            return price, estimate_call(arguments, price, model=model, mode=mode, shape=self._shape)
+        return price, self._given_estimate(args, kwargs)
+
+    def _saved(
+        self,
+        scope: Scope,
+        asked: str,
+        given: tuple[tuple[Any, ...], dict[str, Any]],
+        arguments: Mapping[str, object],
+        call: Call,
+    ) -> int | None:
+        """What the hold is cheaper than that of the call as it was asked for; None where that has no price."""
+        try:
+            _, would = self._estimated(scope, asked, *given, arguments)
+        except ModelUnpriced:
+            return None
+        return would.most("cost") - call.estimate.most("cost")
+
+    def _control(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        call.on_denied = self.options.on_denied
+        run = call.scope.run
+        if run is not None and run.detector is not None and run.detector.rule.repeats:
+            call.digest = digest_of(call.kind, call.name, args, kwargs)
 
     def _given_estimate(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Estimate:
         given = self.options.estimate
@@ -223,6 +279,8 @@ class Spec:
     def failed(self, call: Call, error: BaseException) -> Commit | Release | None:
         """Settle a call that raised: release what was provably not billed, else charge the hold."""
         call.outcome = "error"
+        if call.span is not None:
+            call.error = error
         verdict: object = self.options.on_error
         if callable(verdict):
             verdict = self._verdict(error)
@@ -278,12 +336,6 @@ def _check_key(key: object, function: Callable[..., object], name: str) -> None:
     if key not in parameters and not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         msg = f"idempotency_key={key!r}: {name} has no such argument, only {', '.join(parameters) or 'none at all'}"
         raise InvalidInput(msg)
-
-
-def _checked(estimate: object) -> object:
-    if estimate is not None:
-        given_estimate(estimate)
-    return estimate
 
 
 def _warn(message: str) -> None:

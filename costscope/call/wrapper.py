@@ -16,7 +16,7 @@ from costscope.scope.wrapper import DecoratedFunction
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from costscope.call.spec import Options
+    from costscope.call.options import Options
     from costscope.runtime.runtime import Runtime
     from costscope.telemetry import CallKind
 

@@ -118,6 +118,22 @@ class CallShape:
                 )
                 raise InvalidInput(msg)
             changed = {name: _configured(arguments.get(name), cap) if name in _GOOGLE_CONFIGS else cap}
+        return self._changed(args, kwargs, changed)
+
+    @property
+    def takes_model(self) -> bool:
+        """True if the function lets its caller name the model."""
+        return self._takes_any or "model" in self._by_keyword or "model" in self._index
+
+    def with_model(
+        self, args: tuple[object, ...], kwargs: Mapping[str, object], model: str
+    ) -> tuple[tuple[object, ...], dict[str, object]]:
+        """The call sent to this model instead: new `(args, kwargs)`. For functions that take one."""
+        return self._changed(args, kwargs, {"model": model})
+
+    def _changed(
+        self, args: tuple[object, ...], kwargs: Mapping[str, object], changed: Mapping[str, object]
+    ) -> tuple[tuple[object, ...], dict[str, object]]:
         positional = list(args)
         named = dict(kwargs)
         for name, value in changed.items():

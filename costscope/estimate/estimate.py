@@ -56,6 +56,10 @@ class Estimate(msgspec.Struct, frozen=True, gc=False):
     needs_cap: int | None = None
     """The output cap the call must be given, since it has none of its own; None when it needs none."""
 
+    def most(self, meter: str) -> int:
+        """The most that may be held of a meter."""
+        return self.amounts.get(meter, 0) + self.units_max * self.step.get(meter, 0)
+
     def cap_for(self, units: int) -> int | None:
         """The output cap to put into the call once `units` steps were granted; None to leave the call alone."""
         return units if self.units_max else self.needs_cap

@@ -23,6 +23,7 @@ __all__ = [
     "Expire",
     "Extend",
     "Forgive",
+    "LostHold",
     "OnLost",
     "Outcome",
     "Read",
@@ -174,6 +175,14 @@ class Denial(msgspec.Struct, frozen=True, gc=False):
     spent: int
     held: int
     requested: int
+
+
+class LostHold(msgspec.Struct, frozen=True, gc=False):
+    """A hold whose deadline has passed: whoever had it is presumed dead."""
+
+    id: str
+    accounts: tuple[AccountKey, ...]
+    """What it held on, in the order of its reserve; an account that is forgotten has some other name."""
 
 
 class Reply(msgspec.Struct, frozen=True, gc=False):

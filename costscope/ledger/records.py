@@ -11,7 +11,7 @@ from heapq import heapify, heappop, heappush, heapreplace
 from itertools import starmap
 from typing import TYPE_CHECKING, Final
 
-from costscope.ledger.commands import Release
+from costscope.ledger.commands import LostHold, Release
 from costscope.ledger.holds import Hold, HoldState
 from costscope.ledger.meters import SLOTS
 from costscope.ledger.plan import Plan
@@ -35,6 +35,7 @@ _HELD: Final = HoldState.HELD
 _FOREVER_MS: Final = 1 << 62
 _STALE_DEADLINES: Final = 1024
 _PLANS_MAX: Final = 4096
+_LOST_MAX: Final = 4096
 
 
 class Records:
@@ -48,6 +49,8 @@ class Records:
         self._drops: list[tuple[int, str]] = []
         self._compact_at = _STALE_DEADLINES
         self._next_ms = _FOREVER_MS
+        self.lost: deque[LostHold] = deque(maxlen=_LOST_MAX)
+        """Holds that were presumed lost, until somebody takes them from here."""
         self._queued_ms = 0
         """From then on no ticket counts on any account, unless another one is queued."""
 
@@ -164,6 +167,8 @@ class Records:
         else:
             give_back(hold)
         self._retire(hold_id, hold, now_ms + PRESUMED_KEEP_MS)
+        if hold.plan is not None:
+            self.lost.append(LostHold(hold_id, tuple(account.key for account in hold.plan.accounts)))
         return hold.state
 
     def _retire(self, hold_id: str, hold: Hold, drop_ms: int) -> None:

@@ -3,29 +3,53 @@
 from __future__ import annotations
 
 import math
+from datetime import UTC, datetime
+from pathlib import Path
 from time import time_ns
 from typing import TYPE_CHECKING, Final, Literal, Self, TypedDict
 
-from costscope.errors import InvalidInput
-from costscope.ledger import LEASE_MAX_MS
+from costscope.call.aftermath import act_on
+from costscope.control.health import Health
+from costscope.control.usual import Usual
+from costscope.errors import InvalidInput, InvalidPolicy
+from costscope.events import EventStream, PolicyReloaded, Publisher, RunEnded
+from costscope.ledger import LEASE_MAX_MS, new_id
 from costscope.policy import Policy
-from costscope.prices import PriceBook
-from costscope.runtime.coverage import Coverage
+from costscope.run.heart import Heart
+from costscope.run.lost import abandoned
+from costscope.runtime.notes import Notes
 from costscope.runtime.outbox import OUTBOX_MAX, Outbox
-from costscope.scope.scope import Scope, Views, innermost
+from costscope.runtime.rules import Rules
+from costscope.runtime.waiting import Waiting
+from costscope.scope.scope import Scope, innermost
+from costscope.scope.watch import Views
 from costscope.stores import open_store
+from costscope.stores.steps import run as steps_run
 from costscope.telemetry import DEFAULT_LABELS, Telemetry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Mapping, Sequence
 
     from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import TracerProvider
 
-    from costscope.ledger import AuditReport
-    from costscope.policy import PolicySource
+    from costscope.control.routing import Router
+    from costscope.control.runaway import Suspicion
+    from costscope.ledger import AuditReport, LostHold
+    from costscope.policy import Budget, PolicySource
+    from costscope.policy.controls import Runaway
+    from costscope.policy.coverage import Coverage
+    from costscope.policy.reload import PolicyReloader
+    from costscope.prices import PriceBook
+    from costscope.run.run import Run
     from costscope.stores import Store
+    from costscope.telemetry.spans import Spans
+    from costscope.webhooks import WebhookSender
 
 __all__ = ["Runtime", "RuntimeOptions"]
+
+DEFAULT_SLOT_LEASE_S: Final = 30.0
+"""How long the slot of a process that died stays taken; a live one renews it every ten seconds."""
 
 DEFAULT_LEASE_S: Final = 900.0
 """Longer than the SDKs' own time-out of 600 s, so that a call that is alive is not presumed lost."""
@@ -36,8 +60,12 @@ class RuntimeOptions(TypedDict, total=False):
 
     unscoped: Literal["allow", "deny"]
     lease_s: float
+    slot_lease_s: float
+    reload: bool
     clock: Callable[[], int]
     meter_provider: MeterProvider
+    tracing: bool | TracerProvider
+    gen_ai_attributes: bool
     metric_labels: Collection[str]
     outbox_limit: int
 
@@ -50,8 +78,13 @@ class Runtime:
         policy: a policy file (YAML or TOML), a mapping, a `Policy`, or None for inline limits only.
         unscoped: what becomes of a metered call outside every scope; by default what the policy says (`deny`).
         lease_s: seconds after which a hold whose process is silent is presumed lost; at most a day.
+        slot_lease_s: seconds after which the slots of runs and calls of a process that is silent are free; not in
+            memory, where books end with their process. At most a day.
+        reload: put a policy file or folder in force anew when it changes; the old one stays while it is wrong.
         clock: the time in ns since the epoch, for tests; give the memory store the same one.
         meter_provider: where metrics go; by default OpenTelemetry's global provider.
+        tracing: a span around each metered call; True takes OpenTelemetry's global provider.
+        gen_ai_attributes: give these spans OpenTelemetry's attributes for generative AI.
         metric_labels: the scope labels that become metric attributes; a run id may not.
         outbox_limit: settlements that may wait for a store that is away.
 
@@ -66,25 +99,88 @@ class Runtime:
         policy: PolicySource | None = None,
         unscoped: Literal["allow", "deny"] | None = None,
         lease_s: float = DEFAULT_LEASE_S,
+        slot_lease_s: float = DEFAULT_SLOT_LEASE_S,
+        reload: bool = True,
         clock: Callable[[], int] = time_ns,
         meter_provider: MeterProvider | None = None,
+        tracing: bool | TracerProvider = False,
+        gen_ai_attributes: bool = False,
         metric_labels: Collection[str] = DEFAULT_LABELS,
         outbox_limit: int = OUTBOX_MAX,
     ) -> None:
-        _check(unscoped, lease_s, outbox_limit)
-        self.policy = _loaded(policy)
-        self.telemetry = Telemetry(meter_provider, allowed_labels=metric_labels)
+        _check(unscoped, {"lease_s": lease_s, "slot_lease_s": slot_lease_s}, outbox_limit)
+        self.health = Health()
+        self.usual = Usual()
+        self._reloader: PolicyReloader | None = None
+        if reload and isinstance(policy, str | Path) and not str(policy).startswith("env:"):
+            self._reloader = _reloader(policy, self._adopt, self._keep_old)
+            self._rules = Rules(self._reloader.watcher.policy, self.health)
+        else:
+            self._rules = Rules(_loaded(policy), self.health)
         self._owns_store = isinstance(store, str)
         self.store: Store = open_store(store) if isinstance(store, str) else store
-        self.prices = PriceBook(self.policy.prices, currency=self.policy.currency)
-        self.coverage = Coverage(self.policy)
+        self.telemetry = Telemetry(
+            meter_provider, allowed_labels=metric_labels, currency=self._rules.policy.currency
+        )
+        self.spans = _spans(tracing, metric_labels, self._rules.policy.currency, gen_ai=gen_ai_attributes)
         self.views = Views()
         self.outbox = Outbox(self.store, limit=outbox_limit)
-        self.unscoped: Literal["allow", "deny"] = unscoped or self.policy.unscoped
+        self.waiting = Waiting()
+        self.unscoped: Literal["allow", "deny"] = unscoped or self._rules.policy.unscoped
         self.lease_ms = math.ceil(lease_s * 1000)
+        self.heart = Heart(self.store, math.ceil(slot_lease_s * 1000) if self.store.waits else LEASE_MAX_MS)
+        self.webhooks = _sender(self.store, self._rules.policy)
+        self.events = EventStream(currency=self._rules.policy.currency)
+        self.events.add_sink(self.telemetry.event)
+        self.events.publish_with(
+            Publisher(self.store, delivering=self.webhooks.wake if self.webhooks is not None else None)
+        )
+        self.listens = self.events.listening("settled")
+        self.notes = Notes(self.store, self._suspected)
+        self._unlisten = self.store.on_lost(self._found_lost)
+        self._unscoped_given = unscoped
         self._clock_ns = clock
         self._ahead_ms = 0
         self._outside: Scope | None = None
+        if self._reloader is not None:
+            self._reloader.start()
+
+    @property
+    def policy(self) -> Policy:
+        """What is in force now."""
+        return self._rules.policy
+
+    @property
+    def acts(self) -> bool:
+        """True if the policy does more than refuse."""
+        return self._rules.acts
+
+    @property
+    def coverage(self) -> Coverage:
+        """Which budgets cover which scopes."""
+        return self._rules.coverage
+
+    @property
+    def prices(self) -> PriceBook:
+        """What models and tools cost."""
+        return self._rules.prices
+
+    @property
+    def router(self) -> Router:
+        """Where calls go."""
+        return self._rules.router
+
+    def budget(self, budget_id: str) -> Budget | None:
+        """The policy's budget of that id; None for a scope's or a run's own limits."""
+        return self._rules.budget(budget_id)
+
+    def runaway_for(self, labels: Mapping[str, str]) -> Runaway | None:
+        """What a run with these labels is watched for; None where it is not."""
+        return self._rules.runaway_for(labels)
+
+    def now(self) -> datetime:
+        """The store's clock as far as this process knows it, UTC."""
+        return datetime.fromtimestamp(self.now_ms() / 1000, UTC)
 
     def now_ms(self) -> int:
         """The store's clock as far as this process knows it, in ms since the epoch."""
@@ -99,6 +195,7 @@ class Runtime:
         """The scope without labels in which unscoped calls count where the policy allows them."""
         if self._outside is None:
             self._outside = Scope(self, {}, {}, outer=None)
+            self._outside.totals = self.telemetry.endless()
         return self._outside
 
     def current_scope(self) -> Scope | None:
@@ -111,13 +208,65 @@ class Runtime:
 
     def close(self) -> None:
         """Send what waits, flush metrics (each for at most two seconds), give back the store if it is ours."""
+        if self._reloader is not None:
+            self._reloader.stop()
+        self._unlisten()
+        self.heart.close()
         self.outbox.close()
+        self.notes.close()
+        self.events.close()
+        if self.webhooks is not None:
+            self.webhooks.close()
         if self._outside is not None:
             self.telemetry.record({}, self._outside.totals)
         self.telemetry.flush_soon()
         self.telemetry.close()
         if self._owns_store:
             self.store.close()
+
+    def _adopt(self, policy: Policy) -> None:
+        """A new policy holds from the next call on, in scopes that are open as well."""
+        if policy.currency != self.policy.currency:
+            self._keep_old(
+                InvalidPolicy(
+                    f"the currency changed from {self.policy.currency} to {policy.currency}; books have one, restart",
+                    path="$.currency",
+                )
+            )
+            return
+        self._rules = Rules(policy, self.health)
+        self.unscoped = self._unscoped_given or policy.unscoped
+        self._tell_reload(problem="")
+
+    def _keep_old(self, problem: InvalidPolicy) -> None:
+        self._tell_reload(problem=str(problem))
+
+    def _tell_reload(self, *, problem: str) -> None:
+        source = str(self._reloader.watcher.source) if self._reloader is not None else ""
+        self.events.emit(
+            PolicyReloaded(
+                id=new_id(self.now_ms()), at=self.now(), source=source, accepted=not problem, problem=problem
+            )
+        )
+
+    def _suspected(self, run: Run, scope: Scope, suspicion: Suspicion) -> None:
+        """The counts of all processes of a run say something about it."""
+        steps_run(act_on(run, scope, suspicion), self.store)
+
+    def _found_lost(self, lost: Sequence[LostHold]) -> None:
+        """Holds of processes that are silent were presumed lost: runs among them have been abandoned."""
+        self.telemetry.presumed(len(lost))
+        for name, labels in abandoned(lost):
+            self.events.emit(
+                RunEnded(
+                    id=new_id(self.now_ms()),
+                    at=self.now(),
+                    labels=labels,
+                    run=name,
+                    status="abandoned",
+                    reason="its process was silent for longer than its lease",
+                )
+            )
 
     async def aclose(self) -> None:
         """`close` for an event loop: also gives back the connections that belong to this loop."""
@@ -146,13 +295,44 @@ def _loaded(policy: PolicySource | None) -> Policy:
     return load_policy(policy)
 
 
-def _check(unscoped: object, lease_s: float, outbox_limit: int) -> None:
+def _reloader(
+    source: str | Path, on_change: Callable[[Policy], object], on_problem: Callable[[InvalidPolicy], object]
+) -> PolicyReloader:
+    from costscope.policy.reload import PolicyReloader  # noqa: PLC0415 - as above
+    from costscope.policy.watch import PolicyWatcher  # noqa: PLC0415
+
+    return PolicyReloader(PolicyWatcher(source), on_change=on_change, on_problem=on_problem)
+
+
+def _sender(store: Store, policy: Policy) -> WebhookSender | None:
+    if not policy.webhooks:
+        return None
+    from costscope.webhooks import WebhookSender  # noqa: PLC0415 - needs an HTTP client, which few have a use for
+
+    return WebhookSender(store, policy.webhooks)
+
+
+def _spans(
+    tracing: bool | TracerProvider, labels: Collection[str], currency: str, *, gen_ai: bool
+) -> Spans | None:
+    if tracing is False:
+        return None
+    from costscope.telemetry.spans import Spans  # noqa: PLC0415 - the tracing API is loaded by whoever traces
+
+    given = None if tracing is True else tracing
+    return Spans(given, gen_ai=gen_ai, allowed_labels=labels, currency=currency)
+
+
+def _check(unscoped: object, leases: Mapping[str, float], outbox_limit: int) -> None:
     problem = ""
     if unscoped not in (None, "allow", "deny"):
         problem = f'unscoped={unscoped!r}: write "allow" or "deny"'
-    elif not 0 < lease_s <= LEASE_MAX_MS / 1000:  # false for NaN, too
-        problem = f"lease_s={lease_s!r}: give seconds, more than 0 and at most {LEASE_MAX_MS // 1000} (a day)"
     elif outbox_limit < 1:
         problem = f"outbox_limit={outbox_limit!r}: at least 1 settlement must find room"
+    for name, lease_s in leases.items():
+        if not 0 < lease_s <= LEASE_MAX_MS / 1000:  # false for NaN, too
+            problem = (
+                f"{name}={lease_s!r}: give seconds, more than 0 and at most {LEASE_MAX_MS // 1000} (a day)"
+            )
     if problem:
         raise InvalidInput(problem)

@@ -25,6 +25,13 @@ class _Scoped:
         self._scope = scope
         self._inner: Scope | None = scope
         self._body = body
+        self._begun = False
+
+    def _begin(self) -> None:
+        """Where the scope is a run, it is admitted before the first step."""
+        if not self._begun:
+            self._begun = True
+            self._scope.begin()
 
     @contextmanager
     def _inside(self) -> Iterator[None]:
@@ -48,6 +55,7 @@ class ScopedGenerator(_Scoped, Generator[Any, Any, Any]):
 
     def send(self, value: Any) -> Any:
         """Run the body to its next yield."""
+        self._begin()
         with self._inside():
             return self._body.send(value)
 
@@ -68,6 +76,9 @@ class ScopedAsyncGenerator(_Scoped, AsyncGenerator[Any, Any]):
 
     async def asend(self, value: Any) -> Any:
         """Run the body to its next yield."""
+        if not self._begun:
+            self._begun = True
+            await self._scope.abegin()
         with self._inside():
             return await self._body.asend(value)
 

@@ -1,61 +1,54 @@
-"""A scope: a node of the context tree, with its labels, its own limits and the accounts it pays."""
+"""A scope: a node of the context tree, with its labels, its own limits, what it tells, and its run."""
 
 from __future__ import annotations
 
 from time import monotonic
 from typing import TYPE_CHECKING, Final
-from weakref import WeakValueDictionary
+
+import msgspec
 
 from costscope.errors import InvalidInput, InvalidLabel
-from costscope.estimate import estimate_of
-from costscope.ledger import MAX_AMOUNT, Read, new_id
+from costscope.events.callbacks import Callbacks
+from costscope.ledger import MAX_AMOUNT, new_id
 from costscope.policy import check_labels, inline_account
-from costscope.scope.balance import AccountBalance, balances_of, currency
+from costscope.run.iterations import Iteration, Iterations
+from costscope.run.lifecycle import admit, end, ending, order_to_stop
+from costscope.run.opening import run_of
 from costscope.scope.context import ambient_scope, set_ambient_scope
-from costscope.scope.preview import Preview, preview
 from costscope.scope.report import ScopeReport
+from costscope.scope.standing import Standing
 from costscope.scope.tally import Tally
+from costscope.stores.steps import arun, run
 from costscope.telemetry import ScopeTotals
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from decimal import Decimal
-    from typing import Unpack
 
-    from costscope.estimate import Described
-    from costscope.ledger import Account, Balance, Reply
+    from costscope.events.records import Event, Stamp
+    from costscope.ledger import Account, Commit
+    from costscope.run.run import Run
     from costscope.runtime.runtime import Runtime
 
-__all__ = ["ACCOUNTS_MAX", "CHILDREN_SHOWN", "Scope", "View", "innermost"]
-
-ACCOUNTS_MAX: Final = 16
-"""Accounts one reservation may touch: the cost of a step grows with each, and 16 levels are a mistake."""
+__all__ = ["CHILDREN_SHOWN", "PLAIN", "Scope", "ScopeOptions", "innermost"]
 
 CHILDREN_SHOWN: Final = 256
 """Nested scopes a scope remembers for its report; later ones are only counted."""
 
 
-class View:
-    """What this process last saw of one account. Shared by all scopes that pay it."""
+class ScopeOptions(msgspec.Struct, frozen=True):
+    """What a scope may be given beside labels and limits."""
 
-    __slots__ = ("__weakref__", "balance")
-
-    def __init__(self) -> None:
-        self.balance: Balance = ()
-
-
-class Views:
-    """The views of one runtime, as long as some scope looks at them."""
-
-    def __init__(self) -> None:
-        self._views: WeakValueDictionary[str, View] = WeakValueDictionary()
-
-    def of(self, accounts: tuple[Account, ...]) -> list[View]:
-        """The view of each account."""
-        return [self._views.setdefault(account.key, View()) for account in accounts]
+    callbacks: Callbacks | None = None
+    clock_ms: int | None = None
+    """How long its run may last."""
+    join_run: bool = False
+    """The run was admitted by another process."""
 
 
-class Scope:
+PLAIN: Final = ScopeOptions()
+
+
+class Scope(Standing):
     """An open scope; made by `budget_scope(...)`.
 
     Attributes:
@@ -63,26 +56,20 @@ class Scope:
         parent: the scope of the same runtime this one is nested in, or None.
         outer: the scope around it in this context, of whatever runtime.
         closed: True once it was left; calls are then charged to the nearest scope that is still open.
+        run: the run it is in, or None.
+        callbacks: its own, before those of the scopes around it; None where nobody listens.
     """
 
     __slots__ = (
         "__weakref__",
-        "_accounts",
-        "_from_ms",
         "_opened_s",
-        "_until_ms",
-        "_views",
+        "callbacks",
         "children",
         "closed",
-        "fail_open",
-        "inline",
-        "labels",
         "more_children",
         "outer",
         "parent",
-        "runtime",
         "tallies",
-        "tally",
         "totals",
     )
 
@@ -91,9 +78,11 @@ class Scope:
         runtime: Runtime,
         labels: Mapping[str, object],
         limits: Mapping[str, int],
+        options: ScopeOptions = PLAIN,
         *,
         outer: Scope | None,
     ) -> None:
+        super().__init__()
         own = check_labels(labels)
         self.runtime = runtime
         self.outer = outer
@@ -106,10 +95,15 @@ class Scope:
         above = parent.tallies if parent is not None else ()
         self.tallies: tuple[Tally, ...] = above if self.tally is None else (*above, self.tally)
         """Of this scope and those around it: what a call must tell besides the ledger."""
-        self._accounts: tuple[Account, ...] = ()
-        self._views: list[View] = []
-        self._from_ms = self._until_ms = 0
-        self.fail_open = False
+        around = parent.callbacks if parent is not None else None
+        self.callbacks: Callbacks | None = options.callbacks.within(around) if options.callbacks else around
+        self.run: Run | None = parent.run if parent is not None else None
+        if self.run is None and "run" in self.labels:
+            self.run = run_of(runtime, self.labels, options.clock_ms, joined=options.join_run)
+        elif options.clock_ms is not None or options.join_run:
+            msg = "max_wall_clock and join_run are about the run a scope opens; give it a `run` label of its own"
+            raise InvalidInput(msg)
+        self.acts = runtime.acts or self.run is not None
         self._opened_s = monotonic()
         self.children: list[Scope] = []
         self.more_children = 0
@@ -119,96 +113,20 @@ class Scope:
             else:
                 parent.more_children += 1
 
-    # ---------------------------------------------------------------- what it pays
-
-    def accounts(self, now_ms: int) -> tuple[Account, ...]:
-        """The accounts a call at this instant must pay: own limits, innermost first, then the policy's.
-
-        Raises:
-            InvalidInput: more than 16.
-        """
-        if not self._from_ms <= now_ms < self._until_ms:
-            covered = self.runtime.coverage.accounts(self.labels, now_ms)
-            accounts = (*self.inline, *covered.accounts)
-            if len(accounts) > ACCOUNTS_MAX:
-                names = ", ".join(account.key for account in accounts)
-                msg = f"{len(accounts)} budgets cover this scope, at most {ACCOUNTS_MAX} may: {names}; merge some of them"
-                raise InvalidInput(msg)
-            self._views = self.runtime.views.of(accounts) if self.runtime.store.waits else []
-            self.fail_open = covered.fail_open and not self.inline
-            self._accounts = accounts
-            self._from_ms, self._until_ms = covered.from_ms, covered.until_ms
-        return self._accounts
-
-    def seen(self, accounts: tuple[Account, ...], reply: Reply) -> None:
-        """Remember the balances of a reply to a command on `accounts`."""
-        if reply.balances and accounts is self._accounts:
-            for view, balance in zip(self._views, reply.balances, strict=False):
-                view.balance = balance
-
-    def balances(self) -> list[AccountBalance]:
-        """Every account and meter that limits this scope, as last seen: own limits first, no I/O."""
-        accounts = self.accounts(self.runtime.now_ms())
-        if self.runtime.store.waits:
-            return balances_of(accounts, [view.balance for view in self._views])
-        return balances_of(accounts, self._read(accounts))
-
-    def _read(self, accounts: tuple[Account, ...]) -> tuple[Balance, ...]:
-        return self.runtime.store.execute((Read(accounts),))[0].balances
-
-    def refresh(self) -> list[AccountBalance]:
-        """Ask the store; then as `balances`."""
-        accounts = self.accounts(self.runtime.now_ms())
-        self.seen(accounts, self.runtime.store.execute((Read(accounts),))[0])
-        return self.balances()
-
-    async def arefresh(self) -> list[AccountBalance]:
-        """`refresh` for an event loop."""
-        accounts = self.accounts(self.runtime.now_ms())
-        self.seen(accounts, (await self.runtime.store.aexecute((Read(accounts),)))[0])
-        return self.balances()
-
-    def preview(self, **call: Unpack[Described]) -> Preview:
-        """What a call would do now: allowed or refused, by which account, and how many would fit.
-
-        Reserves nothing; asks the store.
-
-        Args:
-            call: `model=` or `tool=` and the rest of what `costscope.reserve` takes.
-        """
-        estimate, _ = estimate_of(self.runtime.prices, call)
-        return preview(estimate, self.refresh())
-
-    async def apreview(self, **call: Unpack[Described]) -> Preview:
-        """`preview` for an event loop."""
-        estimate, _ = estimate_of(self.runtime.prices, call)
-        return preview(estimate, await self.arefresh())
-
     @property
-    def spent(self) -> Decimal:
-        """Cost so far, in units of the currency, as last seen; no I/O.
+    def opens_run(self) -> bool:
+        """True if entering it is the admission of a run."""
+        return self.run is not None and (self.parent is None or self.parent.run is None)
 
-        Of the scope's own account if it has a `max_cost` (shared with every process of the same run), else of
-        this process's calls in it.
-        """
-        return currency(self._own_cost()[0])
+    # ------------------------------------------------------------------- what it tells
 
-    @property
-    def held(self) -> Decimal:
-        """Cost reserved by calls in flight, in units of the currency, counted like `spent`."""
-        return currency(self._own_cost()[1])
+    def emit(self, event: Event, *, published: bool = False) -> None:
+        """Tell everybody who listens, here and around; `published` if the board has it already."""
+        self.runtime.events.emit(event, self.callbacks, published=published)
 
-    @property
-    def remaining(self) -> Decimal | None:
-        """The least that any budget over this scope has left for `cost`; None where none limits it."""
-        left = [row.remaining for row in self.balances() if row.meter == "cost"]
-        return currency(min(left)) if left else None
-
-    def _own_cost(self) -> tuple[int, int]:
-        if self.tally is not None:
-            return self.tally.spent, self.tally.held
-        own = next(row for row in self.balances() if row.meter == "cost")
-        return own.spent, own.held
+    def stamp(self) -> Stamp:
+        """What every record of this scope begins with."""
+        return {"id": new_id(self.runtime.now_ms()), "at": self.runtime.now(), "labels": dict(self.labels)}
 
     def report(self) -> ScopeReport:
         """The tree of this scope and those nested in it, with every account; `str()` draws it. No I/O."""
@@ -227,17 +145,88 @@ class Scope:
             more_children=self.more_children,
         )
 
+    # ---------------------------------------------------------------------------- runs
+
+    def iteration(self) -> Iteration:
+        """One turn of the run's loop, counted against `max_iterations`: `with run.iteration():`, also `async with`."""
+        return Iteration(self)
+
+    def iterations(self) -> Iterations:
+        """The turns of the run's loop, as long as `max_iterations` allows: `for turn in run.iterations():`."""
+        return Iterations(self)
+
+    def halt(self, reason: str) -> None:
+        """Stop the run this scope is in, in every process that works in it; its calls raise `RunHalted` from now on.
+
+        Raises:
+            InvalidInput: the scope is in no run, or no reason is given.
+        """
+        run(order_to_stop(self._run_to_halt(reason), reason), self.runtime.store)
+
+    async def ahalt(self, reason: str) -> None:
+        """`halt` for an event loop."""
+        await arun(order_to_stop(self._run_to_halt(reason), reason), self.runtime.store)
+
+    def _run_to_halt(self, reason: str) -> Run:
+        if self.run is None or not reason:
+            what = "say why, for whoever finds it halted" if not reason else "this scope is in no run"
+            msg = f"halt({reason!r}): {what}"
+            raise InvalidInput(msg)
+        return self.run
+
     # --------------------------------------------------------------- enter and exit
+
+    def begin(self) -> None:
+        """Have the run admitted that this scope opens, if it opens one.
+
+        Raises:
+            CallDenied: it was refused; nothing is held.
+        """
+        if self.opens_run and self.run is not None:
+            run(admit(self.run, self), self.runtime.store)
+
+    async def abegin(self) -> None:
+        """`begin` for an event loop."""
+        if self.opens_run and self.run is not None:
+            await arun(admit(self.run, self), self.runtime.store)
 
     def enter(self) -> Scope:
         """Make this the ambient scope of the current context."""
         set_ambient_scope(self)
         return self
 
-    def close(self) -> None:
-        """Leave the scope, from whatever context: record its metrics, restore the scope around it."""
+    def end(self, error: BaseException | None = None) -> None:
+        """Leave the scope; a run it opened gives back its slots at once, which may take a moment."""
         if self.closed:
             return
+        ended = self._run_ends(error)
+        self._leave()
+        if ended is not None:
+            run(end(self.runtime, ended), self.runtime.store)
+
+    async def aend(self, error: BaseException | None = None) -> None:
+        """`end` for an event loop."""
+        if self.closed:
+            return
+        ended = self._run_ends(error)
+        self._leave()
+        if ended is not None:
+            await arun(end(self.runtime, ended), self.runtime.store)
+
+    def close(self, error: BaseException | None = None) -> None:
+        """Leave the scope, from whatever context and without waiting for anything."""
+        if self.closed:
+            return
+        ended = self._run_ends(error)
+        self._leave()
+        if ended is not None:
+            self.runtime.outbox.put(ended)
+
+    def _run_ends(self, error: BaseException | None) -> Commit | None:
+        return ending(self.run, self, error) if self.opens_run and self.run is not None else None
+
+    def _leave(self) -> None:
+        """Record the scope's metrics, restore the scope around it."""
         self.closed = True
         if ambient_scope() is self:
             set_ambient_scope(self.outer)

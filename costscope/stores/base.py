@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from costscope.board import Answer, Op
-    from costscope.ledger import AuditReport, Command, Reply, Snapshot
+    from costscope.ledger import AuditReport, Command, LostHold, Reply, Snapshot
 
 __all__ = ["Store"]
 
@@ -55,6 +55,13 @@ class Store(Protocol):
 
     async def atell(self, ops: Sequence[Op]) -> list[Answer]:
         """The same for an event loop."""
+        ...
+
+    def on_lost(self, listener: Callable[[Sequence[LostHold]], object]) -> Callable[[], None]:
+        """Call this with the holds that this object finds past their deadline, each once over all processes.
+
+        It is called in whichever thread finds them and must not wait. What is returned ends that.
+        """
         ...
 
     def snapshot(self) -> Snapshot:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from costscope.errors import StoreUnavailable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from costscope.board import Answer, Op
-    from costscope.ledger import AuditReport, Command, Reply, Snapshot
+    from costscope.ledger import AuditReport, Command, LostHold, Reply, Snapshot
     from costscope.stores import Store
 
 __all__ = ["OutageStore"]
@@ -89,6 +89,10 @@ class OutageStore:
         if self._away:
             raise self._error()
         return answers
+
+    def on_lost(self, listener: Callable[[Sequence[LostHold]], object]) -> Callable[[], None]:
+        """Pass this on to the store inside."""
+        return self.inner.on_lost(listener)
 
     def snapshot(self) -> Snapshot:
         """What stands in the books, outage or not: a test may look behind it."""

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from costscope.ledger import (
-    METERS,
     MAX_AMOUNT,
+    METERS,
     Account,
     Commit,
     Denial,

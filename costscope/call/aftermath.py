@@ -1,0 +1,88 @@
+"""What a settled call means for the run it was made in: runaways, and what is done about them."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+from costscope.board import Publish
+from costscope.call.announce import webhooks_of
+from costscope.control.effects import Effects
+from costscope.errors import StoreUnavailable
+from costscope.events.records import RunawayDetected, encode_event
+from costscope.ledger import HALTS, Commit, id_from_key
+from costscope.run.lifecycle import order_to_stop
+from costscope.stores.steps import Ask
+
+if TYPE_CHECKING:
+    from costscope.call.call import Call
+    from costscope.control.runaway import Suspicion
+    from costscope.run.run import Run
+    from costscope.scope.scope import Scope
+    from costscope.stores.steps import Steps
+
+__all__ = ["act_on", "aftermath"]
+
+_ONCE_MS = 35 * 86_400_000
+"""As long as a run's account is kept."""
+
+log = logging.getLogger("costscope")
+
+
+def aftermath(call: Call) -> Steps[None]:
+    """See to what the last settlement has brought up; nothing in nearly every case."""
+    suspicion, call.suspicion = call.suspicion, None
+    if suspicion is not None:
+        assert call.scope.run is not None, "only runs are watched"
+        yield from act_on(call.scope.run, call.scope, suspicion)
+
+
+def act_on(run: Run, scope: Scope, suspicion: Suspicion) -> Steps[None]:
+    """Claim a runaway for all processes of the run, tell of it, and put its actions in force here."""
+    runtime = scope.runtime
+    assert run.detector is not None, "who is suspected was watched"
+    actions = run.detector.rule.actions
+    event = RunawayDetected(
+        **scope.stamp(),
+        run=run.name,
+        reason=suspicion.reason,
+        detail=suspicion.detail,
+        measured=suspicion.measured,
+        allowed=suspicion.allowed,
+        actions=tuple(action.do for action in actions),
+    )
+    publication = Publish(
+        event.id,
+        encode_event(event),
+        once=f"{run.key}#runaway:{suspicion.reason}",
+        once_ms=_ONCE_MS,
+        deliver=webhooks_of(actions, runtime.policy.webhooks),
+    )
+    try:
+        (first,) = yield Ask((publication,))
+    except StoreUnavailable:
+        log.warning("the runaway of run %s could not be claimed; it is told all the same", run.name)
+        first = True
+    kinds = {action.do for action in actions}
+    run.effects = Effects(
+        downgrade="downgrade_model" in kinds,
+        model=next((action.model for action in actions if action.model), None),
+        max_tokens=tuple(action.max_tokens for action in actions if action.max_tokens is not None),
+        iterations=tuple(action.iterations for action in actions if action.iterations is not None),
+    )
+    if "halt_run" in kinds:
+        yield from order_to_stop(run, f"it seems out of control: {suspicion.detail}")
+    if "halt_new_runs" in kinds:
+        _admit_no_more(scope)
+    if first:
+        scope.emit(event, published=True)
+
+
+def _admit_no_more(scope: Scope) -> None:
+    """Order the most specific budget over the run to admit no further ones, until it is reset."""
+    admission = [a for a in scope.covered(scope.runtime.now_ms()).admission if (HALTS, 0) in a.limits]
+    if admission:
+        first = admission[0]
+        keep_ms = scope.runtime.store.keep_ms
+        order = Commit(id_from_key(f"no new runs:{first.key}"), (first,), {HALTS: 1}, keep_ms)
+        scope.runtime.outbox.put(order)

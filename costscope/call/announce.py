@@ -1,0 +1,96 @@
+"""Telling of a threshold that was crossed: once per account and window, over all processes."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from costscope.board import Publish
+from costscope.errors import StoreUnavailable
+from costscope.events.records import ThresholdCrossed, encode_event
+from costscope.scope.balance import about_of
+from costscope.stores.steps import Ask
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from costscope.policy.controls import Action
+    from costscope.policy.coverage import Watched
+    from costscope.scope.scope import Scope
+    from costscope.scope.watch import Watch
+    from costscope.stores.steps import Steps
+
+__all__ = ["announce", "webhooks_of"]
+
+_ONCE_MS: Final = 400 * 86_400_000
+"""How long a threshold of an account without a window is remembered to have fired."""
+
+log = logging.getLogger("costscope")
+
+
+def announce(scope: Scope, watch: Watch, crossed: list[Watched]) -> Steps[None]:
+    """Claim each of these crossings; the process that gets it tells everybody."""
+    events = [_record(scope, watch, watched) for watched in crossed]
+    ops = tuple(
+        _publication(scope, watch, watched, event) for watched, event in zip(crossed, events, strict=True)
+    )
+    try:
+        firsts = yield Ask(ops)
+    except StoreUnavailable:
+        log.warning("a threshold of %s could not be claimed; the next call tries again", crossed[0].budget.id)
+        for watched in crossed:
+            watch.again(watched)
+        return
+    for event, first in zip(events, firsts, strict=True):
+        if first:
+            scope.emit(event, published=True)
+
+
+def webhooks_of(actions: Iterable[Action], known: Iterable[str]) -> tuple[str, ...]:
+    """The webhooks that these actions name; without a name the only one there is."""
+    names = tuple(known)
+    return tuple(
+        action.to or names[0] for action in actions if action.do == "webhook" and (action.to or names)
+    )
+
+
+def _record(scope: Scope, watch: Watch, watched: Watched) -> ThresholdCrossed:
+    account, mark = watch.covered.accounts[watched.place], watched.mark
+    assert mark.threshold is not None, "only thresholds are crossed"
+    spent, held = watch.used(watched)
+    about = about_of(account.about)
+    stamp = scope.stamp()
+    stamp["labels"] = {name: value for name, value in about.labels.items() if value is not None} or stamp[
+        "labels"
+    ]
+    return ThresholdCrossed(
+        **stamp,
+        budget=watched.budget.id,
+        meter=mark.meter,
+        threshold=mark.threshold.at,
+        spent=spent,
+        held=held,
+        remaining=mark.limit - spent - held,
+        limit=mark.limit,
+        window_start=_moment(account.start_ms) if account.end_ms else None,
+        window_end=_moment(account.end_ms) if account.end_ms else None,
+        actions=tuple(action.do for action in mark.threshold.actions),
+    )
+
+
+def _publication(scope: Scope, watch: Watch, watched: Watched, event: ThresholdCrossed) -> Publish:
+    account = watch.covered.accounts[watched.place]
+    assert watched.mark.threshold is not None, "only thresholds are crossed"
+    now_ms = scope.runtime.now_ms()
+    return Publish(
+        event.id,
+        encode_event(event),
+        once=f"{account.key}#threshold:{event.meter}:{event.threshold:g}",
+        once_ms=max(account.end_ms - now_ms, 0) + account.keep_ms if account.end_ms else _ONCE_MS,
+        deliver=webhooks_of(watched.mark.threshold.actions, scope.runtime.policy.webhooks),
+    )
+
+
+def _moment(at_ms: int) -> datetime:
+    return datetime.fromtimestamp(at_ms / 1000, UTC)

@@ -1,0 +1,96 @@
+"""Wall clocks: accounts and runs that stop some time after they were first used."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Final
+
+from costscope.board import First
+from costscope.errors import BudgetExceeded
+from costscope.scope.balance import about_of, resets_at
+from costscope.stores.steps import Ask
+
+if TYPE_CHECKING:
+    from costscope.ledger import Account
+    from costscope.run.run import Run
+    from costscope.scope.scope import Scope
+    from costscope.stores.steps import Steps
+
+__all__ = ["WALL_CLOCK", "check_clocks"]
+
+WALL_CLOCK: Final = "wall_clock"
+
+_KEPT_MS: Final = 400 * 86_400_000
+"""How long the first use of an account without a window is remembered: longer than a year of silence."""
+
+
+def check_clocks(scope: Scope) -> Steps[None]:
+    """Refuse what comes too late. The first use is agreed on over all processes, and asked for once.
+
+    Raises:
+        BudgetExceeded: an account's time is over.
+        RunHalted: the run's is.
+    """
+    runtime, run = scope.runtime, scope.run
+    now_ms = runtime.now_ms()
+    clocks = scope.clocks(now_ms)
+    unknown = [(account, view) for account, view, _ in clocks if not view.opened_ms]
+    ops = [First(f"{account.key}#opened", "", _keep_ms(account, now_ms)) for account, _ in unknown]
+    if run is not None and run.clock_ms is not None and not run.opened_ms:
+        ops.append(First(f"{run.key}#opened", str(run.admitted_ms or now_ms), _KEPT_MS))
+    if ops:
+        answers = yield Ask(tuple(ops))
+        for (_, view), answer in zip(unknown, answers, strict=False):
+            view.opened_ms = int(answer)
+        if len(answers) > len(unknown):
+            assert run is not None, "the last one is the run's"
+            run.opened_ms = int(answers[-1])
+        now_ms = runtime.now_ms()
+    if run is not None and run.clock_ms is not None and now_ms >= run.opened_ms + run.clock_ms:
+        run.halt(late(run))
+        raise run.halted()
+    for account, view, limit_ms in clocks:
+        elapsed_ms = now_ms - view.opened_ms
+        if elapsed_ms >= limit_ms:
+            raise _over(account, limit_ms, elapsed_ms)
+
+
+def late(run: Run) -> str:
+    """Why a run is halted by its clock."""
+    assert run.clock_ms is not None, "only a run with a clock is late"
+    return f"it may last {run.clock_ms / 1000:g} s (max_wall_clock), and these are over"
+
+
+def _over(account: Account, limit_ms: int, elapsed_ms: int) -> BudgetExceeded:
+    about = about_of(account.about)
+    labels = {name: value for name, value in about.labels.items() if value is not None}
+    until = resets_at(account)
+    msg = (
+        f"budget {about.budget!r} allows {limit_ms / 1000:g} s from its first call (wall_clock), and "
+        f"{elapsed_ms / 1000:g} s have passed. {f'Resets at {until:%Y-%m-%d %H:%M:%S} UTC.' if until else 'It does not reset.'} "
+        "Raise the limit, or start a scope that another account pays for."
+    )
+    return BudgetExceeded(
+        msg,
+        kind="exhausted",
+        budget=about.budget,
+        labels=labels,
+        meter=WALL_CLOCK,
+        limit=limit_ms,
+        spent=elapsed_ms,
+        held=0,
+        requested=0,
+        resets_at=until,
+        retry_after=None,
+    )
+
+
+def _keep_ms(account: Account, now_ms: int) -> int:
+    if not account.end_ms:
+        return account.keep_ms or _KEPT_MS
+    return max(account.end_ms - now_ms, 0) + account.keep_ms
+
+
+def utc(at_ms: int) -> datetime:
+    """An instant of the ledger as a datetime."""
+    return datetime.fromtimestamp(at_ms / 1000, UTC)

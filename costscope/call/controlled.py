@@ -1,0 +1,165 @@
+"""Reserving a call over which policies act: clocks, effects, waiting, fallbacks; then what has come about by it.
+
+Plain calls (a policy with limits and nothing else, no run) go straight through `costscope.call.drive`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from costscope.call.announce import announce
+from costscope.call.clocks import check_clocks
+from costscope.call.pacing import keep_pace
+from costscope.call.patience import Patience
+from costscope.call.tell import tell_downgraded
+from costscope.errors import BudgetExceeded, CallDenied, StoreUnavailable
+from costscope.ledger import HALTS, Outcome
+from costscope.policy.controls import OnDenied
+from costscope.run.lifecycle import STOPPED_ELSEWHERE, order_to_stop
+from costscope.stores.steps import Execute
+
+if TYPE_CHECKING:
+    from costscope.call.call import Call
+    from costscope.control.effects import Effects
+    from costscope.ledger import Reply
+    from costscope.stores.steps import Steps
+
+__all__ = ["controlled"]
+
+
+def controlled(call: Call) -> Steps[None]:
+    """Hold the call's estimate.
+
+    Raises:
+        CallDenied: refused; nothing is held.
+    """
+    try:
+        yield from _hold(call)
+    except StoreUnavailable as error:
+        call.unreachable(error)
+    except CallDenied as error:
+        yield from _refused(call, error)
+        raise
+    except Exception:
+        raise
+    except BaseException:
+        call.abandon()
+        raise
+    try:
+        yield from _told(call)
+    except BaseException:  # cancelled with the hold in hand: the function will not be called
+        call.abandon()
+        raise
+
+
+def _hold(call: Call) -> Steps[None]:
+    """Try until the hold stands, or nothing is left to try.
+
+    Raises:
+        CallDenied: nothing is.
+    """
+    patience: Patience | None = None
+    try:
+        while (error := (yield from _tried(call, patience))) is not None:
+            if call.redirect(error):
+                call.attempts = 0
+                continue
+            if error.kind == "in_flight":
+                patience = patience or Patience.of(call.runtime, _on_denied(call, error))
+                if patience is not None and (yield from patience.wait()):
+                    call.attempts = 0
+                    continue
+            raise error
+    finally:
+        if patience is not None:
+            patience.over()
+
+
+def _tried(call: Call, patience: Patience | None) -> Steps[BudgetExceeded | None]:
+    """One attempt; what refused it, if something may be done about that.
+
+    Raises:
+        CallDenied: refused for good.
+    """
+    yield from _may_go_on(call)
+    reply = yield from _attempt(call, patience)
+    if reply is None:
+        return None
+    run = call.scope.run
+    if run is not None and reply.denial is not None and reply.denial.meter == HALTS:
+        run.halt(STOPPED_ELSEWHERE)
+        raise run.halted()
+    return call.refusal(reply)
+
+
+def _told(call: Call) -> Steps[None]:
+    """What has come about by the hold: thresholds that are crossed, limits that are passed, another model."""
+    if call.asked:
+        tell_downgraded(call)
+    watch = call.scope.watch
+    if watch is None:
+        return
+    crossed = watch.crossed()
+    if crossed:
+        yield from announce(call.scope, watch, crossed)
+    effects = watch.effects()
+    if effects.over:
+        call.above(watch, effects.over)
+
+
+def _may_go_on(call: Call) -> Steps[None]:
+    """What can refuse a call before anything is asked to be held.
+
+    Raises:
+        CallDenied: it does.
+    """
+    scope = call.scope
+    run = scope.run
+    if run is not None:
+        run.check()
+        if run.clock_ms is not None or scope.clocked:
+            yield from check_clocks(scope)
+    elif scope.clocked:
+        yield from check_clocks(scope)
+    watch = scope.watch
+    if watch is None:
+        return
+    effects: Effects = watch.effects()
+    if effects.halt_run is not None and run is not None:
+        threshold = effects.halt_run.mark.threshold
+        percent = f"{threshold.at:g} %" if threshold is not None else "its limit"
+        yield from order_to_stop(
+            run, f"budget {effects.halt_run.budget.id} is at {percent}, where it halts runs"
+        )
+        run.check()
+    if effects.throttled:
+        yield from keep_pace(call, watch, effects.throttled)
+
+
+def _attempt(call: Call, patience: Patience | None) -> Steps[Reply | None]:
+    """One reserve, and what the store's clock makes of it; its reply if it was refused."""
+    command = call.opening() if patience is None else call.opening(patience.ticket, patience.wait_ms)
+    while command is not None:
+        reply = (yield Execute((command,)))[0]
+        if reply.outcome is Outcome.DENIED:
+            return reply  # type: ignore[no-any-return]  # the answer to Execute is a list of replies
+        command = call.opened(reply)
+    return None
+
+
+def _on_denied(call: Call, error: CallDenied) -> OnDenied:
+    """What this refusal is to lead to: what the call was told, else what the budget says."""
+    if call.on_denied is not None:
+        return call.on_denied
+    said = call.scope.on_denied(error.budget) if isinstance(error, BudgetExceeded) else None
+    return said or OnDenied()
+
+
+def _refused(call: Call, error: CallDenied) -> Steps[None]:
+    """What a refusal does to the run it was met in."""
+    run = call.scope.run
+    if run is None or not isinstance(error, BudgetExceeded):
+        return
+    budget = call.runtime.budget(error.budget)
+    if budget is not None and budget.on_limit == "halt_run" and error.kind in {"exhausted", "never_fits"}:
+        yield from order_to_stop(run, f"budget {budget.id} has no more {error.meter}, and halts the run then")

@@ -1,0 +1,75 @@
+"""The keyword options of the two decorators, checked once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from costscope.call.denied import OnDeniedOption, on_denied_option
+from costscope.errors import InvalidInput
+from costscope.estimate import given_estimate
+from costscope.prices import price_option
+
+if TYPE_CHECKING:
+    from costscope.ledger import OnLost
+    from costscope.policy.controls import OnDenied
+    from costscope.prices import Price
+
+__all__ = ["ESTIMATE_MODES", "OnError", "Options"]
+
+OnError = Literal["charge", "release"] | Callable[[BaseException], Any]
+"""What a failed call costs: the hold, nothing, or what the function says: one of these words, or an amount."""
+
+ESTIMATE_MODES: Final = ("strict", "capped")
+
+
+class Options:
+    """The keyword options of the two decorators, checked once."""
+
+    __slots__ = ("estimate", "idempotency_key", "on_denied", "on_error", "on_lost", "price", "stage", "usage")
+
+    def __init__(
+        self,
+        *,
+        price: object = None,
+        estimate: object = None,
+        usage: Callable[[Any], object] | None = None,
+        on_error: OnError | None = None,
+        on_lost: OnLost = "charge",
+        idempotency_key: str | Callable[..., str | None] | None = None,
+        on_denied: OnDeniedOption | None = None,
+        stage: str | None = None,
+    ) -> None:
+        self.price: Price | None = None if price is None else price_option(price)
+        self.estimate: object = (
+            estimate if callable(estimate) or estimate in ESTIMATE_MODES else _checked(estimate)
+        )
+        self.usage = usage
+        if on_error not in (None, "charge", "release") and not callable(on_error):
+            msg = f'on_error={on_error!r}: write "charge", "release", or a function of the exception'
+            raise InvalidInput(msg)
+        if on_lost not in ("charge", "release"):
+            msg = f'on_lost={on_lost!r}: write "charge" (default) or "release"'
+            raise InvalidInput(msg)
+        reads: object = usage  # a caller without a type checker may give anything
+        if reads is not None and not callable(reads):
+            msg = f"usage={usage!r:.60}: give a function of what the call returned"
+            raise InvalidInput(msg)
+        named = isinstance(idempotency_key, str) and idempotency_key
+        if idempotency_key is not None and not named and not callable(idempotency_key):
+            msg = f"idempotency_key={idempotency_key!r:.60}: name an argument, or give a function of the arguments"
+            raise InvalidInput(msg)
+        self.on_error = on_error
+        self.on_lost = on_lost
+        self.idempotency_key = idempotency_key
+        self.on_denied: OnDenied | None = None if on_denied is None else on_denied_option(on_denied)
+        if stage is not None and (not isinstance(stage, str) or not stage):
+            msg = f"stage={stage!r:.60}: give the name of a stage of the policy's routes, such as 'planning'"
+            raise InvalidInput(msg)
+        self.stage = stage
+
+
+def _checked(estimate: object) -> object:
+    if estimate is not None:
+        given_estimate(estimate)
+    return estimate

@@ -1,0 +1,84 @@
+"""Pacing the calls of a throttled budget to what the rest of its window can carry."""
+
+from __future__ import annotations
+
+from math import ceil
+from typing import TYPE_CHECKING
+
+from costscope.board import Pace
+from costscope.errors import BudgetExceeded
+from costscope.policy.durations import to_ms
+from costscope.scope.balance import about_of, resets_at
+from costscope.stores.steps import Ask, Pause, Wake
+
+if TYPE_CHECKING:
+    from costscope.call.call import Call
+    from costscope.policy.controls import Action
+    from costscope.policy.coverage import Watched
+    from costscope.scope.watch import Watch
+    from costscope.stores.steps import Steps
+
+__all__ = ["interval_ms", "keep_pace"]
+
+
+def keep_pace(call: Call, watch: Watch, throttled: tuple[Watched, ...]) -> Steps[None]:
+    """Wait for this call's turn in every throttled budget; the line is one for all processes.
+
+    Raises:
+        BudgetExceeded: the turn comes later than the policy lets a call wait (`throttled`).
+    """
+    runtime = call.runtime
+    for watched in throttled:
+        account = watch.covered.accounts[watched.place]
+        spent, held = watch.used(watched)
+        left = max(watched.mark.limit - spent - held, 0)
+        expected = call.expected(watched.mark.meter)
+        now_ms = runtime.now_ms()
+        if not account.end_ms or not expected or account.end_ms <= now_ms:
+            continue  # nothing is said about a budget that never resets, or of what the call does not use
+        interval = interval_ms(expected, left, account.end_ms - now_ms)
+        patience_ms = to_ms(_action(watched).max_wait, what="max_wait")
+        (wait_ms,) = yield Ask((Pace(account.key, interval, patience_ms),))
+        if wait_ms < 0:
+            raise _too_late(watched, watch, call, interval)
+        if wait_ms:
+            yield Pause(wait_ms / 1000, Wake())
+
+
+def interval_ms(expected: int, left: int, rest_ms: int) -> int:
+    """The time from one call to the next at which calls of this size use up what is left just when the window ends.
+
+    Args:
+        expected: what a call uses.
+        left: what the budget has left, in the same unit.
+        rest_ms: until the window ends; also the answer where nothing is left.
+    """
+    return min(ceil(expected * rest_ms / left), rest_ms) if left else rest_ms
+
+
+def _action(watched: Watched) -> Action:
+    assert watched.mark.threshold is not None, "only thresholds throttle"
+    return next(action for action in watched.mark.threshold.actions if action.do == "throttle")
+
+
+def _too_late(watched: Watched, watch: Watch, call: Call, interval: int) -> BudgetExceeded:
+    account = watch.covered.accounts[watched.place]
+    about = about_of(account.about)
+    spent, held = watch.used(watched)
+    msg = (
+        f"{call.kind} {call.name}: budget {about.budget!r} is throttled: one call in {interval / 1000:g} s lasts "
+        f"until its reset, and this one's turn comes later than max_wait. Try again then, raise max_wait or the limit."
+    )
+    return BudgetExceeded(
+        msg,
+        kind="throttled",
+        budget=about.budget,
+        labels={name: value for name, value in about.labels.items() if value is not None},
+        meter=watched.mark.meter,
+        limit=watched.mark.limit,
+        spent=spent,
+        held=held,
+        requested=call.amounts.get(watched.mark.meter, 0),
+        resets_at=resets_at(account),
+        retry_after=interval / 1000,
+    )

@@ -1,0 +1,120 @@
+"""The records of single calls: refused, let through above a limit, sent elsewhere, settled."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING, Literal
+
+from costscope.errors import BudgetExceeded
+from costscope.events.records import CallDegraded, CallRefused, CallSettled, Downgraded
+
+if TYPE_CHECKING:
+    from costscope.call.call import Call
+    from costscope.errors import CallDenied
+    from costscope.policy.coverage import Watched
+    from costscope.scope.scope import Scope
+    from costscope.scope.watch import Watch
+
+__all__ = ["tell_above", "tell_downgraded", "tell_refused", "tell_settled"]
+
+
+def tell_refused(
+    scope: Scope, what: Literal["model", "tool", "run", "iteration"], name: str, error: CallDenied
+) -> None:
+    """A refusal of anything."""
+    if not isinstance(error, BudgetExceeded):
+        scope.emit(CallRefused(**scope.stamp(), what=what, name=name, kind=error.kind, reason=str(error)))
+        return
+    scope.emit(
+        CallRefused(
+            **scope.stamp(),
+            what=what,
+            name=name,
+            kind=error.kind,
+            reason=str(error),
+            budget=error.budget,
+            meter=error.meter,
+            limit=error.limit,
+            spent=error.spent,
+            held=error.held,
+            requested=error.requested,
+        )
+    )
+
+
+def tell_above(call: Call, watch: Watch, watched: Watched) -> None:
+    """A call that a budget has let through above its limit, or that a shadow budget would have refused."""
+    scope, mark, budget = call.scope, watched.mark, watched.budget
+    spent, held = watch.used(watched)
+    if budget.enforcement != "shadow":
+        scope.emit(
+            CallDegraded(
+                **scope.stamp(),
+                what=call.kind,
+                name=call.name,
+                budget=budget.id,
+                meter=mark.meter,
+                limit=mark.limit,
+                spent=spent,
+                held=held,
+            )
+        )
+        return
+    asked = call.amounts.get(mark.meter, 1)
+    scope.emit(
+        CallRefused(
+            **scope.stamp(),
+            what=call.kind,
+            name=call.name,
+            kind="exhausted" if spent + asked > mark.limit else "in_flight",
+            reason=f"the shadow budget {budget.id} would have refused it",
+            budget=budget.id,
+            meter=mark.meter,
+            limit=mark.limit,
+            spent=spent,
+            held=max(held - asked, 0),
+            requested=asked,
+            enforced=False,
+        )
+    )
+
+
+def tell_downgraded(call: Call) -> None:
+    """A call that goes to another model, or with a lower cap, than it asked for."""
+    scope, routing = call.scope, call.routing
+    assert routing is not None, "only routed calls are sent elsewhere"
+    scope.emit(
+        Downgraded(
+            **scope.stamp(),
+            asked=call.asked,
+            effective=call.name,
+            reason=routing.reason or "limit_capabilities",
+            stage=call.stage,
+            max_tokens=routing.max_tokens,
+            saved=call.saved,
+        )
+    )
+
+
+def tell_settled(call: Call, cost: int) -> None:
+    """A call that has ended; only made when somebody listens."""
+    scope, usage = call.scope, call.usage
+    if not scope.runtime.events.wanted("settled", scope.callbacks):
+        return
+    scope.emit(
+        CallSettled(
+            **scope.stamp(),
+            what=call.kind,
+            name=call.name,
+            outcome=call.outcome,
+            cost=cost,
+            held=call.amounts.get("cost", 0),
+            input_tokens=usage.input_tokens if usage else 0,
+            output_tokens=usage.output_tokens if usage else 0,
+            cache_read_tokens=usage.cache_read_tokens if usage else 0,
+            cache_write_tokens=usage.cache_write_tokens if usage else 0,
+            reasoning_tokens=usage.reasoning_tokens if usage else 0,
+            seconds=perf_counter() - call.began_s,
+            degraded=bool(call.degraded),
+        )
+    )

@@ -1,0 +1,6 @@
+"""What policies do beside refusing: effects of thresholds, routes, runaways. Decisions only; no I/O.
+
+Import from the modules.
+"""
+
+__all__: list[str] = []

@@ -1,0 +1,3 @@
+"""Runs: admission, slots with a heartbeat, iterations, the clock, the end and its status. Import from the modules."""
+
+__all__: list[str] = []

@@ -1,0 +1,54 @@
+"""Ending the task that a run is, wherever it waits, when the run is halted from outside or its time is over."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from costscope.call.clocks import late
+
+if TYPE_CHECKING:
+    from costscope.errors import RunHalted
+    from costscope.run.run import Run
+
+__all__ = ["Interrupt"]
+
+
+class Interrupt:
+    """From entering a run with `async with` to leaving it. A run in a thread is stopped at its next call instead."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._loop = asyncio.get_running_loop()
+        self._timeout = asyncio.timeout(None)
+
+    async def begin(self) -> None:
+        """From now on the task can be ended."""
+        run = self._run
+        await self._timeout.__aenter__()
+        if run.clock_ms is not None:
+            begun_ms = run.opened_ms or run.admitted_ms
+            left_ms = begun_ms + run.clock_ms - run.runtime.now_ms()
+            self._timeout.reschedule(self._loop.time() + max(left_ms, 0) / 1000)
+        run.interrupts(self._from_any_thread)
+
+    async def end(self, error: BaseException | None) -> RunHalted | None:
+        """From now on it cannot. What is to be raised instead of the cancellation that this has caused."""
+        run = self._run
+        run.interrupts(None)
+        try:
+            await self._timeout.__aexit__(type(error) if error is not None else None, error, None)
+        except TimeoutError:
+            if run.status is None:
+                run.halt(late(run))
+            return run.halted()
+        return None
+
+    def _from_any_thread(self) -> None:
+        if not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._now)
+
+    def _now(self) -> None:
+        with suppress(RuntimeError):  # it has ended meanwhile
+            self._timeout.reschedule(self._loop.time())

@@ -1,0 +1,194 @@
+"""The admission of a run, orders to stop, and its end: what is asked of the store, step by step."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+from costscope.call.patience import Patience
+from costscope.call.refusals import exceeded, forbids_runs
+from costscope.call.tell import tell_refused
+from costscope.errors import BudgetExceeded, CallDenied, StoreUnavailable
+from costscope.events.records import RunEnded, RunStarted
+from costscope.ledger import HALTS, Commit, Outcome, Release, Reserve, id_from_key, new_id
+from costscope.policy.controls import OnDenied
+from costscope.run.lost import ADMISSION
+from costscope.run.run import SLOT_LOST
+from costscope.stores.steps import Execute
+
+if TYPE_CHECKING:
+    from costscope.ledger import Account, Reply
+    from costscope.run.run import Run
+    from costscope.runtime.runtime import Runtime
+    from costscope.scope.scope import Scope
+    from costscope.stores.steps import Steps
+
+__all__ = ["STOPPED_ELSEWHERE", "admit", "end", "ending", "order_to_stop", "started"]
+
+STOPPED_ELSEWHERE: Final = "another process, or an earlier one, ordered it to stop"
+
+_ATTEMPTS: Final = 3
+_STOPPED_MS: Final = 48 * 3_600_000
+"""How long the order is remembered by its id, so that two processes that give it count once."""
+_SLOT: Final = "concurrent_runs"
+
+
+def admit(run: Run, scope: Scope) -> Steps[None]:
+    """Admit a run: one reserve that counts it, takes its slots, and is refused by any level that forbids new runs.
+
+    Raises:
+        BudgetExceeded, RunHalted: refused; nothing is held.
+        StoreUnavailable: the books could not be reached, and a budget over the run fails closed.
+    """
+    try:
+        yield from _hold(run, scope)
+    except CallDenied as error:
+        _give_back(run)
+        if not (isinstance(error, StoreUnavailable) and scope.fail_open):
+            run.status, run.reason = "halted", error.kind
+            tell_refused(scope, "run", run.name, error)
+            raise
+    except Exception:
+        raise
+    except BaseException:
+        _give_back(run)
+        raise
+    started(run, scope)
+
+
+def _hold(run: Run, scope: Scope) -> Steps[None]:
+    """Try until the admission stands, or there is nothing to wait for.
+
+    Raises:
+        CallDenied: there is not.
+    """
+    patience: Patience | None = None
+    try:
+        while (error := (yield from _tried(run, scope, patience))) is not None:
+            if isinstance(error, BudgetExceeded) and error.kind == "in_flight":
+                patience = patience or Patience.of(run.runtime, scope.on_denied(error.budget) or OnDenied())
+                if patience is not None and (yield from patience.wait()):
+                    continue
+            raise error
+    finally:
+        if patience is not None:
+            patience.over()
+
+
+def _tried(run: Run, scope: Scope, patience: Patience | None) -> Steps[CallDenied | None]:
+    """One attempt; what refused it."""
+    runtime = run.runtime
+    for _ in range(_ATTEMPTS):
+        now_ms = runtime.now_ms()
+        accounts = _accounts(run, scope, now_ms)
+        if not accounts:
+            return None
+        run.accounts, run.hold_id, sent_s = accounts, ADMISSION + new_id(now_ms), monotonic()
+        ticket, wait_ms = ("", 0) if patience is None else (patience.ticket, patience.wait_ms)
+        reply: Reply = (yield Execute((_reserve(run, ticket, wait_ms),)))[0]
+        if reply.outcome is Outcome.GRANTED:
+            run.beat = runtime.heart.add(run.hold_id, sent_s, lambda: _slot_lost(run))
+            return None
+        run.hold_id = ""
+        if reply.outcome is not Outcome.WRONG_WINDOW:
+            break
+        runtime.learn_time(reply.now_ms)
+    return _refusal(run, reply)
+
+
+def started(run: Run, scope: Scope) -> None:
+    """The run goes on from here, in this process."""
+    run.admitted_ms = run.runtime.now_ms()
+    if not run.joined:
+        scope.emit(RunStarted(**scope.stamp(), run=run.name))
+
+
+def order_to_stop(run: Run, reason: str) -> Steps[None]:
+    """Halt a run in every process that works in it."""
+    if not run.halt(reason) or run.account is None:
+        return
+    command = Commit(id_from_key(f"halt:{run.account.key}"), (run.account,), {HALTS: 1}, _STOPPED_MS)
+    try:
+        yield Execute((command,))
+    except StoreUnavailable:
+        run.runtime.outbox.put(command)
+
+
+def ending(run: Run, scope: Scope, error: BaseException | None) -> Commit | None:
+    """How the run ended, told to whoever listens; the command that gives its slots back."""
+    runtime = run.runtime
+    command: Commit | None = None
+    if run.hold_id:
+        runtime.heart.drop(run.hold_id)
+        amounts = {"runs": 1}
+        command = Commit(run.hold_id, run.accounts, amounts, runtime.store.keep_ms)
+        run.hold_id = ""
+    if run.status is None:
+        run.status = "completed" if error is None else "failed"
+        run.reason = "" if error is None else type(error).__name__
+    if not run.joined:
+        scope.emit(
+            RunEnded(
+                **scope.stamp(),
+                run=run.name,
+                status=run.status,
+                reason=run.reason,
+                cost=run.cost,
+                seconds=monotonic() - run.opened_s,
+                iterations=run.iterations,
+            )
+        )
+    return command
+
+
+def end(runtime: Runtime, command: Commit) -> Steps[None]:
+    """Give back the slots of a run that has ended; what cannot be sent now waits in the outbox."""
+    try:
+        yield Execute((command,))
+    except Exception:  # noqa: BLE001 - the run is over, whatever the store says
+        runtime.outbox.put(command)
+    except BaseException:
+        if runtime.store.waits:  # else it has been applied already
+            runtime.outbox.put(command)
+        raise
+    if runtime.waiting:
+        runtime.waiting.nudge()
+
+
+def _accounts(run: Run, scope: Scope, now_ms: int) -> tuple[Account, ...]:
+    if run.joined:
+        return ()
+    own = () if run.account is None else (run.account,)
+    return (*own, *scope.admission(now_ms))
+
+
+def _refusal(run: Run, reply: Reply) -> CallDenied:
+    denial = reply.denial
+    if denial is None or reply.outcome is not Outcome.DENIED:
+        msg = f"run {run.name}: the store answered {reply.outcome.name.lower()}; its clock does not agree with ours"
+        return StoreUnavailable(msg)
+    if denial.meter == HALTS and run.account is not None and denial.account == 0:
+        run.halt(STOPPED_ELSEWHERE)
+        return run.halted()
+    if denial.requested == 0:
+        return forbids_runs(run.name, run.accounts, reply)
+    return exceeded(f"run {run.name}", run.accounts, reply)
+
+
+def _reserve(run: Run, ticket: str, wait_ms: int) -> Reserve:
+    # Of meters whose level forbids new runs, and of orders to stop, nothing is asked: it is enough that they are met.
+    amounts = {meter: 0 for account in run.accounts for meter, _ in account.limits}
+    amounts["runs"] = amounts[_SLOT] = 1
+    return Reserve(
+        run.hold_id, run.accounts, amounts, run.runtime.heart.lease_ms, ticket=ticket, wait_ms=wait_ms
+    )
+
+
+def _slot_lost(run: Run) -> None:
+    run.halt(SLOT_LOST, interrupt=True)
+
+
+def _give_back(run: Run) -> None:
+    if run.hold_id:
+        run.runtime.outbox.put(Release(run.hold_id, run.accounts, run.runtime.store.keep_ms))
+        run.hold_id = ""

@@ -1,0 +1,114 @@
+"""One run in this process, from its admission to its end. No I/O: `costscope.run.lifecycle` asks the store."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+from costscope.control.effects import NOTHING, Effects
+from costscope.control.runaway import Detector
+from costscope.errors import RunHalted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from costscope.events.records import RunStatus
+    from costscope.ledger import Account
+    from costscope.run.heart import Beat
+    from costscope.runtime.runtime import Runtime
+
+__all__ = ["SLOT_LOST", "Run"]
+
+SLOT_LOST: Final = "its slot could not be renewed in time, and may be another's by now"
+
+
+class Run:
+    """What a scope with a `run` label is, beside a scope.
+
+    Attributes:
+        name: the run's label.
+        labels: of the scope that opened it; with them, other processes find the same run.
+        account: its own in the ledger, if the policy has anything to say about single runs.
+        clock_ms: how long it may last from its admission; None for as long as it likes.
+        joined: it was admitted elsewhere; this process only works in it.
+        status: how it ended; None while it goes on.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        labels: dict[str, str],
+        account: Account | None,
+        clock_ms: int | None,
+        *,
+        joined: bool,
+    ) -> None:
+        self.runtime = runtime
+        self.name = labels["run"]
+        self.labels = labels
+        self.account = account
+        self.clock_ms = clock_ms
+        self.joined = joined
+        self.status: RunStatus | None = None
+        self.reason = ""
+        self.iterations = 0
+        self.accounts: tuple[Account, ...] = ()
+        """What its admission holds on."""
+        self.hold_id = ""
+        self.beat: Beat | None = None
+        self.admitted_ms = 0
+        self.opened_ms = 0
+        """When its clock began, as all its processes agree; 0 while unknown."""
+        self.opened_s = monotonic()
+        self.cost = 0
+        """Of this process's calls, in nano-units."""
+        self.effects: Effects = NOTHING
+        """What a runaway has put in force for the rest of the run."""
+        runaway = runtime.runaway_for(labels)
+        self.detector = Detector(runaway) if runaway is not None else None
+        self._interrupt: Callable[[], None] | None = None
+
+    @property
+    def key(self) -> str:
+        """What names it on the board."""
+        return self.account.key if self.account is not None else ""
+
+    def limit(self, meter: str) -> int | None:
+        """What the run's own account allows of a meter; None for as much as it likes."""
+        return None if self.account is None else dict(self.account.limits).get(meter)
+
+    def check(self) -> None:
+        """Refuse to go on in a run that was stopped.
+
+        Raises:
+            RunHalted: it was.
+        """
+        if self.beat is not None and self.beat.lost:
+            self.halt(SLOT_LOST)
+        if self.status == "halted":
+            raise self.halted()
+
+    def halted(self) -> RunHalted:
+        """What is raised in a run that was stopped."""
+        msg = f"run {self.name} was halted: {self.reason}. Start another run, or raise what stopped it."
+        return RunHalted(msg, run=self.name, reason=self.reason)
+
+    def halt(self, reason: str, *, interrupt: bool = False) -> bool:
+        """Let no further call of this process be made in the run; say whether this is news.
+
+        Args:
+            reason: for people.
+            interrupt: end the task that the run is, too, wherever it waits.
+        """
+        if self.status is not None:
+            return False
+        self.status, self.reason = "halted", reason
+        if interrupt and self._interrupt is not None:
+            self._interrupt()
+        return True
+
+    def interrupts(self, interrupt: Callable[[], None] | None) -> None:
+        """Call this as soon as the run is halted: it ends the task that the run is."""
+        self._interrupt = interrupt
+        if interrupt is not None and self.status == "halted":
+            interrupt()

@@ -1,0 +1,215 @@
+"""Which accounts a scope pays, and how they stand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from costscope.errors import InvalidInput
+from costscope.estimate import estimate_of
+from costscope.ledger import HALTS, Read
+from costscope.scope.balance import AccountBalance, balances_of, currency
+from costscope.scope.preview import Preview, preview
+from costscope.scope.watch import View, Watch
+
+if TYPE_CHECKING:
+    from decimal import Decimal
+    from typing import Unpack
+
+    from costscope.estimate import Described
+    from costscope.ledger import Account, Amounts, Balance, Reply
+    from costscope.policy.controls import OnDenied
+    from costscope.policy.coverage import Coverage, Covered
+    from costscope.run.run import Run
+    from costscope.runtime.runtime import Runtime
+    from costscope.scope.tally import Tally
+
+__all__ = ["ACCOUNTS_MAX", "Standing"]
+
+ACCOUNTS_MAX: Final = 16
+"""Accounts one reservation may touch: the cost of a step grows with each, and 16 levels are a mistake."""
+
+
+class Standing:
+    """The part of a scope that knows its accounts."""
+
+    __slots__ = (
+        "_accounts",
+        "_coverage",
+        "_covered",
+        "_from_ms",
+        "_own",
+        "_until_ms",
+        "_views",
+        "_watch",
+        "acts",
+        "extra",
+        "inline",
+        "labels",
+        "run",
+        "runtime",
+        "tally",
+    )
+
+    runtime: Runtime
+    labels: dict[str, str]
+    inline: tuple[Account, ...]
+    run: Run | None
+    tally: Tally | None
+    extra: Amounts
+    """What a call reserves beside its estimate: a slot, and that no order to stop was given."""
+    acts: bool
+    """True if a call here meets anything beside limits: thresholds, slots, clocks, routes, a run that is watched."""
+
+    def __init__(self) -> None:
+        self._accounts: tuple[Account, ...] = ()
+        self._coverage: Coverage | None = None
+        self._covered: Covered | None = None
+        self._views: list[View] = []
+        self._watch: Watch | None = None
+        self._own = self._from_ms = self._until_ms = 0
+
+    def accounts(self, now_ms: int) -> tuple[Account, ...]:
+        """The accounts a call at this instant must pay: own limits, innermost first, the run's, then the policy's.
+
+        Raises:
+            InvalidInput: more than 16.
+        """
+        if not self._from_ms <= now_ms < self._until_ms or self._coverage is not self.runtime.coverage:
+            self._resolve(now_ms)
+        return self._accounts
+
+    def covered(self, now_ms: int) -> Covered:
+        """What the policy says about the scope at this instant."""
+        self.accounts(now_ms)
+        assert self._covered is not None, "resolved with the accounts"
+        return self._covered
+
+    def admission(self, now_ms: int) -> tuple[Account, ...]:
+        """What the admission of a run in this scope reserves on, by the policy."""
+        return self.covered(now_ms).admission
+
+    @property
+    def clocked(self) -> bool:
+        """True if an account over the scope stops some time after its first use."""
+        return bool(self._covered is None or self._covered.clocks)
+
+    def clocks(self, now_ms: int) -> list[tuple[Account, View, int]]:
+        """These accounts, what is known of them, and how many ms they last."""
+        covered = self.covered(now_ms)
+        return [(covered.accounts[at], self._views[self._own + at], ms) for at, ms in covered.clocks]
+
+    @property
+    def watch(self) -> Watch | None:
+        """The marks over the scope, as of the last call; None where nothing is watched."""
+        return self._watch
+
+    @property
+    def fail_open(self) -> bool:
+        """True if a call may go on while the store cannot be reached."""
+        return self._covered is not None and self._covered.fail_open and not self.inline
+
+    def on_denied(self, budget_id: str) -> OnDenied | None:
+        """What the budget of that id says about a call that it refuses; None if it is none of the policy's."""
+        budget = self.runtime.budget(budget_id)
+        return None if budget is None else budget.on_denied
+
+    def seen(self, accounts: tuple[Account, ...], reply: Reply) -> None:
+        """Remember the balances of a reply to a reserve or settlement on `accounts`."""
+        if accounts is not self._accounts:
+            return
+        if reply.balances:
+            for view, balance in zip(self._views, reply.balances, strict=False):
+                view.balance = balance
+
+    def unseen(self) -> None:
+        """A store that tells balances only above the marks has told none: every account is below."""
+        for view in self._views:
+            if view.balance:
+                view.balance = ()
+
+    def balances(self) -> list[AccountBalance]:
+        """Every account and meter that limits this scope, as last seen: own limits first, no I/O."""
+        accounts = self.accounts(self.runtime.now_ms())
+        if self.runtime.store.waits:
+            return balances_of(accounts, [view.balance for view in self._views])
+        return balances_of(accounts, self._read(accounts))
+
+    def refresh(self) -> list[AccountBalance]:
+        """Ask the store; then as `balances`."""
+        accounts = self.accounts(self.runtime.now_ms())
+        self.seen(accounts, self.runtime.store.execute((Read(accounts),))[0])
+        return self.balances()
+
+    async def arefresh(self) -> list[AccountBalance]:
+        """`refresh` for an event loop."""
+        accounts = self.accounts(self.runtime.now_ms())
+        self.seen(accounts, (await self.runtime.store.aexecute((Read(accounts),)))[0])
+        return self.balances()
+
+    def preview(self, **call: Unpack[Described]) -> Preview:
+        """What a call would do now: allowed or refused, by which account, and how many would fit.
+
+        Reserves nothing; asks the store.
+
+        Args:
+            call: `model=` or `tool=` and the rest of what `costscope.reserve` takes.
+        """
+        estimate, _ = estimate_of(self.runtime.prices, call)
+        return preview(estimate, self.refresh())
+
+    async def apreview(self, **call: Unpack[Described]) -> Preview:
+        """`preview` for an event loop."""
+        estimate, _ = estimate_of(self.runtime.prices, call)
+        return preview(estimate, await self.arefresh())
+
+    @property
+    def spent(self) -> Decimal:
+        """Cost so far, in units of the currency, as last seen; no I/O.
+
+        Of the scope's own account if it has a `max_cost` (shared with every process of the same run), else of
+        this process's calls in it.
+        """
+        return currency(self._own_cost()[0])
+
+    @property
+    def held(self) -> Decimal:
+        """Cost reserved by calls in flight, in units of the currency, counted like `spent`."""
+        return currency(self._own_cost()[1])
+
+    @property
+    def remaining(self) -> Decimal | None:
+        """The least that any budget over this scope has left for `cost`; None where none limits it."""
+        left = [row.remaining for row in self.balances() if row.meter == "cost"]
+        return currency(min(left)) if left else None
+
+    def _own_cost(self) -> tuple[int, int]:
+        if self.tally is not None:
+            return self.tally.spent, self.tally.held
+        own = next(row for row in self.balances() if row.meter == "cost")
+        return own.spent, own.held
+
+    def _read(self, accounts: tuple[Account, ...]) -> tuple[Balance, ...]:
+        return self.runtime.store.execute((Read(accounts),))[0].balances
+
+    def _resolve(self, now_ms: int) -> None:
+        runtime, run = self.runtime, self.run
+        self._coverage = coverage = runtime.coverage
+        covered = coverage.accounts(self.labels, now_ms)
+        own = self.inline if run is None or run.account is None else (*self.inline, run.account)
+        accounts = (*own, *covered.accounts)
+        if len(accounts) > ACCOUNTS_MAX:
+            names = ", ".join(account.key for account in accounts)
+            msg = f"{len(accounts)} budgets cover this scope, at most {ACCOUNTS_MAX} may: {names}; merge some of them"
+            raise InvalidInput(msg)
+        # A store that waits tells balances in every reply, for reports; another one only where a mark is passed.
+        looked_at = runtime.store.waits or covered.watched or covered.clocks
+        self._views = runtime.views.of(accounts) if looked_at else []
+        self._own = len(own)
+        self._watch = Watch(covered, self._views[len(own) :]) if covered.watched else None
+        self.extra = {}
+        if len(own) > len(self.inline):
+            self.extra[HALTS] = 0
+        if covered.slots:
+            self.extra["concurrent_calls"] = 1
+        self._accounts, self._covered = accounts, covered
+        self._from_ms, self._until_ms = covered.from_ms, covered.until_ms
