@@ -73,12 +73,14 @@ def test_denials_and_store_failures_are_told_apart():
 
 def test_each_denial_has_its_kind():
     kinds = set(errors.DenialKind.__args__)
-    assert {cls.kind for cls in (errors.ModelUnpriced, errors.CallUnscoped, errors.StoreUnavailable)} == {
-        "unpriced",
-        "unscoped",
-        "unavailable",
+    single = {
+        errors.RunHalted: "frozen",
+        errors.ModelUnpriced: "unpriced",
+        errors.CallUnscoped: "unscoped",
+        errors.StoreUnavailable: "unavailable",
     }
-    assert kinds == {"exhausted", "in_flight", "never_fits", "unpriced", "unscoped", "unavailable"}
+    assert {cls: cls.kind for cls in single} == single
+    assert kinds == {"exhausted", "in_flight", "never_fits", "throttled", *single.values()}
 
 
 def exceeded():
