@@ -10,6 +10,7 @@ from costscope.telemetry.backlog import Backlog, record_durations
 from costscope.telemetry.event_metrics import EventMetrics
 from costscope.telemetry.flush import Flusher
 from costscope.telemetry.instruments import Instruments, instruments_for
+from costscope.telemetry.push import flush
 from costscope.telemetry.totals import EndlessTotals
 
 if TYPE_CHECKING:
@@ -151,10 +152,8 @@ class Telemetry:
             self.record({}, totals)
         self._backlog.drain()
         export, self._export = self._export, False
-        # Not part of the API's MeterProvider, though every SDK has it.
-        force_flush = getattr(self._provider(), "force_flush", None)
-        if export and force_flush is not None:
-            force_flush(_FLUSH_MS)
+        if export:
+            flush(self._provider(), _FLUSH_MS)
 
     def _has_sdk(self) -> bool:
         return hasattr(self._provider(), "force_flush")  # the API's own providers have none: nothing to start
