@@ -10,7 +10,7 @@ from costscope.call.announce import webhooks_of
 from costscope.control.effects import Effects
 from costscope.errors import StoreUnavailable
 from costscope.events.records import RunawayDetected, encode_event
-from costscope.ledger import HALTS, Commit, id_from_key
+from costscope.ledger import HALTS, Commit, new_id
 from costscope.run.lifecycle import order_to_stop
 from costscope.stores.steps import Ask
 
@@ -83,6 +83,5 @@ def _admit_no_more(scope: Scope) -> None:
     admission = [a for a in scope.covered(scope.runtime.now_ms()).admission if (HALTS, 0) in a.limits]
     if admission:
         first = admission[0]
-        keep_ms = scope.runtime.store.keep_ms
-        order = Commit(id_from_key(f"no new runs:{first.key}"), (first,), {HALTS: 1}, keep_ms)
+        order = Commit(new_id(), (first,), {HALTS: 1}, scope.runtime.store.keep_ms)
         scope.runtime.outbox.put(order)

@@ -348,7 +348,7 @@ class Call:
             scope.totals.settlement(settlement)
             self._ended(0)
         if scope.closed:  # a stream that outlived its scope
-            self.runtime.telemetry.record(scope.labels, scope.totals)
+            scope.record_late()
 
     def counted(self, command: Commit, settlement: Settlement | None) -> None:
         """Tell the scope's totals of a commit; without a settlement it waits to be sent."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from costscope.errors import BudgetExceeded
 from costscope.events.records import CallDegraded, CallRefused, CallSettled, Downgraded
+from costscope.scope.history import Past
 
 if TYPE_CHECKING:
     from costscope.call.call import Call
@@ -83,6 +84,7 @@ def tell_downgraded(call: Call) -> None:
     """A call that goes to another model, or with a lower cap, than it asked for."""
     scope, routing = call.scope, call.routing
     assert routing is not None, "only routed calls are sent elsewhere"
+    scope.history.add(Past(downgrades=1, saved_nano=max(call.saved or 0, 0)))
     scope.emit(
         Downgraded(
             **scope.stamp(),

@@ -10,7 +10,7 @@ from costscope.call.refusals import exceeded, forbids_runs
 from costscope.call.tell import tell_refused
 from costscope.errors import BudgetExceeded, CallDenied, StoreUnavailable
 from costscope.events.records import RunEnded, RunStarted
-from costscope.ledger import HALTS, Commit, Outcome, Release, Reserve, id_from_key, new_id
+from costscope.ledger import HALTS, Commit, Outcome, Release, Reserve, new_id
 from costscope.policy.controls import OnDenied
 from costscope.run.lost import ADMISSION
 from costscope.run.run import SLOT_LOST
@@ -28,8 +28,6 @@ __all__ = ["STOPPED_ELSEWHERE", "admit", "end", "ending", "order_to_stop", "star
 STOPPED_ELSEWHERE: Final = "another process, or an earlier one, ordered it to stop"
 
 _ATTEMPTS: Final = 3
-_STOPPED_MS: Final = 48 * 3_600_000
-"""How long the order is remembered by its id, so that two processes that give it count once."""
 _SLOT: Final = "concurrent_runs"
 
 
@@ -107,11 +105,12 @@ def order_to_stop(run: Run, reason: str) -> Steps[None]:
     """Halt a run in every process that works in it."""
     if not run.halt(reason) or run.account is None:
         return
-    command = Commit(id_from_key(f"halt:{run.account.key}"), (run.account,), {HALTS: 1}, _STOPPED_MS)
+    runtime = run.runtime
+    command = Commit(new_id(runtime.now_ms()), (run.account,), {HALTS: 1}, runtime.store.keep_ms)
     try:
         yield Execute((command,))
     except StoreUnavailable:
-        run.runtime.outbox.put(command)
+        runtime.outbox.put(command)
 
 
 def ending(run: Run, scope: Scope, error: BaseException | None) -> Commit | None:

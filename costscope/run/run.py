@@ -107,6 +107,14 @@ class Run:
             self._interrupt()
         return True
 
+    def begin_anew(self) -> None:
+        """The run's limits were set back: whatever stopped it stands no more, and its detector knows nothing."""
+        self.status, self.reason = None, ""
+        self.opened_ms = self.iterations = 0
+        self.effects = NOTHING
+        if self.detector is not None:
+            self.detector = Detector(self.detector.rule)
+
     def interrupts(self, interrupt: Callable[[], None] | None) -> None:
         """Call this as soon as the run is halted: it ends the task that the run is."""
         self._interrupt = interrupt

@@ -53,7 +53,9 @@ def balances_of(accounts: Iterable[Account], balances: Iterable[Balance]) -> lis
     rows = []
     for account, balance in zip(accounts, balances, strict=True):
         about = about_of(account.about)
-        for at, (meter, limit) in enumerate(account.limits):
+        for at, (meter, _) in enumerate(account.limits):
+            if meter not in about.limits:  # orders to stop, and what only the admission of runs counts
+                continue
             spent, held = balance[2 * at : 2 * at + 2] if balance else (0, 0)
             rows.append(
                 AccountBalance(
@@ -61,7 +63,7 @@ def balances_of(accounts: Iterable[Account], balances: Iterable[Balance]) -> lis
                     labels=about.labels,
                     period=about.period,
                     meter=meter,
-                    limit=limit,
+                    limit=about.limits[meter],  # what the ledger is given is none in a soft budget
                     spent=spent,
                     held=held,
                     resets_at=resets_at(account),

@@ -11,12 +11,11 @@ from costscope.errors import InvalidInput, InvalidLabel
 from costscope.events.callbacks import Callbacks
 from costscope.ledger import MAX_AMOUNT, new_id
 from costscope.policy import check_labels, inline_account
-from costscope.run.iterations import Iteration, Iterations
-from costscope.run.lifecycle import admit, end, ending, order_to_stop
+from costscope.run.lifecycle import admit, end, ending
 from costscope.run.opening import run_of
 from costscope.scope.context import ambient_scope, set_ambient_scope
-from costscope.scope.report import ScopeReport
-from costscope.scope.standing import Standing
+from costscope.scope.handle import Handle
+from costscope.scope.history import History, joined, past_of
 from costscope.scope.tally import Tally
 from costscope.stores.steps import arun, run
 from costscope.telemetry import ScopeTotals
@@ -48,7 +47,7 @@ class ScopeOptions(msgspec.Struct, frozen=True):
 PLAIN: Final = ScopeOptions()
 
 
-class Scope(Standing):
+class Scope(Handle):
     """An open scope; made by `budget_scope(...)`.
 
     Attributes:
@@ -62,11 +61,13 @@ class Scope(Standing):
 
     __slots__ = (
         "__weakref__",
-        "_opened_s",
         "callbacks",
         "children",
         "closed",
+        "ended_s",
+        "history",
         "more_children",
+        "opened_s",
         "outer",
         "parent",
         "tallies",
@@ -104,7 +105,9 @@ class Scope(Standing):
             msg = "max_wall_clock and join_run are about the run a scope opens; give it a `run` label of its own"
             raise InvalidInput(msg)
         self.acts = runtime.acts or self.run is not None
-        self._opened_s = monotonic()
+        self.opened_s, self.ended_s = monotonic(), 0.0
+        self.history = History()
+        """Of what was recorded: of this scope, once it is closed, and of closed ones inside."""
         self.children: list[Scope] = []
         self.more_children = 0
         if parent is not None:
@@ -112,11 +115,6 @@ class Scope(Standing):
                 parent.children.append(self)
             else:
                 parent.more_children += 1
-
-    @property
-    def opens_run(self) -> bool:
-        """True if entering it is the admission of a run."""
-        return self.run is not None and (self.parent is None or self.parent.run is None)
 
     # ------------------------------------------------------------------- what it tells
 
@@ -127,52 +125,6 @@ class Scope(Standing):
     def stamp(self) -> Stamp:
         """What every record of this scope begins with."""
         return {"id": new_id(self.runtime.now_ms()), "at": self.runtime.now(), "labels": dict(self.labels)}
-
-    def report(self) -> ScopeReport:
-        """The tree of this scope and those nested in it, with every account; `str()` draws it. No I/O."""
-        return ScopeReport(
-            labels=dict(self.labels),
-            own={
-                name: value
-                for name, value in self.labels.items()
-                if self.parent is None or name not in self.parent.labels
-            },
-            spent=self.spent,
-            held=self.held,
-            closed=self.closed,
-            accounts=tuple(self.balances()),
-            children=tuple(child.report() for child in self.children),
-            more_children=self.more_children,
-        )
-
-    # ---------------------------------------------------------------------------- runs
-
-    def iteration(self) -> Iteration:
-        """One turn of the run's loop, counted against `max_iterations`: `with run.iteration():`, also `async with`."""
-        return Iteration(self)
-
-    def iterations(self) -> Iterations:
-        """The turns of the run's loop, as long as `max_iterations` allows: `for turn in run.iterations():`."""
-        return Iterations(self)
-
-    def halt(self, reason: str) -> None:
-        """Stop the run this scope is in, in every process that works in it; its calls raise `RunHalted` from now on.
-
-        Raises:
-            InvalidInput: the scope is in no run, or no reason is given.
-        """
-        run(order_to_stop(self._run_to_halt(reason), reason), self.runtime.store)
-
-    async def ahalt(self, reason: str) -> None:
-        """`halt` for an event loop."""
-        await arun(order_to_stop(self._run_to_halt(reason), reason), self.runtime.store)
-
-    def _run_to_halt(self, reason: str) -> Run:
-        if self.run is None or not reason:
-            what = "say why, for whoever finds it halted" if not reason else "this scope is in no run"
-            msg = f"halt({reason!r}): {what}"
-            raise InvalidInput(msg)
-        return self.run
 
     # --------------------------------------------------------------- enter and exit
 
@@ -200,7 +152,7 @@ class Scope(Standing):
         if self.closed:
             return
         ended = self._run_ends(error)
-        self._leave()
+        self._leave(error)
         if ended is not None:
             run(end(self.runtime, ended), self.runtime.store)
 
@@ -209,7 +161,7 @@ class Scope(Standing):
         if self.closed:
             return
         ended = self._run_ends(error)
-        self._leave()
+        self._leave(error)
         if ended is not None:
             await arun(end(self.runtime, ended), self.runtime.store)
 
@@ -218,28 +170,40 @@ class Scope(Standing):
         if self.closed:
             return
         ended = self._run_ends(error)
-        self._leave()
+        self._leave(error)
         if ended is not None:
             self.runtime.outbox.put(ended)
 
     def _run_ends(self, error: BaseException | None) -> Commit | None:
         return ending(self.run, self, error) if self.opens_run and self.run is not None else None
 
-    def _leave(self) -> None:
+    def _leave(self, error: BaseException | None) -> None:
         """Record the scope's metrics, restore the scope around it."""
         self.closed = True
         if ambient_scope() is self:
             set_ambient_scope(self.outer)
-        runtime = self.runtime
-        parent = self.parent
-        runtime.telemetry.record(
+        self.ended_s = monotonic()
+        runtime, parent = self.runtime, self.parent
+        sums = runtime.telemetry.record(
             self.labels,
             self.totals,
             parent=parent.totals if parent is not None else None,
-            duration_seconds=monotonic() - self._opened_s,
+            duration_seconds=self.ended_s - self.opened_s,
+            outcome="ok" if error is None else "error",
         )
+        self.history.add(past_of(sums, self.labels))
+        if parent is not None:
+            parent.history.add(self.history.all())
         if parent is None:
             runtime.telemetry.flush_soon()
+
+    def record_late(self) -> None:
+        """A call has outlived the scope: record it, here and around."""
+        sums = self.runtime.telemetry.record(self.labels, self.totals)
+        scope: Scope | None = self
+        while scope is not None:
+            scope.history.add(joined((past_of(sums, self.labels),)))
+            scope = scope.parent
 
     def __repr__(self) -> str:
         labels = ", ".join(f"{name}={value!r}" for name, value in self.labels.items())

@@ -79,8 +79,11 @@ class Watch:
         """Thresholds that are passed and that this process has not yet seen to; each is in one answer only."""
         for view, at, level in self._lowest:
             balance = view.balance
-            if balance and balance[at] + balance[at + 1] >= level:
+            used = balance[at] + balance[at + 1] if balance else 0
+            if used >= level:
                 return list(self._crossed())
+            if view.fired and used * _FAR_BELOW < level:
+                view.fired.clear()  # the account was reset: no call falls as far as that
         return []
 
     def again(self, watched: Watched) -> None:

@@ -6,7 +6,7 @@ Scopes are summed in integers while they run and recorded when they close; what 
 from costscope.telemetry.metrics import METRICS, Metric
 from costscope.telemetry.recorder import DEFAULT_LABELS, Telemetry
 from costscope.telemetry.spans import SpanHandle, Spans
-from costscope.telemetry.sums import CallKind, CallOutcome, Refused, Settlement
+from costscope.telemetry.sums import CallKind, CallOutcome, Refused, Settlement, Sums
 from costscope.telemetry.totals import EndlessTotals, ScopeTotals
 
 __all__ = [
@@ -21,5 +21,6 @@ __all__ = [
     "Settlement",
     "SpanHandle",
     "Spans",
+    "Sums",
     "Telemetry",
 ]

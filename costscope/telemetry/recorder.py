@@ -73,7 +73,7 @@ class Telemetry:
         parent: ScopeTotals | None = None,
         duration_seconds: float | None = None,
         outcome: CallOutcome | None = None,
-    ) -> None:
+    ) -> Sums:
         """Add what a scope did to the metrics. Does not block and does no I/O.
 
         Call it when the scope closes, and again without a duration when something arrives later.
@@ -84,6 +84,9 @@ class Telemetry:
             parent: the sums of the enclosing scope, which are told what this one cost.
             duration_seconds: how long the scope was open: records it in the histograms too.
             outcome: `error` if it was left by an exception; None where nobody looked.
+
+        Returns:
+            What was taken.
         """
         instruments = self._ready()
         attributes = self._guard.labels(labels)
@@ -105,6 +108,7 @@ class Telemetry:
                 attributes["outcome"] = outcome
             instruments.scope_cost.record(sums.scope_cost_nano / NANO, attributes)
             instruments.scope_duration.record(duration_seconds, attributes)
+        return sums
 
     def event(self, event: Event) -> None:
         """Add one record of the event stream to the metrics: thresholds, downgrades, runs and whatever else is rare.

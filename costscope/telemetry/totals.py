@@ -142,6 +142,13 @@ class ScopeTotals:
         self._drain(taken)
         return taken
 
+    def peek(self) -> Sums:
+        """A copy of what `take` would answer now."""
+        taken, copy = self.take(), Sums()
+        copy.merge(taken)
+        self._folded.append(taken)
+        return copy
+
     def _fold(self) -> None:
         # Each event and each partial sum is popped by exactly one thread, which owns it until it puts it back.
         sums = self._unfold() or Sums()

@@ -1,0 +1,88 @@
+"""What has happened in a scope and in those nested in it, by this process: for `summary`."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final
+
+from costscope.telemetry import Sums
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+__all__ = ["History", "Past"]
+
+_FOLD_AT: Final = 32
+_VALUES_MAX: Final = 1024
+"""Values of one label that are kept apart; the cost of all others is summed under `OTHER`."""
+
+OTHER: Final = "..."
+
+
+@dataclass(slots=True)
+class Past:
+    """A part of it, owned by one thread at a time."""
+
+    sums: Sums = field(default_factory=Sums)
+    by_label: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Label to value to cost in nano-units, of the calls whose innermost scope had them."""
+    downgrades: int = 0
+    saved_nano: int = 0
+
+    def merge(self, more: Past) -> None:
+        """Add another part."""
+        self.sums.merge(more.sums)
+        self.downgrades += more.downgrades
+        self.saved_nano += more.saved_nano
+        for label, values in more.by_label.items():
+            mine = self.by_label.setdefault(label, {})
+            for value, cost in values.items():
+                kept = value if value in mine or len(mine) < _VALUES_MAX else OTHER
+                mine[kept] = mine.get(kept, 0) + cost
+
+
+class History:
+    """Parts that any thread adds, and a finalizer too, so it takes no lock: each part is popped by exactly one."""
+
+    __slots__ = ("_parts",)
+
+    def __init__(self) -> None:
+        self._parts: deque[Past] = deque()
+
+    def add(self, part: Past) -> None:
+        """Something more has happened. The part is handed over."""
+        self._parts.append(part)
+        if len(self._parts) >= _FOLD_AT:
+            self._parts.append(self._folded())
+
+    def all(self) -> Past:
+        """A copy of everything so far."""
+        folded = self._folded()
+        copy = Past()
+        copy.merge(folded)
+        self._parts.append(folded)
+        return copy
+
+    def _folded(self) -> Past:
+        found = Past()
+        for _ in range(len(self._parts)):
+            try:
+                found.merge(self._parts.popleft())
+            except IndexError:  # another thread folds as well
+                break
+        return found
+
+
+def past_of(sums: Sums, labels: Mapping[str, str]) -> Past:
+    """The calls of one scope as a part; those of nested scopes are not among them."""
+    cost = sum(row.cost_nano for row in sums.calls.values())
+    return Past(sums, {label: {value: cost} for label, value in labels.items()} if cost else {})
+
+
+def joined(parts: Iterable[Past]) -> Past:
+    """All of these as one."""
+    found = Past()
+    for part in parts:
+        found.merge(part)
+    return found

@@ -1,0 +1,113 @@
+"""Setting accounts of a scope back to nothing spent, with a reason that stays on record."""
+
+from __future__ import annotations
+
+from itertools import groupby
+from typing import TYPE_CHECKING
+
+from costscope.board import Forget
+from costscope.errors import InvalidInput
+from costscope.events.records import AccountReset
+from costscope.ledger import HALTS, MAX_AMOUNT, METERS, Account, Forgive, Outcome, Read, new_id
+from costscope.policy.accounts import SLOTS_SUFFIX
+from costscope.scope.balance import about_of
+from costscope.stores.steps import Ask, Execute
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from costscope.ledger import Balance
+    from costscope.scope.scope import Scope
+    from costscope.stores.steps import Steps
+
+__all__ = ["reset"]
+
+
+def reset(scope: Scope, reason: str, budget: str | None) -> Steps[list[AccountReset]]:
+    """Take back what accounts over a scope have spent, orders to stop included; what is held stays held.
+
+    Thresholds may fire again, wall clocks begin anew, and a run that was halted goes on in this process.
+
+    Args:
+        scope: any.
+        reason: why, for the record.
+        budget: id of the budget whose account is meant; None: the scope's own limits and those of the run it opened.
+
+    Raises:
+        InvalidInput: no reason is given, or there is no such account over the scope.
+    """
+    if not reason.strip():
+        msg = f"reset(reason={reason!r}): say why; the reason is all that is left of what is taken back"
+        raise InvalidInput(msg)
+    accounts = tuple(_own(scope) if budget is None else _of_budget(scope, budget))
+    if not accounts:
+        what = "the scope has no limits of its own" if budget is None else "no such budget covers this scope"
+        msg = f"reset(budget={budget!r}): {what}; name one that `scope.balances()` shows"
+        raise InvalidInput(msg)
+    records: list[AccountReset] = []
+    for name, group in groupby(accounts, key=_budget_of):
+        forgiven: dict[str, int] = {}
+        for account in group:
+            forgiven |= yield from _forgiven(scope, account)
+        record = AccountReset(**scope.stamp(), budget=name, reason=reason, forgiven=forgiven)
+        scope.emit(record)
+        records.append(record)
+    if budget is None:
+        scope.begin_anew()
+    return records
+
+
+def _own(scope: Scope) -> Iterator[Account]:
+    if scope.inline and (scope.parent is None or scope.inline is not scope.parent.inline):
+        yield scope.inline[0]
+    if scope.opens_run and scope.run is not None and scope.run.account is not None:
+        yield scope.run.account
+
+
+def _of_budget(scope: Scope, budget: str) -> Iterator[Account]:
+    covered = scope.covered(scope.runtime.now_ms())
+    seen: set[str] = set()
+    for account in (*covered.accounts, *covered.admission):
+        if _budget_of(account) == budget and account.key not in seen:
+            seen.add(account.key)
+            yield account
+
+
+def _budget_of(account: Account) -> str:
+    return about_of(account.about).budget.removesuffix(SLOTS_SUFFIX)
+
+
+def _forgiven(scope: Scope, account: Account) -> Steps[dict[str, int]]:
+    runtime = scope.runtime
+    whole = _with_every_meter(account)
+    forgive = Forgive(
+        new_id(runtime.now_ms()), (whole,), dict.fromkeys(METERS, MAX_AMOUNT), runtime.store.keep_ms
+    )
+    (before,) = yield Execute((Read((whole,)),))
+    done, after = yield Execute((forgive, Read((whole,))))
+    assert done.outcome is Outcome.FORGIVEN, "a new id is entered"
+    yield Ask((Forget(account.key),))
+    return dict(_fallen(whole, before.balances[0], after.balances[0]))
+
+
+def _with_every_meter(account: Account) -> Account:
+    """The account with all that its budget counts there: the admission of runs knows other meters than calls do."""
+    limits = dict(account.limits)
+    others = (
+        (meter, limit) for meter, limit in about_of(account.about).limits.items() if meter not in limits
+    )
+    return Account(
+        account.key,
+        (*account.limits, *others),
+        account.start_ms,
+        account.end_ms,
+        account.keep_ms,
+        about=account.about,
+    )
+
+
+def _fallen(account: Account, before: Balance, after: Balance) -> Iterator[tuple[str, int]]:
+    for at, (meter, _) in enumerate(account.limits):
+        fallen = (before[2 * at] if before else 0) - (after[2 * at] if after else 0)
+        if fallen and meter != HALTS:
+            yield meter, fallen

@@ -1,0 +1,128 @@
+"""What a scope came to, as data: money, tokens and calls by model, tool and label, refusals, downgrades, burn rate."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from costscope.events.records import RunStatus
+from costscope.scope.balance import currency
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from costscope.scope.history import Past
+    from costscope.telemetry import CallKind, Sums
+
+__all__ = ["CallsSummary", "ScopeSummary", "summarised"]
+
+_TOKENS = ("input", "output", "cache_read", "cache_write", "reasoning")
+_MINUTE_S = 60
+
+
+class CallsSummary(msgspec.Struct, frozen=True):
+    """The calls of one model or tool."""
+
+    calls: int
+    errors: int
+    """Of these, the ones whose function raised."""
+    cost: Decimal
+    """In units of the currency."""
+    tokens: dict[str, int]
+    """By type: `input` and `output` are totals; `cache_read` and `cache_write` are parts of the one, `reasoning` of the
+    other."""
+
+
+class ScopeSummary(msgspec.Struct, frozen=True):
+    """A scope and those nested in it, at one moment.
+
+    `spent` and `held` are those of the scope's own account where it has a `max_cost`, which all processes of a run
+    share; everything else is what this process did.
+    """
+
+    labels: dict[str, str]
+    run: str | None
+    status: RunStatus | None
+    """How the run ended; None while it goes on, and outside of runs."""
+    spent: Decimal
+    held: Decimal
+    limit: Decimal | None
+    """The least `cost` that the scope itself or its run is allowed; None where neither has a limit."""
+    remaining: Decimal | None
+    """The least that any budget over it has left; None where none limits `cost`."""
+    calls: int
+    iterations: int
+    by_model: dict[str, CallsSummary]
+    by_tool: dict[str, CallsSummary]
+    by_label: dict[str, dict[str, Decimal]]
+    """Label to value to cost of the calls made under it."""
+    tokens: dict[str, int]
+    denials: dict[str, int]
+    """Refusals by kind."""
+    downgrades: int
+    saved: Decimal
+    """What the holds of downgraded calls were below those of the models they asked for."""
+    seconds: float
+    """Since the scope was opened; of one that is closed, until then."""
+    burn_rate: Decimal
+    """Cost per minute of these."""
+
+
+def summarised(
+    past: Past,
+    *,
+    labels: Mapping[str, str],
+    run: str | None,
+    status: RunStatus | None,
+    spent: Decimal,
+    held: Decimal,
+    limit: int | None,
+    remaining: Decimal | None,
+    iterations: int,
+    seconds: float,
+) -> ScopeSummary:
+    """What has happened, with how the scope stands; `limit` in nano-units."""
+    sums = past.sums
+    rows = sums.calls.values()
+    cost = sum(row.cost_nano for row in rows)
+    denials: dict[str, int] = {}
+    for (kind, *_), count in sums.denials.items():
+        denials[kind] = denials.get(kind, 0) + count
+    return ScopeSummary(
+        labels=dict(labels),
+        run=run,
+        status=status,
+        spent=spent,
+        held=held,
+        limit=None if limit is None else currency(limit),
+        remaining=remaining,
+        calls=sum(row.calls for row in rows),
+        iterations=iterations,
+        by_model=_by_name(sums, "model"),
+        by_tool=_by_name(sums, "tool"),
+        by_label={
+            label: {value: currency(nano) for value, nano in values.items()}
+            for label, values in past.by_label.items()
+        },
+        tokens={name: sum(getattr(row, name) for row in rows) for name in _TOKENS},
+        denials=denials,
+        downgrades=past.downgrades,
+        saved=currency(past.saved_nano),
+        seconds=seconds,
+        burn_rate=currency(int(cost * _MINUTE_S / seconds)) if seconds > 0 else Decimal(0),
+    )
+
+
+def _by_name(sums: Sums, kind: CallKind) -> dict[str, CallsSummary]:
+    found: dict[str, CallsSummary] = {}
+    for name in dict.fromkeys(name for found_kind, name, _ in sums.calls if found_kind == kind):
+        rows = {o: row for (k, n, o), row in sums.calls.items() if (k, n) == (kind, name)}
+        found[name] = CallsSummary(
+            calls=sum(row.calls for row in rows.values()),
+            errors=rows["error"].calls if "error" in rows else 0,
+            cost=currency(sum(row.cost_nano for row in rows.values())),
+            tokens={token: sum(getattr(row, token) for row in rows.values()) for token in _TOKENS},
+        )
+    return found
