@@ -40,6 +40,7 @@ from costscope.scope.opener import BudgetScope, budget_scope
 from costscope.scope.preview import Preview
 from costscope.scope.report import ScopeReport
 from costscope.scope.scope import Scope
+from costscope.scope.summary import CallsSummary, ScopeSummary
 from costscope.usage import Usage
 
 __version__ = "0.1.0"
@@ -51,6 +52,7 @@ __all__ = [
     "BudgetScope",
     "CallDenied",
     "CallUnscoped",
+    "CallsSummary",
     "CostscopeError",
     "CostscopeWarning",
     "HoldClosed",
@@ -71,6 +73,7 @@ __all__ = [
     "Runtime",
     "Scope",
     "ScopeReport",
+    "ScopeSummary",
     "ScopedExecutor",
     "StoreError",
     "StoreMisconfigured",
