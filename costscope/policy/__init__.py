@@ -24,7 +24,13 @@ from costscope.policy.periods import Period, Weekday, load_zone, window
 from costscope.policy.schema import Budget, Policy, rules_of
 
 if TYPE_CHECKING:
-    from costscope.policy.explain import BudgetExplained, PolicyExplained, explain
+    from costscope.policy.explained import (
+        BudgetExplained,
+        PolicyExplained,
+        ScopeExplained,
+        explain,
+        explain_scope,
+    )
     from costscope.policy.loader import PolicySource, load_policy, parse_policy
 
 __all__ = [
@@ -38,6 +44,7 @@ __all__ = [
     "Policy",
     "PolicyExplained",
     "PolicySource",
+    "ScopeExplained",
     "Weekday",
     "account",
     "check_labels",
@@ -45,6 +52,7 @@ __all__ = [
     "covers",
     "encode",
     "explain",
+    "explain_scope",
     "inline_account",
     "level_of",
     "load_policy",
@@ -62,10 +70,12 @@ __all__ = [
 ]
 
 _ON_DEMAND: Final = {
-    "BudgetExplained": "explain",
-    "PolicyExplained": "explain",
+    "BudgetExplained": "explained",
+    "PolicyExplained": "explained",
     "PolicySource": "loader",
-    "explain": "explain",
+    "ScopeExplained": "explained",
+    "explain": "explained",
+    "explain_scope": "explained",
     "load_policy": "loader",
     "parse_policy": "loader",
 }
@@ -76,7 +86,6 @@ def __getattr__(name: str) -> Any:
     if name not in _ON_DEMAND:
         msg = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(msg)
-    # `explain` is a module and a function in it: the function is what the package exports.
     found = getattr(import_module(f"{__name__}.{_ON_DEMAND[name]}"), name)
     globals()[name] = found
     return found

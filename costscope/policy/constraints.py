@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from costscope.policy.controls import Constraints
     from costscope.policy.schema import Budget
 
-__all__ = ["merged_constraints", "run_limits"]
+__all__ = ["constraint_candidates", "merged_constraints", "run_limits"]
 
 
 def merged_constraints(budgets: Iterable[Budget]) -> dict[str, tuple[int, str]]:
@@ -30,18 +30,23 @@ def merged_constraints(budgets: Iterable[Budget]) -> dict[str, tuple[int, str]]:
         Field to `(value, id of the budget it is from)`. The fields are meters, in the ledger's units, in the order of
         `costscope.ledger.meters`; the last one may be `wall_clock`, in ms.
     """
-    found: dict[str, tuple[int, str]] = {}
-    rank: dict[str, tuple[int, ...]] = {}
+    return {field: candidates[0] for field, candidates in constraint_candidates(budgets).items()}
+
+
+def constraint_candidates(budgets: Iterable[Budget]) -> dict[str, list[tuple[int, str]]]:
+    """As `merged_constraints`, with everything that any budget says about a field: first what holds."""
+    said: dict[str, list[tuple[Budget, int]]] = {}
     for budget in budgets:
         for field, value in _fields(budget.constraints):
-            before = rank.get(field)
-            if (
-                before is None
-                or budget.specificity > before
-                or (budget.specificity == before and value < found[field][0])
-            ):
-                found[field], rank[field] = (value, budget.id), budget.specificity
-    return {field: found[field] for field in (*METERS, WALL_CLOCK) if field in found}
+            said.setdefault(field, []).append((budget, value))
+    found = {}
+    for field in (*METERS, WALL_CLOCK):
+        if field in said:
+            # The most specific first; among equals the smaller value.
+            ranked = sorted(said[field], key=lambda one: one[1])
+            ranked.sort(key=lambda one: one[0].specificity, reverse=True)
+            found[field] = [(value, budget.id) for budget, value in ranked]
+    return found
 
 
 def run_limits(budgets: Iterable[Budget]) -> tuple[tuple[tuple[str, int], ...], int | None]:

@@ -19,20 +19,20 @@ if TYPE_CHECKING:
 
     from costscope.policy.document import Steps
 
-__all__ = ["environment_documents", "environment_source"]
+__all__ = ["VARIABLES", "environment_documents", "environment_source"]
 
 _WHOLE: Final = re.compile(r"[0-9]{1,40}", re.ASCII)
 _NUMBER: Final = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?", re.ASCII)
 
 
 def environment_source(environ: Mapping[str, str] | None = None) -> str | None:
-    """`env:` if any variable says something about the policy, else None.
+    """Where the environment says that the policy is: `$COSTSCOPE_POLICY`, `env:` if other variables say more, or None.
 
     Args:
         environ: the environment variables; by default those of the process.
     """
     given = os.environ if environ is None else environ
-    return ENVIRONMENT if given.get(POLICY_VARIABLE) or any(map(_speaks, given)) else None
+    return ENVIRONMENT if any(map(_speaks, given)) else given.get(POLICY_VARIABLE) or None
 
 
 def environment_documents(variables: Mapping[str, str]) -> list[Document]:
@@ -157,6 +157,15 @@ _PLAIN: Final = {
 _BUDGET: Final = "COSTSCOPE_BUDGET_"
 _WEBHOOK: Final = "COSTSCOPE_WEBHOOK_"
 _MATCH: Final = "_MATCH_"
+
+VARIABLES: Final = (
+    POLICY_VARIABLE,
+    *_PLAIN,
+    f"{_BUDGET}<NAME>{_MATCH}<LABEL>",
+    *(f"{_BUDGET}<NAME>_{field}" for field in _OF_BUDGETS),
+    *(f"{_WEBHOOK}<NAME>_{field}" for field in _OF_WEBHOOKS),
+)
+"""All there are, with what stands for a name in brackets."""
 
 
 class _Writer:

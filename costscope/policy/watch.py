@@ -84,6 +84,11 @@ class PolicyWatcher:
         return self.loaded.policy
 
     @property
+    def can_change(self) -> bool:
+        """False for environment variables that name no file: they stay as they are as long as the process lives."""
+        return bool(self._state.looks)
+
+    @property
     def unsettled(self) -> bool:
         """True while the files look new and have not held still long enough: ask again soon."""
         return self._state.pending is not None

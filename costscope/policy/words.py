@@ -10,7 +10,15 @@ from costscope.policy.controls import WALL_CLOCK
 if TYPE_CHECKING:
     from costscope.policy.controls import Action, OnDenied, Pattern, Triggers
 
-__all__ = ["action_words", "amount_words", "denied_words", "duration_words", "match_words", "trigger_words"]
+__all__ = [
+    "action_words",
+    "amount_words",
+    "denied_words",
+    "duration_words",
+    "match_words",
+    "pattern_words",
+    "trigger_words",
+]
 
 _UNITS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1))
 
@@ -39,7 +47,7 @@ def duration_words(milliseconds: int) -> str:
 
 def match_words(match: dict[str, Pattern]) -> str:
     """`tenant is acme, user is absent`; empty for everything."""
-    return ", ".join(f"{label} is {_pattern(pattern)}" for label, pattern in match.items())
+    return ", ".join(f"{label} is {pattern_words(pattern)}" for label, pattern in match.items())
 
 
 def action_words(action: Action) -> str:
@@ -71,13 +79,14 @@ def trigger_words(triggers: Triggers | None) -> tuple[str, ...]:
     return tuple(
         name if value is True else f"{name} {value}"
         for name, value in given.items()
-        if value not in {None, False}
+        if value is not None and value is not False
     )
 
 
-def _pattern(pattern: Pattern) -> str:
+def pattern_words(pattern: Pattern) -> str:
+    """`acme or b*`, `present`, `absent`."""
     if pattern is None:
         return "absent"
     if isinstance(pattern, str):
         return "present" if pattern == "*" else pattern
-    return " or ".join(pattern)
+    return "present" if "*" in pattern else " or ".join(pattern)

@@ -33,7 +33,8 @@ def configure(
 
     Args:
         store: a store or its URL; by default `$COSTSCOPE_STORE`, else `memory://`.
-        policy: a policy file, mapping or `Policy`; by default the file `$COSTSCOPE_POLICY`, else no budgets.
+        policy: a policy file or folder, a mapping or a `Policy`; by default what the environment says
+            (`$COSTSCOPE_POLICY` and the variables of docs/policy.md), else no budgets.
         options: see `Runtime`.
 
     Raises:
@@ -42,7 +43,7 @@ def configure(
     return set_runtime(
         Runtime(
             store=store or os.environ.get("COSTSCOPE_STORE") or "memory://",
-            policy=policy if policy is not None else os.environ.get("COSTSCOPE_POLICY") or None,
+            policy=policy if policy is not None else _environments_policy(),
             **options,
         )
     )
@@ -72,6 +73,14 @@ def installed(runtime: Runtime) -> Iterator[Runtime]:
     finally:
         with _lock:
             _runtime = before
+
+
+def _environments_policy() -> str | None:
+    if not any(name.startswith("COSTSCOPE_") for name in os.environ):
+        return None
+    from costscope.policy.environment import environment_source  # noqa: PLC0415 - with all that reads policies
+
+    return environment_source()
 
 
 def get_runtime() -> Runtime:

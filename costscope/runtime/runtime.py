@@ -75,7 +75,8 @@ class Runtime:
 
     Args:
         store: a store or its URL. A store given as an object is not closed by the runtime.
-        policy: a policy file (YAML or TOML), a mapping, a `Policy`, or None for inline limits only.
+        policy: a policy file (YAML or TOML) or a folder of them, `env:` for environment variables, a mapping, a
+            `Policy`, or None for inline limits only.
         unscoped: what becomes of a metered call outside every scope; by default what the policy says (`deny`).
         lease_s: seconds after which a hold whose process is silent is presumed lost; at most a day.
         slot_lease_s: seconds after which the slots of runs and calls of a process that is silent are free; not in
@@ -112,7 +113,7 @@ class Runtime:
         self.health = Health()
         self.usual = Usual()
         self._reloader: PolicyReloader | None = None
-        if reload and isinstance(policy, str | Path) and not str(policy).startswith("env:"):
+        if reload and isinstance(policy, str | Path):
             self._reloader = _reloader(policy, self._adopt, self._keep_old)
             self._rules = Rules(self._reloader.watcher.policy, self.health)
         else:
@@ -132,9 +133,7 @@ class Runtime:
         self.webhooks = _sender(self.store, self._rules.policy)
         self.events = EventStream(currency=self._rules.policy.currency)
         self.events.add_sink(self.telemetry.event)
-        self.events.publish_with(
-            Publisher(self.store, delivering=self.webhooks.wake if self.webhooks is not None else None)
-        )
+        self.events.publish_with(Publisher(self.store, delivering=self._deliver))
         self.listens = self.events.listening("settled")
         self.notes = Notes(self.store, self._suspected)
         self._unlisten = self.store.on_lost(self._found_lost)
@@ -142,7 +141,7 @@ class Runtime:
         self._clock_ns = clock
         self._ahead_ms = 0
         self._outside: Scope | None = None
-        if self._reloader is not None:
+        if self._reloader is not None and self._reloader.watcher.can_change:
             self._reloader.start()
 
     @property
@@ -234,9 +233,18 @@ class Runtime:
                 )
             )
             return
+        try:
+            same = policy.webhooks == self.policy.webhooks
+            webhooks = self.webhooks if same else _sender(self.store, policy)
+        except InvalidPolicy as problem:
+            self._keep_old(problem)
+            return
+        before, self.webhooks = self.webhooks, webhooks
         self._rules = Rules(policy, self.health)
         self.unscoped = self._unscoped_given or policy.unscoped
         self._tell_reload(problem="")
+        if before is not None and before is not webhooks:
+            before.close()
 
     def _keep_old(self, problem: InvalidPolicy) -> None:
         self._tell_reload(problem=str(problem))
@@ -248,6 +256,11 @@ class Runtime:
                 id=new_id(self.now_ms()), at=self.now(), source=source, accepted=not problem, problem=problem
             )
         )
+
+    def _deliver(self) -> None:
+        """Something was published that webhooks wait for."""
+        if self.webhooks is not None:
+            self.webhooks.wake()
 
     def _suspected(self, run: Run, scope: Scope, suspicion: Suspicion) -> None:
         """The counts of all processes of a run say something about it."""

@@ -61,13 +61,18 @@ def _of_budget(budget: Budget, *, somewhere: bool) -> Iterator[tuple[Steps, str]
                 ("thresholds", index, "at"),
                 f"{threshold.at:g} is less than one percent; was {threshold.at * _ALL:g} meant?",
             )
-    if budget.on_limit != "reject" and budget.enforcement == "soft":
+    if budget.on_limit != "reject" and budget.enforcement != "hard":
         yield (
             ("on_limit",),
             (
-                f"{budget.on_limit} is what a hard limit does, and enforcement is soft; "
+                f"{budget.on_limit} is what a hard limit does, and enforcement is {budget.enforcement}; "
                 "use thresholds, or enforcement: hard"
             ),
+        )
+    if budget.on_denied.do != "raise" and budget.enforcement != "hard":
+        yield (
+            ("on_denied",),
+            f"enforcement is {budget.enforcement}, so the budget refuses nothing; remove it, or use enforcement: hard",
         )
     if budget.on_limit == "downgrade_then_reject" and not somewhere:
         yield ("on_limit",), "downgrade_then_reject has nowhere to go: no route has fallbacks; add some"

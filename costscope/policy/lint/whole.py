@@ -9,6 +9,7 @@ import msgspec
 from costscope.policy.document import Steps
 from costscope.policy.lint.actions import action_warnings
 from costscope.policy.lint.binding import binding_warnings
+from costscope.policy.lint.labels import label_warnings
 from costscope.policy.lint.prices import price_warnings, prices_can_be_compared, speaks_of_models
 from costscope.policy.lint.routes import route_warnings
 from costscope.policy.lint.runs import run_warnings
@@ -33,6 +34,7 @@ class Lint(msgspec.Struct, frozen=True):
 def lint_policy(policy: Policy) -> Lint:
     """The warnings about a policy from `load_policy`. May load the price table (0.8 s)."""
     found = [
+        *label_warnings(policy),
         *binding_warnings(policy),
         *action_warnings(policy),
         *run_warnings(policy),
