@@ -11,20 +11,22 @@
 -- and those that operations name by their place in KEYS:
 --         marks     ZSET    'f<what>' of First, 'o<what>' of Publish.once -> ms until which it stands
 --         values    HASH    <what> -> the value of First
---         notes     HASH    x: ms until which it stands, f: failures in a row, d: the last digests, n: how many
+--         notes     HASH    x: ms until which it stands, f: failures in a row, d: the last digests, n: how many,
+--                           c: calls, m: their cost, t: ms of the last one, a: active ms, g: flags
 --         pace      STRING  ms of the next place in the line
 --
 -- ARGV[1] a text that no other request has, then the operations, each a verb and its arguments:
 --   first    marks, values, what, value, keep_ms
 --   forget   marks, values, beginning of what, notes, pace
---   note     notes, digest, '1' if it failed, keep_ms
+--   note     notes, digest, '1' if it failed ('0', '': nothing is said), keep_ms, cost, flag, '1' if a call has ended
 --   pace     pace, interval_ms, patience_ms
 --   publish  id, record, marks, values, what ('0', '0', '' without `once`), once_ms, how many webhooks, <webhook> ...
 --   recent   count, '-' or '(<place>'
 --   take     lease_ms, count
 --   ack      how many, <delivery id> ...
 --
--- Output, per operation: a text (first), a number (forget, pace, publish, ack), {failures, repeats} (note),
+-- Output, per operation: a text (first), a number (forget, pace, publish, ack), {failures, repeats, calls,
+-- cost, active ms, flags} (note),
 -- {place, record, ...} (recent), {id, webhook, record, attempt, ...} (take).
 --
 -- Rules: TIME is read once. Every number that becomes text goes through '%d'. Every key expires. Each operation
@@ -33,7 +35,8 @@
 
 local IDS, RECORDS, RECENT_PAGE, STREAM_KEEP = 1000, 1000, 4096, 3024000000
 local DIGESTS, DELIVERY_KEEP, DELIVERIES, GIVEN_UP_AT_ONCE = 32, 604800000, 100000, 1000
-local call, tonumber, max, sub, find = redis.call, tonumber, math.max, string.sub, string.find
+local PAUSE, AMOUNT_MAX = 60000, 9007199254740991
+local call, tonumber, max, min, sub, find = redis.call, tonumber, math.max, math.min, string.sub, string.find
 local events, ids, due, aging, payload, attempts = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local time = call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
@@ -118,15 +121,34 @@ end
 
 -- The digests stand in one text, each with a space before it and one behind the last: ' a b a '.
 local function note()
-  local key, digest, failed, keep_ms = KEYS[number()], word(), word() == '1', number()
-  local known = call('HMGET', key, 'x', 'f', 'n', 'd')
-  local until_ms, failures, count, digests = tonumber(known[1] or 0), known[2], tonumber(known[3] or 0), known[4]
+  local key, digest, failed, keep_ms = KEYS[number()], word(), word(), number()
+  local cost, flag, counts = number(), word(), word() == '1'
+  local known = call('HMGET', key, 'x', 'f', 'n', 'd', 'c', 'm', 't', 'a', 'g')
+  local until_ms = tonumber(known[1] or 0)
   if until_ms <= now then
-    until_ms, failures, count, digests = 0, 0, 0, ' '
+    known = {}
   end
-  until_ms, failures = max(until_ms, now + keep_ms), failed and failures + 1 or 0
+  local failures, count, digests = tonumber(known[2] or 0), tonumber(known[3] or 0), known[4] or ' '
+  local calls, total, active = tonumber(known[5] or 0), tonumber(known[6] or 0), tonumber(known[8] or 0)
+  local last, flags = tonumber(known[7] or -1), known[9] or ''
+  until_ms = max(until_ms, now + keep_ms)
+  if flag ~= '' and not find(' ' .. flags .. ' ', ' ' .. flag .. ' ', 1, true) then
+    flags = flags == '' and flag or flags .. ' ' .. flag
+  end
   local repeats = 0
-  if digest ~= '' then
+  if counts then
+    if failed ~= '' then
+      failures = failed == '1' and failures + 1 or 0
+    end
+    calls, total = calls + 1, min(total + cost, AMOUNT_MAX)
+    if last < now then
+      if last >= 0 then
+        active = active + min(now - last, PAUSE)
+      end
+      last = now
+    end
+  end
+  if counts and digest ~= '' then
     local wanted = ' ' .. digest .. ' '
     digests, count = digests .. digest .. ' ', count + 1
     if count > DIGESTS then
@@ -137,9 +159,10 @@ local function note()
       repeats, at = repeats + 1, find(digests, wanted, at + #wanted - 1, true)
     end
   end
-  call('HSET', key, 'x', text(until_ms), 'f', text(failures), 'n', text(count), 'd', digests)
+  call('HSET', key, 'x', text(until_ms), 'f', text(failures), 'n', text(count), 'd', digests, 'c', text(calls),
+    'm', text(total), 't', text(last), 'a', text(active), 'g', flags)
   call('PEXPIREAT', key, text(until_ms))
-  return {failures, repeats}
+  return {failures, repeats, calls, total, active, flags}
 end
 
 local function pace()

@@ -83,7 +83,10 @@ def _forget(op: Forget, places: _Places) -> tuple[str, ...]:
 
 def _note(op: Note, places: _Places) -> tuple[str, ...]:
     digest = op.digest.replace("%", "%25").replace(" ", "%20")  # the script keeps them with spaces between
-    return "note", places.of("notes", op.run), digest, "1" if op.failed else "0", _ms(op.keep_ms)
+    failed = _FAILED[op.failed]
+    flag = op.flag.replace(" ", "%20")
+    counts = "1" if op.counts else "0"
+    return "note", places.of("notes", op.run), digest, failed, _ms(op.keep_ms), str(op.cost), flag, counts
 
 
 def _pace(op: Pace, places: _Places) -> tuple[str, ...]:
@@ -107,6 +110,8 @@ def _take(op: Take, _: _Places) -> tuple[str, ...]:
 def _ack(op: Ack, _: _Places) -> tuple[str, ...]:
     return "ack", str(len(op.ids)), *op.ids
 
+
+_FAILED: Final = {True: "1", False: "0", None: ""}
 
 _WORDS: Final[dict[type[Op], Callable[..., tuple[str, ...]]]] = {
     First: _first,
@@ -132,7 +137,7 @@ def _ms(span_ms: int) -> str:
 
 def _answer(op: Op, found: Any) -> Answer:  # what the script returns for this kind of operation
     if isinstance(op, Note):
-        return Noted(found[0], found[1])
+        return Noted(*found[:5], _text(found[5]))
     if isinstance(op, Publish):
         return bool(found)
     if isinstance(op, First):

@@ -12,6 +12,7 @@ __all__ = [
     "DIGESTS_MAX",
     "IDS_MAX",
     "KEEP_MAX_MS",
+    "PAUSE_MAX_MS",
     "RECENT_MAX",
     "RECORDS_MIN",
     "STREAM_KEEP_MS",
@@ -23,6 +24,9 @@ __all__ = [
 
 KEEP_MAX_MS: Final = 3_153_600_000_000
 """100 years, which stands for ever: a longer time to remember, wait or lease is cut to this."""
+
+PAUSE_MAX_MS: Final = 60_000
+"""A longer pause between two notes of a run counts as one of this length."""
 
 DIGESTS_MAX: Final = 32
 """Of a run's notes that have a digest, the last ones among which repetitions are counted."""

@@ -88,7 +88,7 @@ class Board:
             entry = notes.put(op.run, RunNotes(), until_ms)
         elif until_ms > entry.until_ms:
             entry.until_ms = until_ms
-        return entry.value.note(op.digest, op.failed)
+        return entry.value.note(op, now_ms)
 
     def _pace(self, op: Pace, now_ms: int) -> int:
         self._paces.collect(now_ms)

@@ -56,9 +56,16 @@ class Note(msgspec.Struct, frozen=True, tag=True):
     """The key of the run's account."""
     digest: str
     """Of the call's name and arguments; empty: not to be counted as a repetition."""
-    failed: bool
+    failed: bool | None
+    """None: it says nothing about how the run fares, so that the failures before it stand."""
     keep_ms: int
     """How long the run's notes are remembered from this one on."""
+    cost: int = 0
+    """What it cost, in nano-units."""
+    flag: str = ""
+    """A word that all later notes of the run are answered with, such as the reason for a suspicion; no space in it."""
+    counts: bool = True
+    """False: no call has ended, there is only a flag to put up."""
 
 
 class Noted(msgspec.Struct, frozen=True):
@@ -68,6 +75,15 @@ class Noted(msgspec.Struct, frozen=True):
     """Calls that failed one after the other, this one included, whichever process made them."""
     repeats: int
     """How often this digest is among the run's last 32 notes that have one, this one included."""
+    calls: int = 0
+    """All that were noted."""
+    cost: int = 0
+    """Of all of them, in nano-units; at most 2^53-1."""
+    active_ms: int = 0
+    """From the first to this one, pauses above a minute counted as a minute: a run that waited for somebody has not
+    become cheap by it."""
+    flags: str = ""
+    """The words that were put up, with spaces between them."""
 
 
 class Pace(msgspec.Struct, frozen=True, tag=True):

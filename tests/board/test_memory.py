@@ -78,9 +78,15 @@ def test_notes_live_on_from_the_last_one(tell):
     for _ in range(5):
         tell.now_ms += 90
         noted = tell(Note("r", "d", True, 100))
-    assert noted == Noted(5, 5)
+    assert noted == Noted(5, 5, 5, active_ms=360)
     tell.now_ms += 100
-    assert tell(Note("r", "d", True, 100)) == Noted(1, 1)
+    assert tell(Note("r", "d", True, 100)) == Noted(1, 1, 1)
+
+
+def test_a_long_pause_counts_as_a_minute_of_activity(tell):
+    for pause_ms, active_ms in ((0, 0), (59_999, 59_999), (0, 59_999), (60_001, 119_999), (10**9, 179_999)):
+        tell.now_ms += pause_ms
+        assert tell(Note("r", "", False, 10**10)).active_ms == active_ms
 
 
 def test_the_stream_is_forgotten_after_35_days_without_a_publication(tell):

@@ -104,7 +104,16 @@ _deliveries = st.lists(
 _ops = st.one_of(
     st.builds(First, key=_keys, value=_values, keep_ms=_keeps),
     st.builds(Forget, group=_groups),
-    st.builds(Note, run=_groups, digest=_digests, failed=st.booleans(), keep_ms=_keeps),
+    st.builds(
+        Note,
+        run=_groups,
+        digest=_digests,
+        failed=st.sampled_from([True, False, None]),
+        keep_ms=_keeps,
+        cost=st.sampled_from([0, 3, 2**52]),
+        flag=st.sampled_from(["", "", "a", "b", "ab"]),
+        counts=st.sampled_from([True, True, False]),
+    ),
     st.builds(
         Pace,
         group=_groups,

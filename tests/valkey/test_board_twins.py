@@ -56,7 +56,15 @@ MUTANTS = {
     "old notes count": ("if until_ms <= now then", "if false then"),
     "old notes count a moment longer": ("if until_ms <= now then", "if until_ms < now then"),
     "a later note shortens the time": ("max(until_ms, now + keep_ms)", "now + keep_ms"),
-    "a success is no success": ("failed and failures + 1 or 0", "failures + (failed and 1 or 0)"),
+    "a success is no success": (
+        "failed == '1' and failures + 1 or 0",
+        "failures + (failed == '1' and 1 or 0)",
+    ),
+    "a cancelled call is a success": ("if failed ~= '' then", "if true then"),
+    "a flag is a call": ("  if counts then\n", "  if true then\n"),
+    "a flag goes up twice": ("if flag ~= '' and not find(", "if flag ~= '' and true or find("),
+    "a long pause counts in full": ("min(now - last, PAUSE)", "now - last"),
+    "cost grows without end": ("min(total + cost, AMOUNT_MAX)", "total + cost"),
     "33 digests are kept": ("if count > DIGESTS then", "if count > DIGESTS + 1 then"),
     "neighbours that are equal count once": ("at + #wanted - 1, true)", "at + #wanted, true)"),
     "a digest is found inside another": (

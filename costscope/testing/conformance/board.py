@@ -11,6 +11,7 @@ import pytest
 from costscope.board import Ack, First, Forget, Note, Noted, Pace, Publish, Recent, Take
 from costscope.board.limits import RECENT_MAX, RECORDS_MIN
 from costscope.errors import InvalidInput
+from costscope.ledger import MAX_AMOUNT
 from costscope.testing.conformance.callers import KEEP_MS, LEASE_MS
 
 if TYPE_CHECKING:
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
 __all__ = ["OnTheBoard"]
 
 _HOUR_MS: Final = 3_600_000
+
+
+def _counts(answers: list[Noted]) -> list[tuple[int, int]]:
+    return [(noted.failures, noted.repeats) for noted in answers]
 
 
 class Tell(Protocol):
@@ -120,7 +125,10 @@ class OnTheBoard:
             "1",
             "1",
         ]
-        assert tell(Publish("p2", "{}", "a#p", KEEP_MS), Note("a", "d", True, KEEP_MS)) == [True, Noted(1, 1)]
+        assert tell(Publish("p2", "{}", "a#p", KEEP_MS), Note("a", "d", True, KEEP_MS)) == [
+            True,
+            Noted(1, 1, 1),
+        ]
         assert tell(Pace("a", _HOUR_MS, 0)) == [0]
 
     def test_a_group_may_be_part_of_another(self, tell: Tell) -> None:
@@ -134,15 +142,47 @@ class OnTheBoard:
         """Over all processes of a run; each run for itself."""
         answers = tell(*[Note("r", "", failed, KEEP_MS) for failed in (True, True, False, True)])
         assert [noted.failures for noted in answers] == [1, 2, 0, 1]
-        assert tell(Note("other", "", True, KEEP_MS)) == [Noted(1, 0)]
+        assert tell(Note("other", "", True, KEEP_MS)) == [Noted(1, 0, 1)]
 
     def test_repetitions_are_counted_among_the_last_32(self, tell: Tell) -> None:
         """What is older is forgotten; a call without a digest is no repetition and forgets nothing."""
         answers = tell(*[Note("r", digest, False, KEEP_MS) for digest in ("a", "b", "a", "", "a b", "a")])
         assert [noted.repeats for noted in answers] == [1, 1, 2, 0, 1, 3]
         tell(*[Note("r", f"d{at}", False, KEEP_MS) for at in range(28)], Note("r", "", False, KEEP_MS))
-        assert tell(Note("r", "a", False, KEEP_MS)) == [Noted(0, 3)], "the first of them is the 33rd"
-        assert tell(*[Note("r", "a", False, KEEP_MS)] * 40)[-1] == Noted(0, 32)
+        assert _counts(tell(Note("r", "a", False, KEEP_MS))) == [(0, 3)], "the first of them is the 33rd"
+        assert _counts(tell(*[Note("r", "a", False, KEEP_MS)] * 40))[-1] == (0, 32)
+
+    def test_a_note_may_leave_the_failures_as_they_are(self, tell: Tell) -> None:
+        """A call that was cancelled is neither a failure nor a success; a flag by itself is no call at all."""
+        answers = tell(*[Note("r", "d", failed, KEEP_MS) for failed in (True, None, True)])
+        assert _counts(answers) == [(1, 1), (1, 2), (2, 3)]
+        assert tell(Note("r", "d", False, KEEP_MS, cost=5, flag="failures", counts=False)) == [
+            Noted(2, 0, 3, 0, answers[-1].active_ms, "failures")
+        ]
+
+    def test_flags_stay_up_for_all_later_notes(self, tell: Tell) -> None:
+        """Whoever works in the run learns of them with its next note."""
+        tell(
+            *[Note("r", "", None, KEEP_MS, flag=flag, counts=False) for flag in ("repeats", "rep", "repeats")]
+        )
+        assert [
+            noted.flags for noted in tell(Note("r", "", False, KEEP_MS), Note("s", "", False, KEEP_MS))
+        ] == [
+            "repeats rep",
+            "",
+        ]
+
+    def test_cost_and_activity_of_a_run_add_up(self, tell: Tell, advance: Callable[[int], None]) -> None:
+        """A sum never passes what a ledger holds."""
+        (first,) = tell(Note("r", "", False, KEEP_MS, cost=7))
+        assert (first.calls, first.cost, first.active_ms) == (1, 7, 0)
+        advance(60)
+        (second,) = tell(Note("r", "", False, KEEP_MS, cost=5))
+        assert (second.calls, second.cost) == (2, 12)
+        assert second.active_ms >= 60
+        (last,) = tell(Note("r", "", False, KEEP_MS, cost=MAX_AMOUNT))
+        assert (last.calls, last.cost) == (3, MAX_AMOUNT)
+        assert last.active_ms >= second.active_ms
 
     def test_notes_are_forgotten_when_a_run_is_silent(
         self, tell: Tell, advance: Callable[[int], None]
@@ -150,7 +190,9 @@ class OnTheBoard:
         """Counted from the last note; a later one never shortens the time."""
         tell(Note("silent", "a", True, 30), Note("busy", "a", True, KEEP_MS), Note("busy", "a", True, 1))
         advance(60)
-        assert tell(Note("silent", "a", True, 30), Note("busy", "a", True, 30)) == [Noted(1, 1), Noted(3, 3)]
+        answers = tell(Note("silent", "a", True, 30), Note("busy", "a", True, 30))
+        assert _counts(answers) == [(1, 1), (3, 3)]
+        assert [noted.calls for noted in answers] == [1, 3]
 
     def test_a_line_moves_once_an_interval(self, tell: Tell) -> None:
         """The first goes at once, who has no patience takes no place."""
