@@ -137,7 +137,7 @@ def _ms(span_ms: int) -> str:
 
 def _answer(op: Op, found: Any) -> Answer:  # what the script returns for this kind of operation
     if isinstance(op, Note):
-        return Noted(*found[:5], _text(found[5]))
+        return Noted(found[0], found[1], found[2], found[3], found[4], _text(found[5]))
     if isinstance(op, Publish):
         return bool(found)
     if isinstance(op, First):

@@ -39,7 +39,7 @@ class RunNotes:
         repeats = self.count(op.digest, op.failed, op.cost, now_ms) if op.counts else 0
         return Noted(self.failures, repeats, self.calls, self.cost, self.active_ms, self.flags)
 
-    def count(self, digest: str | int, failed: bool | None, cost: int, now_ms: int) -> int:  # noqa: FBT001 - as in `Note`
+    def count(self, digest: str | int, failed: bool | None, cost: int, now_ms: int) -> int:
         """Enter one call; how often its digest is there now, 0 for none (empty, or 0)."""
         if failed is not None:
             self.failures = self.failures + 1 if failed else 0
@@ -48,8 +48,7 @@ class RunNotes:
         at_ms = self.at_ms
         if at_ms < now_ms:
             if at_ms >= 0:
-                pause_ms = now_ms - at_ms
-                self.active_ms += pause_ms if pause_ms < PAUSE_MAX_MS else PAUSE_MAX_MS
+                self.active_ms += min(now_ms - at_ms, PAUSE_MAX_MS)
             self.at_ms = now_ms
         return self._repeats(digest) if digest else 0
 

@@ -135,7 +135,7 @@ _ops = st.one_of(
 _many_notes = st.integers(20, 40).map(lambda n: [Note("g", f"d{at % 33}", True, 1000) for at in range(n)])
 _batches = st.one_of(st.lists(_ops, min_size=1, max_size=4), _many_notes)
 _pauses = st.sampled_from([0, 0, 0, 1, 39, 40, 41, 999, 1000, 1001, 7 * _DAY - 1, 7 * _DAY])
-_histories = st.lists(st.tuples(_pauses, _batches), min_size=1, max_size=25)
+_histories = st.lists(st.tuples(_pauses, _batches), min_size=1, max_size=16)
 _EPOCH_DAYS: Final = 30
 """A history lasts no longer, for the server keeps the stream by its own clock."""
 
