@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING, TypedDict
 
 import tenacity
 
+from costscope.stores.backoff import Backoff
 from costscope_valkey.failures import is_transient
 
 if TYPE_CHECKING:
     from tenacity.retry import retry_base
     from tenacity.stop import stop_base
-    from tenacity.wait import wait_base
 
 __all__ = ["Schedule", "schedule"]
 
@@ -24,7 +24,7 @@ class Schedule(TypedDict):
 
     retry: retry_base
     stop: stop_base
-    wait: wait_base
+    wait: Backoff
     reraise: bool
 
 
@@ -38,6 +38,6 @@ def schedule(left_s: float) -> Schedule:
     return Schedule(
         retry=tenacity.retry_if_exception(is_transient),
         stop=tenacity.stop_before_delay(left_s),
-        wait=tenacity.wait_random_exponential(multiplier=_FIRST_PAUSE_S, max=_LONGEST_PAUSE_S),
+        wait=Backoff(_FIRST_PAUSE_S, _LONGEST_PAUSE_S),
         reraise=True,
     )

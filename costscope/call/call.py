@@ -80,6 +80,8 @@ class Call:
     """Settled by way of an exception: nothing is left to rescue."""
     price: Price | None = None
     """What settles the call, the same object that its estimate was made with."""
+    tier: str | None = None
+    """The service tier it states."""
     units: int = 0
     usage: Usage | None = None
 

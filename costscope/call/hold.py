@@ -8,6 +8,7 @@ from costscope.call.call import Call, scope_for
 from costscope.call.drive import areserve, asettle, post, reserve, settle
 from costscope.call.failures import not_billed
 from costscope.estimate import Described, Estimate, estimate_of, given_estimate, settled
+from costscope.prices import billed_usage, checked_tier
 from costscope.runtime.default import get_runtime
 from costscope.scope.context import ambient_call
 from costscope.usage import coerce_usage, read_usage
@@ -29,6 +30,7 @@ def reserve_call(
     max_output_tokens: int | None = None,
     price: object = None,
     estimate: object = None,
+    tier: str | None = None,
     on_lost: OnLost = "charge",
     idempotency_key: str | None = None,
     runtime: Runtime | None = None,
@@ -46,6 +48,7 @@ def reserve_call(
         max_output_tokens: the output cap of the call. Without one the call must be made with `hold.max_tokens`.
         price: see `metered_model`.
         estimate: `strict` (default), `capped`, or the most the call can cost.
+        tier: the service tier of the model call, such as `batch`; see `metered_model`.
         on_lost: what becomes of the hold if this process dies: `charge` or `release`.
         idempotency_key: calls with one key are reserved and charged once within a day.
         runtime: the runtime to act on; by default the one made by `configure`.
@@ -62,11 +65,22 @@ def reserve_call(
         max_output_tokens=max_output_tokens,
         price=price,
         estimate=estimate,
+        tier=tier,
     )
     wanted, cost = estimate_of(acting.prices, call)
     kind: Literal["model", "tool"] = "model" if model is not None else "tool"
     key = None if idempotency_key is None else f"{kind}:{model or tool}:{idempotency_key}"
-    return Reservation(acting, kind, model or tool or "", wanted, cost, on_lost, key, max_output_tokens)
+    return Reservation(
+        acting,
+        kind,
+        model or tool or "",
+        wanted,
+        cost,
+        on_lost,
+        key,
+        max_output_tokens,
+        checked_tier(tier),
+    )
 
 
 class Reservation:
@@ -84,11 +98,13 @@ class Reservation:
         on_lost: OnLost,
         key: str | None,
         asked_cap: int | None,
+        tier: str | None,
     ) -> None:
         self._runtime = runtime
         self._make = (kind, name, estimate, on_lost, key)
         self._price = price
         self._asked_cap = asked_cap
+        self._tier = tier
         self._unsent: Commit | Release | None = None
 
     @property
@@ -124,8 +140,10 @@ class Reservation:
         if usage is not None and self._price is None:
             amounts = given_estimate(usage, calls="tool_calls").amounts
         elif usage is not None and self._price is not None:
-            call.usage = read_usage(usage) or coerce_usage(usage)
-            amounts = settled(self._price, call.usage) if call.usage is not None else None
+            found = read_usage(usage) or coerce_usage(usage)
+            if found is not None:
+                call.usage = billed_usage(found, self._tier)
+                amounts = settled(self._price, call.usage)
         self._unsent = call.committing(amounts)
 
     def release(self) -> None:

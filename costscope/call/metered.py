@@ -51,6 +51,9 @@ class MeterOptions(TypedDict, total=False):
     what the budget says."""
     stage: str
     """The stage of the work, for the policy's routes; by default the scope's label `stage`."""
+    tier: str
+    """The service tier of a model's calls, where their arguments do not say it: `"batch"` for results of a batch,
+    `"flex"`, `"priority"`. What a response says about its tier goes first; a batch stays one."""
     runtime: Runtime
     """The runtime to act on; by default the one made by `configure`."""
 

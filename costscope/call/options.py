@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from costscope.call.denied import OnDeniedOption, on_denied_option
 from costscope.errors import InvalidInput
 from costscope.estimate import given_estimate
-from costscope.prices import price_option
+from costscope.prices import checked_tier, price_option
 
 if TYPE_CHECKING:
     from costscope.ledger import OnLost
@@ -26,7 +26,17 @@ ESTIMATE_MODES: Final = ("strict", "capped")
 class Options:
     """The keyword options of the two decorators, checked once."""
 
-    __slots__ = ("estimate", "idempotency_key", "on_denied", "on_error", "on_lost", "price", "stage", "usage")
+    __slots__ = (
+        "estimate",
+        "idempotency_key",
+        "on_denied",
+        "on_error",
+        "on_lost",
+        "price",
+        "stage",
+        "tier",
+        "usage",
+    )
 
     def __init__(
         self,
@@ -39,6 +49,7 @@ class Options:
         idempotency_key: str | Callable[..., str | None] | None = None,
         on_denied: OnDeniedOption | None = None,
         stage: str | None = None,
+        tier: str | None = None,
     ) -> None:
         self.price: Price | None = None if price is None else price_option(price)
         self.estimate: object = (
@@ -67,6 +78,7 @@ class Options:
             msg = f"stage={stage!r:.60}: give the name of a stage of the policy's routes, such as 'planning'"
             raise InvalidInput(msg)
         self.stage = stage
+        self.tier = checked_tier(tier)
 
 
 def _checked(estimate: object) -> object:

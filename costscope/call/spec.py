@@ -22,9 +22,10 @@ from costscope.estimate import (
     given_hold,
     model_of,
     settled,
+    tier_of,
     tool_estimate,
 )
-from costscope.prices import FixedPrice
+from costscope.prices import FixedPrice, billed_usage
 from costscope.runtime.default import get_runtime
 from costscope.scope.context import ambient_call, ambient_scope
 from costscope.usage import StreamUsage, Usage, coerce_usage, read_usage
@@ -140,9 +141,11 @@ class Spec:
         routing = routing_for(scope, model, options.stage, monotonic()) if scope.acts else None
         if routing is not None:
             return self._open_routed(scope, args, kwargs, outer, model, routing)
-        price, estimate = self._estimated(scope, model, args, kwargs, arguments)
+        price, estimate, tier = self._estimated(scope, model, args, kwargs, arguments)
         call = Call(scope, "model", model, estimate, options.on_lost, self._key(args, kwargs), outer)
         call.price = price
+        if tier is not None:
+            call.tier = tier
         if scope.acts:
             self._control(call, args, kwargs)
         return call
@@ -163,7 +166,7 @@ class Spec:
             changed = rewritten(self._shape, given, arguments, asked, routing)
             there = given if changed is None else changed
             model = routing.model if self._shape.takes_model else asked
-            call.price, call.estimate = self._estimated(
+            call.price, call.estimate, call.tier = self._estimated(
                 scope, model, *there, arguments if changed is None else self._shape.bind(*there)
             )
             call.name, call.amounts, call.rewritten, call.routing = (
@@ -203,9 +206,10 @@ class Spec:
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         arguments: Mapping[str, object],
-    ) -> tuple[Price, Estimate]:
-        """The price of a call to this model, and what to hold for it."""
+    ) -> tuple[Price, Estimate, str | None]:
+        """The price of a call to this model, what to hold for it, and the service tier that it states."""
         options = self.options
+        tier = tier_of(arguments, options.tier)
         try:
             price = options.price or scope.runtime.prices.require(model)
         except ModelUnpriced:
@@ -213,8 +217,10 @@ class Spec:
             raise
         if options.estimate is None or options.estimate in ESTIMATE_MODES:
             mode: Literal["strict", "capped"] = "capped" if options.estimate == "capped" else "strict"
-            return price, estimate_call(arguments, price, model=model, mode=mode, shape=self._shape)
-        return price, self._given_estimate(args, kwargs)
+            estimate = estimate_call(arguments, price, model=model, mode=mode, tier=tier, shape=self._shape)
+        else:
+            estimate = self._given_estimate(args, kwargs)
+        return price, estimate, tier
 
     def _saved(
         self,
@@ -226,7 +232,7 @@ class Spec:
     ) -> int | None:
         """What the hold is cheaper than that of the call as it was asked for; None where that has no price."""
         try:
-            _, would = self._estimated(scope, asked, *given, arguments)
+            _, would, _ = self._estimated(scope, asked, *given, arguments)
         except ModelUnpriced:
             return None
         return would.most("cost") - call.estimate.most("cost")
@@ -325,6 +331,7 @@ class Spec:
     def _priced(self, call: Call, usage: Usage | None) -> tuple[Amounts | None, Usage | None]:
         if usage is None or call.price is None:
             return None, usage
+        usage = billed_usage(usage, call.tier)
         return settled(call.price, usage), usage
 
 

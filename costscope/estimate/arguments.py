@@ -35,10 +35,12 @@ _CONFIGS: Final = (
 """Arguments that are themselves a set of settings."""
 _CONFIG_NAMES: Final = frozenset(_CONFIGS)
 SETTINGS: Final = frozenset(
-    {*_CHOICES, *_CONFIGS, "service_tier", "speed", "modalities", "response_modalities"}
+    {*_CHOICES, *_CONFIGS, "service_tier", "serviceTier", "speed", "modalities", "response_modalities"}
 )
 """Names that the readers below look at, besides the caps; a call without any of them has one plain answer."""
 _GOOGLE_CONFIGS: Final = ("config", "generation_config")
+_TIERS: Final = ("service_tier", "serviceTier")
+_UNDECIDED: Final = frozenset({"auto", "unspecified"})
 
 
 class CallShape:
@@ -180,16 +182,27 @@ def choices_of(arguments: Arguments) -> int:
     return max((value for value in counts if type(value) is int and value > 1), default=1)
 
 
-def tier_of(arguments: Arguments) -> str | None:
-    """The service tier a call asks for; None when it does not say."""
+def tier_of(arguments: Arguments, otherwise: str | None = None) -> str | None:
+    """The service tier a call asks for: OpenAI, Anthropic, Gemini, Bedrock.
+
+    Args:
+        arguments: of the call.
+        otherwise: the answer when it does not say, or leaves it to the provider (`auto`).
+    """
+    if SETTINGS.isdisjoint(arguments):
+        return otherwise
     for settings in settings_of(arguments):
         if settings.get("speed") == "fast":  # Anthropic
             return "fast"
-        tier = settings.get("service_tier")
-        tier = getattr(tier, "value", tier)
-        if isinstance(tier, str) and tier:
-            return tier.lower()
-    return None
+        for name in _TIERS:
+            tier = settings.get(name)
+            if isinstance(tier, Mapping):
+                tier = tier.get("type")  # Bedrock
+            tier = getattr(tier, "value", tier)
+            if isinstance(tier, str) and tier:
+                tier = tier.lower()
+                return otherwise or tier if tier in _UNDECIDED else tier
+    return otherwise
 
 
 def wants_audio(arguments: Arguments) -> bool:

@@ -29,6 +29,7 @@ def estimate_call(
     *,
     model: str,
     mode: Literal["strict", "capped"] = "strict",
+    tier: str | None = None,
     shape: CallShape | None = None,
     default_cap: int = DEFAULT_OUTPUT_CAP,
 ) -> Estimate:
@@ -40,6 +41,7 @@ def estimate_call(
         price: what the model's tokens cost.
         model: its name, for messages.
         mode: `strict` holds all of it; `capped` cuts the output to what the budgets have left.
+        tier: the service tier where its arguments do not say.
         shape: the function's signature, if a cap can be put into the call; None when nothing can.
         default_cap: the output cap of a call that has none.
 
@@ -60,6 +62,7 @@ def estimate_call(
             price,
             input_tokens=input_tokens,
             output_tokens=output_tokens,
+            tier=tier,
             audio=bound.audio,
             can_cap=can_cap,
             default_cap=default_cap,
@@ -71,7 +74,7 @@ def estimate_call(
         output_tokens=output_tokens,
         choices=choices_of(arguments),
         more_output=0 if prediction is None else text_bound(prediction).tokens,
-        tier=tier_of(arguments),
+        tier=tier_of(arguments, tier),
         audio=bound.audio or wants_audio(arguments),
         can_cap=can_cap,
         default_cap=default_cap,

@@ -14,7 +14,7 @@ from costscope.estimate.estimate import (
     tool_estimate,
 )
 from costscope.money import to_count
-from costscope.prices import FixedPrice, price_option
+from costscope.prices import FixedPrice, checked_tier, price_option
 
 if TYPE_CHECKING:
     from costscope.prices import Price, PriceBook
@@ -32,6 +32,7 @@ class Described(TypedDict, total=False):
     max_output_tokens: int | None
     price: object
     estimate: object
+    tier: str | None
 
 
 def estimate_of(prices: PriceBook, call: Described) -> tuple[Estimate, Price | None]:
@@ -60,7 +61,8 @@ def estimate_of(prices: PriceBook, call: Described) -> tuple[Estimate, Price | N
         tokens, audio = tokens + input_bound(bound, price, model=model), bound.audio
     make = capped_estimate if estimate == "capped" else strict_estimate
     cap = _count(call.get("max_output_tokens"), "max_output_tokens")
-    return make(price, input_tokens=tokens, output_tokens=cap, audio=audio, can_cap=True), price
+    tier = checked_tier(call.get("tier"))
+    return make(price, input_tokens=tokens, output_tokens=cap, tier=tier, audio=audio, can_cap=True), price
 
 
 def _count(value: int | None, what: str) -> int | None:

@@ -215,6 +215,10 @@ def given_hold(value: object, *, calls: Literal["model_calls", "tool_calls"] = "
 def settled(price: Price, usage: Usage) -> Amounts:
     """What a model call really took, by meter: what to commit.
 
+    Args:
+        price: the one its estimate was made with.
+        usage: with the tier it is billed at, see `costscope.prices.billed_usage`.
+
     Raises:
         ModelUnpriced: a part of the usage has no price; charge the estimate.
     """

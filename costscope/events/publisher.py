@@ -15,6 +15,7 @@ from costscope.errors import CostscopeError, StoreUnavailable
 from costscope.events.lifetime import CLOSING_S, ends_with_process
 from costscope.events.records import CallRefused, CallSettled, encode_event
 from costscope.events.worker import Worker
+from costscope.stores.backoff import Backoff
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -166,16 +167,11 @@ class Publisher:
 
     def _send(self) -> None:
         # Imported when there is something to send: most processes never have.
-        from tenacity import (  # noqa: PLC0415
-            Retrying,
-            retry_if_exception_type,
-            stop_when_event_set,
-            wait_random_exponential,
-        )
+        from tenacity import Retrying, retry_if_exception_type, stop_when_event_set  # noqa: PLC0415
 
         retrying = Retrying(
             retry=retry_if_exception_type(StoreUnavailable),
-            wait=wait_random_exponential(multiplier=0.05, max=2.0),
+            wait=Backoff(0.05, 2.0),
             stop=stop_when_event_set(self._worker.closing),
             sleep=self._worker.pause,
             reraise=True,

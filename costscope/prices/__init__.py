@@ -4,6 +4,7 @@ from costscope.prices.book import PriceBook
 from costscope.prices.model_price import ModelPrice
 from costscope.prices.option import ComputedPrice, FixedPrice, Price, price_option
 from costscope.prices.rules import PriceList, PriceRule
+from costscope.prices.tiers import TierRates, billed_usage, checked_tier
 
 __all__ = [
     "ComputedPrice",
@@ -13,5 +14,8 @@ __all__ = [
     "PriceBook",
     "PriceList",
     "PriceRule",
+    "TierRates",
+    "billed_usage",
+    "checked_tier",
     "price_option",
 ]

@@ -114,7 +114,8 @@ def _model_price(name: str, owner: types.Provider, info: types.ModelInfo, at: da
         if tier in tables or tier == "default":
             continue
         tables[tier] = _table(_stated(info.get_prices(at, variant.when)), claude=claude)
-        if key not in {"processing", "speed"} and not (key == "service_tier" and owner.id != "openai"):
+        # responses of a batch say so, whether its calls do or not; speeds, and tiers elsewhere, must be asked for
+        if key != "speed" and not (key == "service_tier" and owner.id != "openai"):
             ambient.append(tier)
     web_search = prices.get("web_searches_kcount")
     return ModelPrice(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from copy import copy
 from math import ceil
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from costscope.errors import ModelUnpriced
-from costscope.prices.tiers import STANDARD, is_discount, is_standard, plain_name
+from costscope.prices.tiers import STANDARD, asked_tiers, is_discount, is_standard, plain_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -17,9 +17,6 @@ if TYPE_CHECKING:
     from costscope.usage import Usage
 
 __all__ = ["STANDARD", "ModelPrice"]
-
-_ASKED_FOR_STANDARD: Final = frozenset({STANDARD, "default", "standard_only"})
-_NEVER_FALLS_BACK: Final = "batch"
 
 
 class ModelPrice:
@@ -123,16 +120,15 @@ class ModelPrice:
         Raises:
             ModelUnpriced: the call states a dearer tier that has no price.
         """
-        if tier is None or tier == "auto":
+        asked = None if tier is None else asked_tiers(tier)
+        if asked is None:
             if self._constant is not None:
                 return self._constant[audio]
-            tables = self._usual
-        elif tier in _ASKED_FOR_STANDARD:
-            return self._standard.dearest(input_tokens, audio=audio)
-        elif tier == _NEVER_FALLS_BACK:
-            return self._table(tier).dearest(input_tokens, audio=audio)
-        else:  # a provider that is short of the tier falls back to standard
-            tables = (self._standard, self._table(tier))
+            return _dearest(self._usual, input_tokens, audio)
+        if len(asked) == 1:
+            return self._table(asked[0]).dearest(input_tokens, audio=audio)
+        tables = [self._table(asked[1])]
+        tables += [self._tables[other] for other in asked if other in self._tables]
         return _dearest(tables, input_tokens, audio)
 
     def ceiling(

@@ -13,6 +13,7 @@ from costscope.errors import InvalidAmount
 from costscope.money import MoneyLike, to_nano
 from costscope.prices.model_price import ModelPrice
 from costscope.prices.rules import PriceRule
+from costscope.prices.tiers import asked_tiers
 from costscope.usage import Usage
 
 __all__ = ["ComputedPrice", "FixedPrice", "Price", "price_option"]
@@ -89,7 +90,8 @@ class FixedPrice(msgspec.Struct, frozen=True, gc=False):
 class ComputedPrice(msgspec.Struct, frozen=True):
     """A price that the user's own function computes from the usage.
 
-    The function must not fall when tokens rise: the estimate is its value for the largest possible usage.
+    The function must not fall when tokens rise: the estimate is its value for the largest possible usage. Where it
+    looks at `usage.tier`, it must not ask more for a tier that the call does not state.
     """
 
     function: Callable[[Usage], MoneyLike]
@@ -118,8 +120,9 @@ class ComputedPrice(msgspec.Struct, frozen=True):
     def ceiling(
         self, input_tokens: int, output_tokens: int, *, tier: str | None = None, audio: bool = False
     ) -> int:
-        """The function's value for a call of exactly so many tokens."""
-        return self.cost(Usage(input_tokens, output_tokens, tier=tier))
+        """The function's value for a call of exactly so many tokens, in the dearest tier that may be billed."""
+        asked = (None, tier) if tier is None else asked_tiers(tier) or (None, tier)
+        return max(self.cost(Usage(input_tokens, output_tokens, tier=one)) for one in dict.fromkeys(asked))
 
     def output_step(self, input_tokens: int, *, tier: str | None = None, audio: bool = False) -> None:
         """None: a function need not be linear, so a hold cannot be cut to size."""

@@ -10,7 +10,7 @@ from costscope.errors import InvalidAmount
 from costscope.money import to_count, to_nano
 from costscope.prices.model_price import ModelPrice
 from costscope.prices.rates import RateTable
-from costscope.prices.tiers import OWN_TIERS, STANDARD, Amount, Rates, TierRates, tier_rates
+from costscope.prices.tiers import OWN_TIERS, STANDARD, Amount, Rates, TierRates, own_tables
 
 __all__ = ["PriceList", "PriceRule"]
 
@@ -71,15 +71,12 @@ class PriceRule(Rates, frozen=True, forbid_unknown_fields=True):
         rates.setdefault("input", Fraction(0))
         if self.input is None:
             rates.setdefault("output", Fraction(0))
-        tables = {STANDARD: RateTable({-1: rates})}
-        for tier, price in self.tiers.items():
-            tables[tier] = RateTable({-1: tier_rates(tier, price, rates)})
+        tiers, ambient = own_tables(model, self.tiers, rates)
         return ModelPrice(
             model,
-            tables,
+            {tier: RateTable({-1: found}) for tier, found in ({STANDARD: rates} | tiers).items()},
             source=source,
-            # where a call does not say, a provider's project may: what is billed must not be more than was held
-            ambient=["priority"] if self.priority is not None else (),
+            ambient=ambient,
             per_call_nano=per_call,
             context_window=window,
             max_output_tokens=longest,

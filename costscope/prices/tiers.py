@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from costscope.errors import InvalidAmount, InvalidInput
 from costscope.money import to_nano
+
+if TYPE_CHECKING:
+    from costscope.usage import Usage
 
 __all__ = [
     "OWN_TIERS",
@@ -17,10 +20,13 @@ __all__ = [
     "Amount",
     "Rates",
     "TierRates",
+    "asked_tiers",
     "billed_tier",
+    "billed_usage",
     "checked_tier",
     "is_discount",
     "is_standard",
+    "own_tables",
     "plain_name",
     "rate",
     "tier_rates",
@@ -43,8 +49,11 @@ _STANDARD_NAMES: Final = frozenset(
         # capacity that was paid for in advance; its tokens are counted at the standard rates
         "scale",
         "provisioned_throughput",
+        "reserved",
     }
 )
+_ASKED_FOR_STANDARD: Final = frozenset({STANDARD, "default", "standard_only", "on_demand"})
+"""Of the standard names, those with which a call excludes every other tier."""
 _BATCH: Final = "batch"
 _DISCOUNTS: Final = frozenset({_BATCH, "flex", "offpeak"})
 OWN_TIERS: Final = (_BATCH, "flex", "priority", "fast")
@@ -80,6 +89,26 @@ def is_discount(tier: str) -> bool:
     return plain_name(tier) in _DISCOUNTS
 
 
+def asked_tiers(stated: str | None) -> tuple[str, ...] | None:
+    """The tiers that a call which states this one may be billed at; None where it leaves that to the provider.
+
+    Args:
+        stated: what the call says, in its arguments or by `tier=`.
+    """
+    if stated is None:
+        return None
+    name = plain_name(stated)
+    if name in _ASKED_FOR_STANDARD:
+        return (STANDARD,)
+    if name in _STANDARD_NAMES:
+        return None
+    if name == _BATCH:
+        return (_BATCH,)  # it does not fall back
+    if name == "fast":
+        return (STANDARD, "fast", "priority")  # OpenAI answers a call for `fast` with `priority`
+    return (STANDARD, name)
+
+
 def billed_tier(stated: str | None, reported: str | None) -> str | None:
     """The tier that a call is settled at.
 
@@ -90,9 +119,17 @@ def billed_tier(stated: str | None, reported: str | None) -> str | None:
         stated: what the call said, in its arguments or by `tier=`.
         reported: what the response says.
     """
-    if reported is None or (stated == _BATCH and is_standard(reported)):
+    if reported is None:
         return stated
+    if stated == _BATCH and (is_standard(reported) or is_discount(reported)):
+        return _BATCH
     return reported
+
+
+def billed_usage(usage: Usage, stated: str | None) -> Usage:
+    """The usage with the tier that it is billed at, see `billed_tier`."""
+    tier = billed_tier(stated, usage.tier)
+    return usage if tier == usage.tier else msgspec.structs.replace(usage, tier=tier)
 
 
 def checked_tier(tier: object) -> str | None:
@@ -187,3 +224,26 @@ def tier_rates(tier: str, price: Amount | TierRates, standard: dict[str, Fractio
         msg = f"{tier}: {price!r} is a factor of the standard rates; give a number from {least} to {most}, such as {example}"
         raise InvalidAmount(msg)
     return {name: value * factor for name, value in standard.items()}
+
+
+def own_tables(
+    model: str, prices: dict[str, Amount | TierRates], standard: dict[str, Fraction]
+) -> tuple[dict[str, dict[str, Fraction]], list[str]]:
+    """The rates of a user's own tiers, and those that a provider may choose for a call that states none.
+
+    Args:
+        model: whose they are.
+        prices: by tier, as for `tier_rates`.
+        standard: the standard rates.
+
+    Raises:
+        InvalidAmount: as `tier_rates`.
+    """
+    tables = {tier: tier_rates(tier, price, standard) for tier, price in prices.items()}
+    claude = "claude" in model.lower()
+    if not claude:  # OpenAI's two words for one tier; Anthropic's `priority` is no price per token
+        for one, other in (_SURCHARGED, _SURCHARGED[::-1]):
+            if one in tables:
+                tables.setdefault(other, tables[one])
+    # A project's settings decide for a call that does not say; only Anthropic's fast mode has to be asked for.
+    return tables, [tier for tier in tables if not (claude and tier == "fast")]

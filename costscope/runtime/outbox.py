@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final
 
 from costscope.errors import CostscopeError, OutboxFull, StoreUnavailable
 from costscope.scope.context import in_empty_context
+from costscope.stores.backoff import Backoff
 
 if TYPE_CHECKING:
     from costscope.ledger import Commit, Release
@@ -154,16 +155,11 @@ class Outbox:
 
     def _send(self, batch: list[Commit | Release]) -> None:
         # Imported when there is something to send again: most processes never have.
-        from tenacity import (  # noqa: PLC0415
-            Retrying,
-            retry_if_exception_type,
-            stop_when_event_set,
-            wait_random_exponential,
-        )
+        from tenacity import Retrying, retry_if_exception_type, stop_when_event_set  # noqa: PLC0415
 
         retrying = Retrying(
             retry=retry_if_exception_type(StoreUnavailable),
-            wait=wait_random_exponential(multiplier=0.05, max=2.0),
+            wait=Backoff(0.05, 2.0),
             stop=stop_when_event_set(self._closing),
             sleep=self._pause,
             reraise=True,

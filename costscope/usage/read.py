@@ -17,6 +17,7 @@ __all__ = ["coerce_usage", "read_usage", "with_source"]
 _OPAQUE: Final = (str, bytes, bytearray, int, float, complex, list, tuple, set, frozenset)
 _NO_FIELDS: Final = fields_of(None)
 _USAGE_FIELDS: Final = ("usage", "usage_metadata", "usageMetadata")
+_TIERS: Final = ("service_tier", "serviceTier", "traffic_type", "trafficType")
 
 
 def read_usage(result: object) -> Usage | None:
@@ -91,13 +92,13 @@ def with_source(usage: Usage, reported: Fields, result: Fields, hidden: Fields =
 def _tier(reported: Fields, result: Fields) -> str | None:
     if reported("speed") == "fast":  # Anthropic's fast mode is priced like a tier of its own
         return "fast"
-    tier = (
-        text(result, "service_tier")
-        or text(reported, "service_tier")
-        or text(reported, "traffic_type")
-        or text(reported, "trafficType")
-    )
-    return None if tier is None else tier.lower()
+    for source in (result, reported):
+        for name in _TIERS:
+            found = source(name)
+            tier = text(source, name) if isinstance(found, str | None) else text(fields_of(found), "type")
+            if tier is not None:
+                return tier.lower()
+    return None
 
 
 def _cost(reported: Fields, hidden: Fields) -> int | None:

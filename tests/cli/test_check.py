@@ -277,3 +277,12 @@ def test_a_missing_file_is_2(check, tmp_path):
 def test_brackets_in_a_policy_are_no_markup(check, policy_file):
     policy_file.write_text(policy_file.read_text().replace('{tenant: "*"}', '{tenant: "[bold]x[/]"}'))
     assert "[bold]x[/]" in check(str(policy_file)).out.replace("\n", "")
+
+
+def test_the_tiers_of_a_price_are_shown(check, policy_file):
+    price = "{input: 1, cached_input: 0.1, output: 4, batch: 0.5, priority: {input: 2, output: 8}}"
+    written = policy_file.read_text()
+    policy_file.write_text(written.replace("  models:\n", f"  models:\n    m: {price}\n"))
+    done = check(str(policy_file), COLUMNS="200")
+    assert "input 1, output 4, cached input 0.1 per million tokens" in done.out
+    assert "batch tier x 0.5; priority tier input 2, output 8" in done.out

@@ -6,6 +6,7 @@ import gc
 import logging
 import multiprocessing
 import os
+import random
 import subprocess
 import sys
 import threading
@@ -70,6 +71,16 @@ def test_what_is_put_is_sent(outbox, store):
     assert outbox.drain(30)
     assert spent(store) == 3
     assert len(outbox) == 0
+
+
+def test_trying_again_draws_no_random_numbers_of_the_users(outbox, store):
+    """A program that was seeded to be repeatable stays so, whatever happens in threads it knows nothing of."""
+    store.away = True
+    before = random.getstate()
+    outbox.put(commit())
+    for _ in range(4):
+        assert store.asked.acquire(timeout=30)
+    assert random.getstate() == before
 
 
 def test_what_waits_is_sent_once_when_the_store_returns(outbox, store):

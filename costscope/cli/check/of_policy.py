@@ -9,6 +9,7 @@ from rich.text import Text
 
 from costscope.cli.amounts import counted
 from costscope.cli.check.lines import block, budget_lines, heading, route_lines
+from costscope.prices.tiers import Rates
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from costscope.cli.check.lines import Line
     from costscope.policy import Policy, PolicyExplained
     from costscope.prices import PriceRule
+    from costscope.prices.tiers import Amount, TierRates
 
 __all__ = ["policy_screen", "policy_title"]
 
@@ -25,6 +27,7 @@ _RATES = (
     "input",
     "output",
     "cache_read",
+    "cached_input",
     "cache_write",
     "cache_write_1h",
     "reasoning",
@@ -77,16 +80,23 @@ def _prices(rules: Policy) -> Iterator[Line]:
 
 
 def _rule(rule: PriceRule) -> str:
-    rates = [
-        f"{name.replace('_', ' ')} {value}" for name in _RATES if (value := getattr(rule, name)) is not None
-    ]
-    parts = [f"{', '.join(rates)} per million tokens"] if rates else []
+    rates = _rates(rule)
+    parts = [f"{rates} per million tokens"] if rates else []
     if rule.per_call is not None:
         parts.append(f"{rule.per_call} per call")
-    if rule.batch is not None:
-        parts.append(f"batch tier x {rule.batch}")
+    parts += [f"{tier} tier {_tier(price)}" for tier, price in rule.tiers.items()]
     if rule.max_output_tokens is not None:
         parts.append(f"at most {rule.max_output_tokens:,} output tokens")
     if rule.context_window is not None:
         parts.append(f"context window {rule.context_window:,}")
     return "; ".join(parts)
+
+
+def _rates(rates: Rates) -> str:
+    return ", ".join(
+        f"{name.replace('_', ' ')} {value}" for name in _RATES if (value := getattr(rates, name)) is not None
+    )
+
+
+def _tier(price: Amount | TierRates) -> str:
+    return _rates(price) if isinstance(price, Rates) else f"x {price}"
