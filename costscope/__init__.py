@@ -4,6 +4,7 @@ Nested budget scopes over an atomic two-phase ledger, in memory or on Valkey. St
 `metered_model` and `metered_tool`; `configure` says where the books are and which policy holds.
 """
 
+from costscope.call.denied import Return, Wait
 from costscope.call.hold import Reservation
 from costscope.call.hold import reserve_call as reserve
 from costscope.call.metered import metered_model, metered_tool
@@ -69,6 +70,7 @@ __all__ = [
     "OutboxFull",
     "Preview",
     "Reservation",
+    "Return",
     "RunHalted",
     "Runtime",
     "Scope",
@@ -81,6 +83,7 @@ __all__ = [
     "StoreWarning",
     "Usage",
     "UsageWarning",
+    "Wait",
     "bind_scope",
     "budget_scope",
     "configure",

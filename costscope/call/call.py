@@ -132,6 +132,11 @@ class Call:
         self.outer = outer
         self.began_s = perf_counter()
 
+    @property
+    def guided(self) -> bool:
+        """Something beside limits has a say in it, and it may have to wait."""
+        return self.scope.acts or self.on_denied is not None
+
     def covers(self, kind: CallKind, scope: Scope) -> bool:
         """True if a call of this kind and scope is inside this one or those around it, and so charged already."""
         call: Call | None = self

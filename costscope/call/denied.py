@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from costscope.errors import BudgetExceeded, InvalidAmount, InvalidInput
+from costscope.errors import BudgetExceeded, InvalidAmount, InvalidInput, RunHalted
 from costscope.policy.controls import OnDenied
 from costscope.policy.durations import to_ms
 
@@ -14,25 +14,29 @@ if TYPE_CHECKING:
     from costscope.call.call import Call
     from costscope.errors import CallDenied
 
-__all__ = ["NOT_RETURNED", "OnDeniedOption", "Return", "Wait", "instead_of", "on_denied_option"]
+__all__ = ["OnDeniedOption", "Return", "Wait", "instead_of", "on_denied_option"]
 
 
 class Return(msgspec.Struct, frozen=True):
-    """`on_denied=Return(value)`: a refused call returns this instead of raising."""
+    """`on_denied=Return(value)`: a refused call returns this instead of raising.
+
+    Of a generator it is the only item, and None stands for no item at all. A halted run raises all the same: a loop
+    that goes on with what it was given instead would never end.
+    """
 
     value: object = None
 
 
 class Wait(msgspec.Struct, frozen=True):
-    """`on_denied=Wait("30s")`: a call refused for calls in flight waits so long for them, first come, first served."""
+    """`on_denied=Wait("30s")`: a call refused for calls in flight waits so long for them, first come, first served.
+
+    A plain function that is called in an event loop does not wait, for it would hold up the calls it waits for.
+    """
 
     timeout: str | int | float
 
 
 OnDeniedOption = Literal["raise"] | Return | Wait
-
-NOT_RETURNED: Final[Any] = object()
-"""There is no value: the refusal is raised."""
 
 
 def on_denied_option(given: OnDeniedOption) -> OnDenied:
@@ -56,8 +60,14 @@ def on_denied_option(given: OnDeniedOption) -> OnDenied:
 
 
 def instead_of(call: Call, error: CallDenied) -> Any:
-    """What a refused call returns; `NOT_RETURNED` where it raises."""
+    """What a refused call returns.
+
+    Raises:
+        CallDenied: it raises.
+    """
     said = call.on_denied
     if said is None and isinstance(error, BudgetExceeded):
         said = call.scope.on_denied(error.budget)
-    return said.value if said is not None and said.do == "return" else NOT_RETURNED
+    if said is None or said.do != "return" or isinstance(error, RunHalted):
+        raise error
+    return said.value

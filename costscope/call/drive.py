@@ -25,7 +25,7 @@ def reserve(call: Call) -> None:
     """
     store = call.runtime.store
     try:
-        if call.scope.acts:
+        if call.scope.acts or call.on_denied is not None:
             run(controlled(call), store)
             return
         try:
@@ -48,7 +48,7 @@ async def areserve(call: Call) -> None:
     """`reserve` for an event loop."""
     store = call.runtime.store
     try:
-        if call.scope.acts:
+        if call.scope.acts or call.on_denied is not None:
             await arun(controlled(call), store)
             return
         try:

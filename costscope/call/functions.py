@@ -5,26 +5,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from costscope.call.awaited import metered_result
-from costscope.call.denied import NOT_RETURNED, instead_of
+from costscope.call.denied import instead_of
 from costscope.call.drive import areserve, asettle, rescue, reserve, settle
 from costscope.call.streams import metered_stream
 from costscope.errors import CallDenied
+from costscope.stores.steps import in_event_loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from costscope.call.call import Call
     from costscope.call.spec import Spec
 
 __all__ = ["coroutine_wrapper", "function_wrapper"]
 
 
-def function_wrapper(free: Spec, bound: Spec) -> Callable[..., Any]:
+def function_wrapper(free: Spec, bound: Spec, *, hidden: bool = False) -> Callable[..., Any]:
     """Reserve, call, commit; a stream or coroutine that the function returns is settled when it ends.
 
     Args:
         free: what to do when the function is called as it is.
         bound: the same when it is called as a method, without its first argument.
+        hidden: the function is a coroutine function that a decorator hides: where its call may have to wait, or
+            returns something else, that must be awaited as well.
     """
+    later = coroutine_wrapper(free, bound)
 
     def wrapper(
         wrapped: Callable[..., Any], instance: object, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -33,12 +38,12 @@ def function_wrapper(free: Spec, bound: Spec) -> Callable[..., Any]:
         call = spec.open(args, kwargs)
         if call is None:
             return wrapped(*args, **kwargs)
+        if hidden and call.guided and in_event_loop():
+            return later(wrapped, instance, args, kwargs, call)
         try:
             reserve(call)
         except CallDenied as error:
-            if (instead := instead_of(call, error)) is NOT_RETURNED:
-                raise
-            return instead
+            return instead_of(call, error)
         try:
             try:
                 if call.price is not None:
@@ -65,21 +70,22 @@ def function_wrapper(free: Spec, bound: Spec) -> Callable[..., Any]:
 
 
 def coroutine_wrapper(free: Spec, bound: Spec) -> Callable[..., Any]:
-    """`function_wrapper` for an event loop."""
+    """`function_wrapper` for an event loop; what it makes may be given a call that is open already."""
 
     async def wrapper(
-        wrapped: Callable[..., Any], instance: object, args: tuple[Any, ...], kwargs: dict[str, Any]
+        wrapped: Callable[..., Any],
+        instance: object,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        call: Call | None = None,
     ) -> Any:
         spec = free if instance is None else bound
-        call = spec.open(args, kwargs)
-        if call is None:
+        if call is None and (call := spec.open(args, kwargs)) is None:
             return await wrapped(*args, **kwargs)
         try:
             await areserve(call)
         except CallDenied as error:
-            if (instead := instead_of(call, error)) is NOT_RETURNED:
-                raise
-            return instead
+            return instead_of(call, error)
         try:
             try:
                 if call.price is not None:

@@ -12,7 +12,9 @@ from collections.abc import AsyncGenerator, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from costscope.call.denied import instead_of
 from costscope.call.drive import areserve, asettle, post, reserve, settle
+from costscope.errors import CallDenied
 from costscope.scope.context import ambient_call, ambient_scope, set_ambient_call, set_ambient_scope
 from costscope.usage import StreamUsage
 
@@ -48,6 +50,17 @@ class _Steps:
 
     def _open(self) -> Call | None:
         return self._spec.open(self._args, self._kwargs, self._scope)
+
+    def _instead(self, call: Call | None, error: CallDenied) -> tuple[object, ...]:
+        """The items of a refused generator: the value that stands for it, and nothing for None.
+
+        Raises:
+            CallDenied: it is to raise.
+        """
+        if call is None:
+            raise error
+        instead = instead_of(call, error)
+        return () if instead is None else (instead,)
 
     def _begin(self, call: Call | None) -> None:
         """The call is reserved, or covered by one around it: make the body."""
@@ -125,10 +138,13 @@ class MeteredGenerator(_Steps, Generator[Any, Any, Any]):
     def _step(self, advance: Callable[[], Any]) -> Any:
         if self._body is None:
             call = self._open()
-            if call is not None:
-                reserve(call)
-                self._call = call
-            self._begin(call)
+            try:
+                if call is not None:
+                    reserve(call)
+                    self._call = call
+                self._begin(call)
+            except CallDenied as error:
+                self._body = (item for item in self._instead(call, error))
         try:
             with self._inside():
                 item = advance()
@@ -179,10 +195,13 @@ class MeteredAsyncGenerator(_Steps, AsyncGenerator[Any, Any]):
     async def _step(self, advance: Callable[[], Any]) -> Any:
         if self._body is None:
             call = self._open()
-            if call is not None:
-                await areserve(call)
-                self._call = call
-            self._begin(call)
+            try:
+                if call is not None:
+                    await areserve(call)
+                    self._call = call
+                self._begin(call)
+            except CallDenied as error:
+                self._body = _each(self._instead(call, error))
         try:
             with self._inside():
                 item = await advance()
@@ -199,6 +218,11 @@ class MeteredAsyncGenerator(_Steps, AsyncGenerator[Any, Any]):
                 call.over = True
             raise
         return self._yielded(item)
+
+
+async def _each(items: tuple[object, ...]) -> AsyncGenerator[object, None]:
+    for item in items:
+        yield item
 
 
 def generator_wrapper(

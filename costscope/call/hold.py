@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, Self
 
 from costscope.call.call import Call, scope_for
+from costscope.call.denied import on_denied_option
 from costscope.call.drive import areserve, asettle, post, reserve, settle
 from costscope.call.failures import not_billed
+from costscope.errors import InvalidInput
 from costscope.estimate import Described, Estimate, estimate_of, given_estimate, settled
 from costscope.prices import billed_usage, checked_tier
 from costscope.runtime.default import get_runtime
@@ -14,7 +16,9 @@ from costscope.scope.context import ambient_call
 from costscope.usage import coerce_usage, read_usage
 
 if TYPE_CHECKING:
+    from costscope.call.denied import Wait
     from costscope.ledger import Amounts, Commit, OnLost, Release
+    from costscope.policy.controls import OnDenied
     from costscope.prices import Price
     from costscope.runtime.runtime import Runtime
 
@@ -33,6 +37,7 @@ def reserve_call(
     tier: str | None = None,
     on_lost: OnLost = "charge",
     idempotency_key: str | None = None,
+    on_denied: Literal["raise"] | Wait | None = None,
     runtime: Runtime | None = None,
 ) -> Reservation:
     """A reservation to enter with `with` or `async with`.
@@ -51,6 +56,8 @@ def reserve_call(
         tier: the service tier of the model call, such as `batch`; see `metered_model`.
         on_lost: what becomes of the hold if this process dies: `charge` or `release`.
         idempotency_key: calls with one key are reserved and charged once within a day.
+        on_denied: `Wait("30s")` waits for calls in flight, "raise" does not; by default as the budget says. A block
+            returns nothing, so `Return` means nothing here, and a budget that says `return` raises.
         runtime: the runtime to act on; by default the one made by `configure`.
 
     Raises (on entering):
@@ -70,6 +77,10 @@ def reserve_call(
     wanted, cost = estimate_of(acting.prices, call)
     kind: Literal["model", "tool"] = "model" if model is not None else "tool"
     key = None if idempotency_key is None else f"{kind}:{model or tool}:{idempotency_key}"
+    said = None if on_denied is None else on_denied_option(on_denied)
+    if said is not None and said.do == "return":
+        msg = "on_denied=Return(...): a block returns nothing; catch BudgetExceeded, or decorate a function"
+        raise InvalidInput(msg)
     return Reservation(
         acting,
         kind,
@@ -80,6 +91,7 @@ def reserve_call(
         key,
         max_output_tokens,
         checked_tier(tier),
+        said,
     )
 
 
@@ -99,8 +111,10 @@ class Reservation:
         key: str | None,
         asked_cap: int | None,
         tier: str | None,
+        on_denied: OnDenied | None = None,
     ) -> None:
         self._runtime = runtime
+        self._on_denied = on_denied
         self._make = (kind, name, estimate, on_lost, key)
         self._price = price
         self._asked_cap = asked_cap
@@ -189,7 +203,7 @@ class Reservation:
             raise RuntimeError(msg)
         kind, name, estimate, on_lost, key = self._make
         call = Call(scope_for(self._runtime), kind, name, estimate, on_lost, key, ambient_call())
-        call.price = self._price
+        call.price, call.on_denied = self._price, self._on_denied
         call.begin_span()
         return call
 

@@ -125,7 +125,7 @@ class Spec:
         if options.estimate is not None:
             estimate = self._given_estimate(args, kwargs)
         call = Call(scope, "tool", name, estimate, options.on_lost, key, outer)
-        if scope.acts:
+        if scope.acts or options.on_denied is not None:
             self._control(call, args, kwargs)
         return call
 
@@ -146,7 +146,7 @@ class Spec:
         call.price = price
         if tier is not None:
             call.tier = tier
-        if scope.acts:
+        if scope.acts or options.on_denied is not None:
             self._control(call, args, kwargs)
         return call
 

@@ -65,7 +65,7 @@ def _wrapper(function: Callable[..., Any], free: Spec, bound: Spec) -> Callable[
         return generator_wrapper(MeteredGenerator, free, bound)
     if inspect.iscoroutinefunction(function):
         return coroutine_wrapper(free, bound)
-    return function_wrapper(free, bound)
+    return function_wrapper(free, bound, hidden=inspect.iscoroutinefunction(inspect.unwrap(function)))
 
 
 def _plain(function: Any) -> Callable[..., Any]:

@@ -6,6 +6,7 @@ is sent the answer, and returns its result. `run` and `arun` differ in the lines
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
     from costscope.stores.base import Store
 
-__all__ = ["Ask", "Execute", "Pause", "Steps", "Wake", "arun", "run"]
+__all__ = ["Ask", "Execute", "Pause", "Steps", "Wake", "arun", "in_event_loop", "run"]
 
 T = TypeVar("T")
 
@@ -78,10 +79,12 @@ class Wake:
 
 
 class Pause(msgspec.Struct, frozen=True, gc=False):
-    """Wait for so many seconds, or until woken."""
+    """Wait for so many seconds, or until woken; the answer is whether that was possible."""
 
     seconds: float
     wake: Wake
+    for_others: bool = False
+    """For what others do: not possible in a thread whose event loop they may need."""
 
 
 Steps = Generator[Execute | Ask | Pause, Any, T]
@@ -101,8 +104,9 @@ def run(steps: Steps[T], store: Store) -> T:
                     answer = store.tell(step.ops)
                 else:
                     assert type(step) is Pause, "there are three kinds of steps"
-                    step.wake.wait(step.seconds)
-                    answer = None
+                    answer = not (step.for_others and in_event_loop())
+                    if answer:
+                        step.wake.wait(step.seconds)
             except BaseException as error:  # noqa: BLE001 - the procedure decides what becomes of it
                 step = steps.throw(error)
             else:
@@ -125,10 +129,16 @@ async def arun(steps: Steps[T], store: Store) -> T:
                 else:
                     assert type(step) is Pause, "there are three kinds of steps"
                     await step.wake.await_(step.seconds)
-                    answer = None
+                    answer = True
             except BaseException as error:  # noqa: BLE001 - the procedure decides what becomes of it
                 step = steps.throw(error)
             else:
                 step = steps.send(answer)
     except StopIteration as end:
         return end.value  # type: ignore[no-any-return]  # what the generator's type says it returns
+
+
+def in_event_loop() -> bool:
+    """True if this thread runs an event loop, which must not be held up."""
+    asyncio = sys.modules.get("asyncio")
+    return asyncio is not None and asyncio._get_running_loop() is not None  # noqa: SLF001 - exported for such a question
