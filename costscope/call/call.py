@@ -20,6 +20,7 @@ from costscope.scope.scope import innermost
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from costscope.call.patience import Patience
     from costscope.control.routing import Routing
     from costscope.control.runaway import Suspicion
     from costscope.errors import BudgetExceeded
@@ -174,12 +175,11 @@ class Call:
 
     # ------------------------------------------------------------------- reserve
 
-    def opening(self, ticket: str = "", wait_ms: int = 0) -> Reserve | None:
+    def opening(self, patience: Patience | None = None) -> Reserve | None:
         """The command that holds the estimate; None when no budget covers the scope and nothing is to be held.
 
         Args:
-            ticket: the caller's place in the queues of the accounts, if it waits.
-            wait_ms: how long that is honoured without another attempt.
+            patience: the caller's place in the queues of the accounts, if it waits.
         """
         runtime, scope, estimate = self.runtime, self.scope, self.estimate
         self.attempts += 1
@@ -195,7 +195,7 @@ class Call:
             self.hold_id = new_id(now_ms)
         else:
             self.hold_id = id_from_key(f"{self.attempts}:{self.key}")
-        if not estimate.units_max and not scope.acts:
+        if not estimate.units_max and not scope.acts and patience is None:
             return Reserve(self.hold_id, self.accounts, estimate.amounts, runtime.lease_ms, self.on_lost)
         lease_ms = runtime.heart.lease_ms if "concurrent_calls" in scope.extra else runtime.lease_ms
         self.sent_s = monotonic()
@@ -208,8 +208,8 @@ class Call:
             estimate.step,
             estimate.units_min,
             estimate.units_max,
-            ticket,
-            wait_ms,
+            patience.ticket if patience is not None else "",
+            patience.asks(self.accounts) if patience is not None else 0,
         )
 
     def opened(self, reply: Reply) -> Reserve | None:
@@ -368,7 +368,7 @@ class Call:
             totals.call(self.kind, self.name, self.outcome, cost, self.usage, seconds)
             if settlement is not None:
                 totals.settlement(settlement, max(overrun, 0))
-        if self.scope.acts or self.runtime.listens:
+        if self.scope.acts or self.runtime.listens or self.runtime.waiting:
             self._ended(cost)
 
     # ------------------------------------------------------------------- details
@@ -377,7 +377,7 @@ class Call:
         """The hold is settled: for whoever waits for what it gave back, or watches what calls do."""
         runtime, scope, run = self.runtime, self.scope, self.scope.run
         if runtime.waiting:
-            runtime.waiting.nudge()
+            runtime.waiting.nudge(self.accounts)
         if self.slot:
             runtime.heart.drop(self.hold_id)
         failed = self.outcome == "error"

@@ -66,7 +66,7 @@ def _hold(call: Call) -> Steps[None]:
                 continue
             if error.kind == "in_flight":
                 patience = patience or Patience.of(call.runtime, _on_denied(call, error))
-                if patience is not None and (yield from patience.wait()):
+                if patience is not None and (yield from patience.wait(call.accounts)):
                     call.attempts = 0
                     continue
             raise error
@@ -138,9 +138,11 @@ def _may_go_on(call: Call) -> Steps[None]:
 
 def _attempt(call: Call, patience: Patience | None) -> Steps[Reply | None]:
     """One reserve, and what the store's clock makes of it; its reply if it was refused."""
-    command = call.opening() if patience is None else call.opening(patience.ticket, patience.wait_ms)
+    command = call.opening() if patience is None else call.opening(patience)
     while command is not None:
         reply = (yield Execute((command,)))[0]
+        if patience is not None:
+            patience.told(reply)
         if reply.outcome is Outcome.DENIED:
             return reply  # type: ignore[no-any-return]  # the answer to Execute is a list of replies
         command = call.opened(reply)

@@ -65,7 +65,7 @@ def _hold(run: Run, scope: Scope) -> Steps[None]:
         while (error := (yield from _tried(run, scope, patience))) is not None:
             if isinstance(error, BudgetExceeded) and error.kind == "in_flight":
                 patience = patience or Patience.of(run.runtime, scope.on_denied(error.budget) or OnDenied())
-                if patience is not None and (yield from patience.wait()):
+                if patience is not None and (yield from patience.wait(run.accounts)):
                     continue
             raise error
     finally:
@@ -82,8 +82,10 @@ def _tried(run: Run, scope: Scope, patience: Patience | None) -> Steps[CallDenie
         if not accounts:
             return None
         run.accounts, run.hold_id, sent_s = accounts, ADMISSION + new_id(now_ms), monotonic()
-        ticket, wait_ms = ("", 0) if patience is None else (patience.ticket, patience.wait_ms)
+        ticket, wait_ms = ("", 0) if patience is None else (patience.ticket, patience.asks(accounts))
         reply: Reply = (yield Execute((_reserve(run, ticket, wait_ms),)))[0]
+        if patience is not None:
+            patience.told(reply)
         if reply.outcome is Outcome.GRANTED:
             run.beat = runtime.heart.add(run.hold_id, sent_s, lambda: _slot_lost(run))
             return None
@@ -151,7 +153,7 @@ def end(runtime: Runtime, command: Commit) -> Steps[None]:
             runtime.outbox.put(command)
         raise
     if runtime.waiting:
-        runtime.waiting.nudge()
+        runtime.waiting.nudge(command.accounts)
 
 
 def _accounts(run: Run, scope: Scope, now_ms: int) -> tuple[Account, ...]:

@@ -23,7 +23,7 @@ from costscope.scope.context import in_empty_context
 from costscope.stores.backoff import Backoff
 
 if TYPE_CHECKING:
-    from costscope.ledger import Commit, Release
+    from costscope.ledger import Commit, Release, Reserve
     from costscope.stores.base import Store
 
 __all__ = ["OUTBOX_MAX", "Outbox"]
@@ -49,7 +49,7 @@ class Outbox:
         """True when no further settlement would find room: calls are refused before it comes to that."""
         # A finalizer may call `put` in the middle of anything that its own thread is doing, here or in an Event.
         # So `put` takes no lock: a deque and a SimpleQueue are made for that.
-        self._waiting: deque[Commit | Release] = deque()
+        self._waiting: deque[Commit | Release | Reserve] = deque()
         self._wake: SimpleQueue[None] = SimpleQueue()
         self._drains: deque[threading.Event] = deque()
         self._sending = threading.Lock()  # of the one thread that sends
@@ -61,7 +61,7 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    def put(self, command: Commit | Release) -> None:
+    def put(self, command: Commit | Release | Reserve) -> None:
         """Send this as soon as the store takes it. Does not wait.
 
         Raises:
@@ -117,7 +117,7 @@ class Outbox:
         if closed:
             self._closing.set()
 
-    def _report(self, lost: list[Commit | Release]) -> None:
+    def _report(self, lost: list[Commit | Release | Reserve]) -> None:
         log.error(
             "%d settlements could not be sent to %s; what they hold counts as spent after its lease: %s",
             len(lost),
@@ -153,7 +153,7 @@ class Outbox:
             return False
         return True
 
-    def _send(self, batch: list[Commit | Release]) -> None:
+    def _send(self, batch: list[Commit | Release | Reserve]) -> None:
         # Imported when there is something to send again: most processes never have.
         from tenacity import Retrying, retry_if_exception_type, stop_when_event_set  # noqa: PLC0415
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from costscope.ledger import Account
     from costscope.stores.steps import Wake
 
 __all__ = ["Waiting"]
@@ -13,24 +14,27 @@ _WOKEN: Final = 4
 """By one settlement: what it frees seldom serves more, and the others ask again by themselves."""
 
 
-class Waiting:
-    """The pauses of one runtime's callers, the longest waiting first. Single dict operations, so it takes no lock."""
+class Waiting(dict["Wake", "tuple[Account, ...]"]):
+    """The pauses of one runtime's callers, the longest waiting first, and what each of them waits for.
 
-    def __init__(self) -> None:
-        self._wakes: dict[Wake, None] = {}
+    Single steps of a dict, so it takes no lock; and a dict, since every settlement asks whether it is empty.
+    """
 
-    def __bool__(self) -> bool:
-        return bool(self._wakes)
-
-    def add(self, wake: Wake) -> None:
-        """Somebody waits."""
-        self._wakes[wake] = None
+    def add(self, wake: Wake, accounts: tuple[Account, ...]) -> None:
+        """Somebody waits for these accounts; who has waited already keeps the place."""
+        self[wake] = accounts
 
     def discard(self, wake: Wake) -> None:
         """Nobody waits here any more."""
-        self._wakes.pop(wake, None)
+        self.pop(wake, None)
 
-    def nudge(self) -> None:
-        """Something was given back: let the first ones try."""
-        for wake in list(self._wakes)[:_WOKEN]:
-            wake()
+    def nudge(self, accounts: tuple[Account, ...]) -> None:
+        """Something was given back to these accounts: let the first who wait for one of them try."""
+        keys = {account.key for account in accounts}
+        woken = 0
+        for wake, wanted in list(self.items()):
+            if wanted is accounts or any(account.key in keys for account in wanted):
+                wake()
+                woken += 1
+                if woken == _WOKEN:
+                    return
