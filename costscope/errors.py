@@ -16,6 +16,10 @@ CostscopeError
   |   x HoldMismatch            the same id with another payload
   |   x HoldClosed              commit, release or extend of a hold that is settled already
   |   x AmountOverflow          a sum above 2^53-1
+  + GuardError                  a framework calls the hooks of a `Guard` out of order
+  |   x RunUnknown              a hook for a run that is not open: never started, refused, or ended
+  |   x CallUnknown             an `after_...` without its `before_...`, or one that several calls could be meant by
+  |   x HookRepeated            a run or a call is begun with an id that is open already
   + InvalidInput (ValueError)   what was given cannot be used; says the value, the limit and the remedy
       x InvalidAmount           not a finite, non-negative number within 2^53-1 units
       x InvalidLabel            a label name or value that cannot be a label
@@ -41,12 +45,15 @@ __all__ = [
     "AmountOverflow",
     "BudgetExceeded",
     "CallDenied",
+    "CallUnknown",
     "CallUnscoped",
     "CostscopeError",
     "CostscopeWarning",
     "DenialKind",
+    "GuardError",
     "HoldClosed",
     "HoldMismatch",
+    "HookRepeated",
     "InvalidAmount",
     "InvalidInput",
     "InvalidLabel",
@@ -58,6 +65,7 @@ __all__ = [
     "NotBilled",
     "OutboxFull",
     "RunHalted",
+    "RunUnknown",
     "StoreError",
     "StoreMisconfigured",
     "StoreUnavailable",
@@ -195,6 +203,22 @@ class HoldClosed(LedgerError):
 
 class AmountOverflow(LedgerError):
     """A sum would exceed 2^53-1, the largest integer every host counts exactly."""
+
+
+class GuardError(CostscopeError):
+    """The hooks of a `Guard` were called out of order; a refusal is never an error there, but a decision."""
+
+
+class RunUnknown(GuardError):
+    """A hook for a run that is not open in this guard: never started, refused, or ended."""
+
+
+class CallUnknown(GuardError):
+    """An `after_...` whose `before_...` is not open, or that several open calls could be meant by."""
+
+
+class HookRepeated(GuardError):
+    """A run or a call is begun with an id that is open already."""
 
 
 class InvalidInput(CostscopeError, ValueError):

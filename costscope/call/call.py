@@ -75,6 +75,8 @@ class Call:
     accounts: tuple[Account, ...] = ()
     attempts: int = 0
     closed: bool = False
+    cost: int = 0
+    """What it was charged, once it is closed, in nano-units."""
     hold_id: str = ""
     outcome: CallOutcome = "ok"
     over: bool = False
@@ -408,7 +410,7 @@ class Call:
         if self.closed:
             msg = f"{self.kind} {self.name}: the hold is settled already"
             raise HoldClosed(msg)
-        self.closed = True
+        self.closed, self.cost = True, cost
         for tally in self.scope.tallies:
             tally.settle(self.amounts.get("cost", 0), cost)
         if self.span is not None:

@@ -8,13 +8,14 @@ from costscope.call.aftermath import aftermath
 from costscope.call.controlled import controlled
 from costscope.errors import CallDenied, StoreUnavailable
 from costscope.ledger import Commit, Extend, Outcome
-from costscope.stores.steps import arun, run
+from costscope.stores.steps import Execute, arun, run
 
 if TYPE_CHECKING:
     from costscope.call.call import Call
     from costscope.ledger import Release
+    from costscope.stores.steps import Steps
 
-__all__ = ["areserve", "asettle", "post", "rescue", "reserve", "settle"]
+__all__ = ["areserve", "asettle", "holding", "post", "rescue", "reserve", "settle", "settling"]
 
 
 def reserve(call: Call) -> None:
@@ -115,6 +116,39 @@ async def asettle(call: Call, command: Commit | Release | None, error: BaseExcep
             call.settled(reply, command)
             if call.scope.acts:
                 await arun(aftermath(call), call.runtime.store)
+    except Exception:
+        call.over = True
+        raise
+    except BaseException:
+        _interrupted(call, command)
+        raise
+
+
+def holding(call: Call) -> Steps[None]:
+    """`reserve` as a part of a longer procedure; for calls in runs.
+
+    Raises:
+        CallDenied: refused; nothing is held.
+    """
+    try:
+        yield from controlled(call)
+    except CallDenied as error:
+        call.denied(error)
+        raise
+
+
+def settling(call: Call, command: Commit | Release | None) -> Steps[None]:
+    """`settle` as a part of a longer procedure; for calls in runs."""
+    if command is None:
+        return
+    try:
+        try:
+            reply = (yield Execute((command,)))[0]
+        except StoreUnavailable:
+            post(call, command)
+        else:
+            call.settled(reply, command)
+            yield from aftermath(call)
     except Exception:
         call.over = True
         raise

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from costscope.call.denied import OnDeniedOption, on_denied_option
 from costscope.errors import InvalidInput
 from costscope.estimate import given_estimate
+from costscope.money import to_count
 from costscope.prices import checked_tier, price_option
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Options:
     __slots__ = (
         "estimate",
         "idempotency_key",
+        "input_tokens",
         "on_denied",
         "on_error",
         "on_lost",
@@ -50,6 +52,7 @@ class Options:
         on_denied: OnDeniedOption | None = None,
         stage: str | None = None,
         tier: str | None = None,
+        input_tokens: int | None = None,
     ) -> None:
         self.price: Price | None = None if price is None else price_option(price)
         self.estimate: object = (
@@ -79,6 +82,7 @@ class Options:
             raise InvalidInput(msg)
         self.stage = stage
         self.tier = checked_tier(tier)
+        self.input_tokens = 0 if input_tokens is None else to_count(input_tokens, what="input_tokens")
 
 
 def _checked(estimate: object) -> object:

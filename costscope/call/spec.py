@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import logging
 import warnings
+from copy import copy
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -69,9 +70,17 @@ class Spec:
         self._given_runtime = runtime
         _check_key(options.idempotency_key, function, self.function_name)
         self._shape = CallShape(function, skip_first=skip_first)
-        self._tool_estimate: Estimate | None = None
+        self.fee: Estimate | None = None
         if kind == "tool" and isinstance(options.price, FixedPrice):
-            self._tool_estimate = tool_estimate(options.price)
+            self.fee = tool_estimate(options.price)
+
+    def like(self, name: str | None, options: Options) -> Spec:
+        """The same function under another name, told something else."""
+        spec = copy(self)
+        spec.name, spec.options, spec.fee = name, options, None
+        if self.kind == "tool" and isinstance(options.price, FixedPrice):
+            spec.fee = tool_estimate(options.price)
+        return spec
 
     # ----------------------------------------------------------------------- before
 
@@ -117,7 +126,7 @@ class Spec:
     ) -> Call:
         name = self.name or self.function_name
         options = self.options
-        estimate = self._tool_estimate
+        estimate = self.fee
         key = None if options.idempotency_key is None else self._key(args, kwargs)
         if estimate is None:
             price = scope.runtime.prices.tool(name)
@@ -217,7 +226,15 @@ class Spec:
             raise
         if options.estimate is None or options.estimate in ESTIMATE_MODES:
             mode: Literal["strict", "capped"] = "capped" if options.estimate == "capped" else "strict"
-            estimate = estimate_call(arguments, price, model=model, mode=mode, tier=tier, shape=self._shape)
+            estimate = estimate_call(
+                arguments,
+                price,
+                model=model,
+                mode=mode,
+                tier=tier,
+                shape=self._shape,
+                more_input=options.input_tokens,
+            )
         else:
             estimate = self._given_estimate(args, kwargs)
         return price, estimate, tier

@@ -32,6 +32,7 @@ def estimate_call(
     tier: str | None = None,
     shape: CallShape | None = None,
     default_cap: int = DEFAULT_OUTPUT_CAP,
+    more_input: int = 0,
 ) -> Estimate:
     """An upper bound of what a model call can use, from its arguments.
 
@@ -44,6 +45,7 @@ def estimate_call(
         tier: the service tier where its arguments do not say.
         shape: the function's signature, if a cap can be put into the call; None when nothing can.
         default_cap: the output cap of a call that has none.
+        more_input: input tokens beside those of the arguments, where they are known.
 
     Raises:
         ModelUnpriced: something in the call is bounded by nothing that is known; says what, and the remedy.
@@ -56,7 +58,7 @@ def estimate_call(
         output_tokens is not None or shape.can_cap(arguments, provider=price.provider)
     )
     estimate = capped_estimate if mode == "capped" else strict_estimate
-    input_tokens = input_bound(bound, price, model=model)
+    input_tokens = input_bound(bound, price, model=model) + more_input
     if plain:  # most calls: nothing in them changes what a token costs
         return estimate(
             price,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Self
 
+import msgspec
+
 from costscope.call.clocks import check_clocks
 from costscope.call.refusals import exceeded
 from costscope.call.tell import tell_refused
@@ -106,6 +108,7 @@ class Iteration:
                     return
                 raise
             if reply.outcome is Outcome.GRANTED:
+                scope.saw(accounts, reply)
                 return
             self._hold_id = ""
             if reply.outcome is not Outcome.WRONG_WINDOW:
@@ -113,7 +116,9 @@ class Iteration:
                 if reply.denial.meter == HALTS and scope.run is not None:
                     scope.run.halt(STOPPED_ELSEWHERE)
                     raise scope.run.halted()
-                raise exceeded(_WHAT, accounts, reply)
+                # A turn that was begun counts: one that is not over yet is no reason to wait for it.
+                spent = msgspec.structs.replace(reply.denial, kind="exhausted")
+                raise exceeded(_WHAT, accounts, msgspec.structs.replace(reply, denial=spent))
             runtime.learn_time(reply.now_ms)
         msg = "an iteration: the store's clock does not agree with the proposed window"
         raise StoreUnavailable(msg)

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from costscope.ledger import Account, Commit
     from costscope.run.run import Run
     from costscope.runtime.runtime import Runtime
+    from costscope.stores.steps import Steps
 
 __all__ = ["CHILDREN_SHOWN", "PLAIN", "Scope", "ScopeOptions", "innermost"]
 
@@ -134,13 +135,18 @@ class Scope(Handle):
         Raises:
             CallDenied: it was refused; nothing is held.
         """
-        if self.opens_run and self.run is not None:
-            run(admit(self.run, self), self.runtime.store)
+        if self.opens_run:
+            run(self.beginning(), self.runtime.store)
 
     async def abegin(self) -> None:
         """`begin` for an event loop."""
+        if self.opens_run:
+            await arun(self.beginning(), self.runtime.store)
+
+    def beginning(self) -> Steps[None]:
+        """`begin` as a part of a longer procedure."""
         if self.opens_run and self.run is not None:
-            await arun(admit(self.run, self), self.runtime.store)
+            yield from admit(self.run, self)
 
     def enter(self) -> Scope:
         """Make this the ambient scope of the current context."""
@@ -149,21 +155,20 @@ class Scope(Handle):
 
     def end(self, error: BaseException | None = None) -> None:
         """Leave the scope; a run it opened gives back its slots at once, which may take a moment."""
-        if self.closed:
-            return
-        ended = self._run_ends(error)
-        self._leave(error)
-        if ended is not None:
-            run(end(self.runtime, ended), self.runtime.store)
+        run(self.leaving(error), self.runtime.store)
 
     async def aend(self, error: BaseException | None = None) -> None:
         """`end` for an event loop."""
+        await arun(self.leaving(error), self.runtime.store)
+
+    def leaving(self, error: BaseException | None = None) -> Steps[None]:
+        """`end` as a part of a longer procedure."""
         if self.closed:
             return
         ended = self._run_ends(error)
         self._leave(error)
         if ended is not None:
-            await arun(end(self.runtime, ended), self.runtime.store)
+            yield from end(self.runtime, ended)
 
     def close(self, error: BaseException | None = None) -> None:
         """Leave the scope, from whatever context and without waiting for anything."""

@@ -121,6 +121,11 @@ class Standing:
             for view, balance in zip(self._views, reply.balances, strict=False):
                 view.balance = balance
 
+    def saw(self, accounts: tuple[Account, ...], reply: Reply) -> None:
+        """`seen` for some of the accounts, in any order."""
+        for view, balance in zip(self.runtime.views.of(accounts), reply.balances, strict=False):
+            view.balance = balance
+
     def unseen(self) -> None:
         """A store that tells balances only above the marks has told none: every account is below."""
         for view in self._views:
@@ -189,7 +194,9 @@ class Standing:
         return own.spent, own.held
 
     def _read(self, accounts: tuple[Account, ...]) -> tuple[Balance, ...]:
-        return self.runtime.store.execute((Read(accounts),))[0].balances
+        reply = self.runtime.store.execute((Read(accounts),))[0]
+        self.seen(accounts, reply)
+        return reply.balances
 
     def _resolve(self, now_ms: int) -> None:
         runtime, run = self.runtime, self.run

@@ -86,6 +86,10 @@ class Watch:
                 view.fired.clear()  # the account was reset: no call falls as far as that
         return []
 
+    def passed(self) -> list[Watched]:
+        """Every mark that is passed now, as last seen."""
+        return [watched for _, _, watched in self._passed()]
+
     def again(self, watched: Watched) -> None:
         """See to this threshold another time: whether it has fired could not be found out."""
         assert watched.mark.threshold is not None, "only thresholds are crossed"

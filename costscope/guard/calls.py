@@ -1,0 +1,179 @@
+"""The hooks around a call, as procedures: the same two phases as those of a decorator."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from costscope.call.denied import NOT_RETURNED, instead_of
+from costscope.call.drive import holding, rescue, settling
+from costscope.errors import CallDenied
+from costscope.estimate import output_cap
+from costscope.guard.answers import afterwards, allowed, refused
+from costscope.guard.decisions import DecisionWarning, ModelDecision, SettledDecision, ToolDecision
+from costscope.guard.requests import model_call, tool_call
+from costscope.guard.runs import OpenCall
+from costscope.guard.standing import changes
+from costscope.ledger import new_id
+
+if TYPE_CHECKING:
+    from costscope.call.call import Call
+    from costscope.call.spec import Spec
+    from costscope.guard.requests import Arguments, ModelRequest, ToolRequest
+    from costscope.guard.runs import OpenRun
+    from costscope.stores.steps import Steps
+    from costscope.telemetry import CallKind
+
+__all__ = ["call_ends", "model_begins", "tool_begins"]
+
+
+def model_begins(opened: OpenRun, model: str, given: ModelRequest) -> Steps[ModelDecision]:
+    """Hold what the call can cost, where its route sends it.
+
+    Raises:
+        GuardError, InvalidInput: it is called out of order, or with something that cannot be used.
+    """
+    spec, arguments = model_call(model, given)
+    call_id = _id_of(opened, given.get("call_id"))
+    own_cap = output_cap(arguments[1])
+    call, refusal = yield from _held(opened, spec, arguments)
+    if refusal is not None:
+        instead = _instead(call, refusal)
+        return refused(ModelDecision, opened, refusal, call_id=call_id, model=model, instead=instead)
+    request = arguments[1]
+    try:
+        if call is not None:
+            _, request = spec.granted(call, *arguments)
+        name = model if call is None else call.name
+        opened.add(OpenCall(call_id, spec, "model", name, call))
+    except BaseException:
+        _give_up(call)
+        raise
+    cap = output_cap(request)
+    if call is None:
+        return allowed(
+            ModelDecision,
+            opened,
+            call_id=call_id,
+            model=model,
+            effective_model=model,
+            max_tokens=cap,
+            request=request,
+        )
+    if name != model:
+        opened.downgraded()
+    return allowed(
+        ModelDecision,
+        opened,
+        reason=call.routing.reason if call.routing is not None else "",
+        more_warnings=changes(call, model, own_cap, cap),
+        call_id=call_id,
+        model=model,
+        effective_model=name,
+        max_tokens=cap,
+        request=request,
+        held=dict(call.amounts),
+        saved=call.saved if name != model else None,
+    )
+
+
+def tool_begins(opened: OpenRun, tool: str, given: ToolRequest) -> Steps[ToolDecision]:
+    """Hold what the call can cost, and count it.
+
+    Raises:
+        GuardError, InvalidInput: it is called out of order, or with something that cannot be used.
+    """
+    spec, arguments = tool_call(tool, given)
+    call_id = _id_of(opened, given.get("call_id"))
+    call, refusal = yield from _held(opened, spec, arguments)
+    if refusal is not None:
+        instead = _instead(call, refusal)
+        return refused(ToolDecision, opened, refusal, call_id=call_id, tool=tool, instead=instead)
+    try:
+        opened.add(OpenCall(call_id, spec, "tool", tool, call))
+    except BaseException:
+        _give_up(call)
+        raise
+    held = {} if call is None else dict(call.amounts)
+    return allowed(ToolDecision, opened, call_id=call_id, tool=tool, held=held)
+
+
+def call_ends(
+    opened: OpenRun,
+    kind: CallKind,
+    call_id: str | None,
+    *,
+    reported: object = None,
+    error: BaseException | str | None = None,
+    model: str | None = None,
+) -> Steps[SettledDecision]:
+    """Commit what a call took, or give back what was not billed.
+
+    Raises:
+        CallUnknown: no such call is open.
+    """
+    ended = opened.take(kind, call_id)
+    failure = RuntimeError(error) if isinstance(error, str) else error
+    call = ended.call
+    try:
+        command = ended.ending(reported, failure, model)
+        if call is not None:
+            yield from settling(call, command)
+            call.over = True
+    except Exception:
+        raise
+    except BaseException:
+        if call is not None:
+            rescue(call)
+        raise
+    charged = opened.settled(ended, command)
+    return afterwards(
+        SettledDecision,
+        opened,
+        call_id=ended.call_id,
+        charged=charged,
+        more_warnings=_doubts(kind, call, reported),
+    )
+
+
+def _held(opened: OpenRun, spec: Spec, arguments: Arguments) -> Steps[tuple[Call | None, CallDenied | None]]:
+    """The call, and what refused it; no call inside a metered function of the run, which is charged for both."""
+    call: Call | None = None
+    try:
+        call = spec.open(*arguments, opened.scope)
+        if call is not None:
+            yield from holding(call)
+    except CallDenied as error:
+        return call, error
+    return call, None
+
+
+def _instead(call: Call | None, refusal: CallDenied) -> Any:
+    """What the refused call is to answer, if anybody said so."""
+    said = NOT_RETURNED if call is None else instead_of(call, refusal)
+    return None if said is NOT_RETURNED else said
+
+
+def _give_up(call: Call | None) -> None:
+    """The hold stands and its decision never reached anybody."""
+    if call is not None:
+        call.abandon()
+
+
+def _id_of(opened: OpenRun, given: str | None) -> str:
+    if given is None:
+        return new_id(opened.scope.runtime.now_ms())
+    opened.check_free(given)
+    return given
+
+
+def _doubts(kind: CallKind, call: Call | None, reported: object) -> tuple[DecisionWarning, ...]:
+    """Usage was reported, and none could be made of it."""
+    if kind != "model" or call is None or reported is None:
+        return ()
+    if call.usage is None:
+        message = "no usage could be read from what was reported; the whole hold was charged"
+    elif call.price is None:
+        message = f"no price is known for {call.name}; the whole hold was charged"
+    else:
+        return ()
+    return (DecisionWarning(kind="usage", message=message),)

@@ -1,0 +1,194 @@
+"""The hooks around a run and its iterations, as procedures."""
+
+from __future__ import annotations
+
+import logging
+from contextlib import suppress
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final, get_args
+
+from costscope.call.drive import rescue, settling
+from costscope.errors import CallDenied, InvalidInput, InvalidLabel, StoreUnavailable
+from costscope.events.records import RunStatus
+from costscope.guard.answers import afterwards, allowed, refused, why
+from costscope.guard.decisions import AdmissionDecision, IterationDecision, RunSummary, SettledDecision
+from costscope.guard.runs import OpenRun
+from costscope.guard.standing import left
+from costscope.ledger import Read
+from costscope.scope.opener import budget_scope
+from costscope.stores.steps import Execute
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from costscope.guard.runs import OpenCall, Runs
+    from costscope.runtime.runtime import Runtime
+    from costscope.scope.scope import Scope
+    from costscope.stores.steps import Steps
+
+__all__ = ["iteration_begins", "iteration_ends", "run_ends", "run_starts"]
+
+_LEVELS: Final = ("organization", "team", "tenant", "user", "strand", "workflow", "agent")
+"""Labels that frameworks call `tenant_id`, `user_id` ...; policy files in their format are read the same way."""
+
+log = logging.getLogger("costscope")
+
+
+def run_starts(
+    runs: Runs, runtime: Runtime, run_id: str, metadata: Mapping[str, Any] | None, given: Mapping[str, Any]
+) -> Steps[AdmissionDecision]:
+    """Have a run admitted, inside the scope that is open where its hook is called.
+
+    Raises:
+        HookRepeated: it is open already.
+        InvalidInput, InvalidLabel: something given cannot be used.
+    """
+    opener = budget_scope(runtime=runtime, **_named(given), run=run_id)
+    runs.claim(run_id)
+    try:
+        scope = opener.open()
+        opened = OpenRun(run_id, scope, metadata or {})
+        try:
+            yield from scope.beginning()
+        except CallDenied as error:
+            runs.drop(run_id)
+            return refused(AdmissionDecision, opened, error)
+        yield from _looked(scope)
+        runs.admitted(opened)
+        return allowed(AdmissionDecision, opened)
+    except BaseException:
+        runs.drop(run_id)
+        raise
+
+
+def iteration_begins(opened: OpenRun) -> Steps[IterationDecision]:
+    """Count a turn of the run's loop, or refuse it."""
+    iteration = opened.scope.iteration()
+    try:
+        yield from iteration.begin()
+    except CallDenied as error:
+        return refused(IterationDecision, opened, error)
+    return allowed(IterationDecision, opened, iteration=opened.turn_begins(iteration))
+
+
+def iteration_ends(opened: OpenRun, number: int | None) -> Steps[SettledDecision]:
+    """The turn is over.
+
+    Raises:
+        CallUnknown: it was not begun.
+    """
+    yield from opened.turn_ends(number).end()
+    return afterwards(SettledDecision, opened)
+
+
+def run_ends(
+    runs: Runs, opened: OpenRun, status: str | None, reason: str, error: BaseException | None
+) -> Steps[RunSummary]:
+    """Charge what is still open, give back the run's slots, and say how it went.
+
+    Raises:
+        RunUnknown: it has ended meanwhile.
+    """
+    calls, turns = opened.close()
+    runs.drop(opened.run_id)
+    scope = opened.scope
+    try:
+        for one in calls:
+            yield from _charged(opened, one)
+        for turn in turns:
+            yield from turn.end()
+        _decide(opened, status, reason, error)
+        standing = left(scope)
+        yield from scope.leaving(error)
+    except BaseException:
+        for one in calls:
+            if one.call is not None:
+                rescue(one.call)
+        scope.close(error)
+        raise
+    return _summary(opened, len(calls), standing)
+
+
+def _looked(scope: Scope) -> Steps[None]:
+    """See how the budgets stand, so that what has come about elsewhere acts on the very first call."""
+    accounts = scope.accounts(scope.runtime.now_ms())
+    if accounts:
+        with suppress(StoreUnavailable):
+            scope.seen(accounts, (yield Execute((Read(accounts),)))[0])
+
+
+def _charged(opened: OpenRun, one: OpenCall) -> Steps[None]:
+    call = one.call
+    if call is None:
+        return
+    command = call.committing(None)
+    try:
+        yield from settling(call, command)
+    except Exception:  # the others, and the run, must end all the same
+        log.exception("run %s: %s %s could not be settled", opened.run_id, one.kind, one.name)
+    call.over = True
+    opened.settled(one, command)
+
+
+def _decide(opened: OpenRun, status: str | None, reason: str, error: BaseException | None) -> None:
+    """How the run ended, in the ledger's words; a run that was halted stays so."""
+    run = opened.run
+    if run.status is not None or not opened.scope.opens_run:
+        return
+    if status in get_args(RunStatus):
+        run.status = status  # type: ignore[assignment]  # mypy does not follow get_args
+        run.reason = reason or (type(error).__name__ if error is not None else "")
+    elif status is not None:
+        run.status, run.reason = "failed", reason or status
+    elif error is not None or reason:
+        run.status = "failed" if error is not None else "completed"
+        run.reason = reason or type(error).__name__
+
+
+def _summary(opened: OpenRun, unsettled: int, standing: dict[str, Any]) -> RunSummary:
+    run = opened.run
+    halted = run.status == "halted"
+    fields: dict[str, Any] = {"reason": run.reason}
+    if halted:
+        fields = why(run.halted()) | {"reason": run.reason}
+    return RunSummary(
+        allowed=not halted,
+        run_id=opened.run_id,
+        status=run.status or "completed",
+        labels=dict(opened.scope.labels),
+        metadata=opened.metadata,
+        charged=dict(opened.charged),
+        models=dict(opened.by_name["model"]),
+        tools=dict(opened.by_name["tool"]),
+        iterations=opened.iterations,
+        refusals=opened.refusals,
+        downgrades=opened.downgrades,
+        unsettled=unsettled,
+        seconds=monotonic() - opened.began_s,
+        **fields,
+        **standing,
+    )
+
+
+def _named(given: Mapping[str, Any]) -> dict[str, Any]:
+    """The keywords of `budget_scope`: `tenant_id` and the like are the labels `tenant` ...
+
+    Raises:
+        InvalidLabel: a label is given under both names.
+        InvalidInput: the run is named twice.
+    """
+    named: dict[str, Any] = {}
+    for name, value in given.items():
+        label = name.removesuffix("_id")
+        label = label if label in _LEVELS else name
+        if label in named or (label != name and label in given):
+            msg = f"label {label} is given twice, as {label}= and as {label}_id=; leave one out"
+            raise InvalidLabel(msg)
+        named[label] = value
+    for name in ("run", "runtime"):
+        if name in named:
+            msg = (
+                f"{name}= is not for the hook: the run is its first argument, the runtime is the guard's own"
+            )
+            raise InvalidInput(msg)
+    return named

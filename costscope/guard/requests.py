@@ -1,0 +1,158 @@
+"""What the hooks before a call are told about it."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypedDict
+
+from costscope.call.options import Options
+from costscope.call.spec import Spec
+from costscope.errors import InvalidInput
+from costscope.usage import read_usage
+
+if TYPE_CHECKING:
+    from costscope.call.denied import OnDeniedOption
+    from costscope.ledger import OnLost
+
+__all__ = ["ModelRequest", "ToolRequest", "model_call", "tool_call"]
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+"""`(args, kwargs)` of a call."""
+
+
+class ModelRequest(TypedDict, total=False):
+    """A model call that is about to be made."""
+
+    messages: object
+    """What will be sent: messages, or text. Bounds the input tokens."""
+    max_tokens: int | None
+    """The output cap of the call, if it has one."""
+    input_tokens: int | None
+    """The most input tokens, where the text is not at hand; added to those of the text where it is."""
+    request: Mapping[str, Any]
+    """Any further arguments of the call by their names at the provider: `tools`, `n`, `service_tier` ..."""
+    stage: str | None
+    """For the policy's routes."""
+    price: object
+    """As for `metered_model`."""
+    estimate: object
+    """`strict` (default), `capped`, or the most the call can cost."""
+    on_denied: OnDeniedOption | None
+    """As for `metered_model`; `Wait` waits in the hook."""
+    on_lost: OnLost
+    """What becomes of the hold if this process dies: `charge` (default) or `release`."""
+    idempotency_key: str | None
+    """Calls with one key are reserved and charged once within a day."""
+    call_id: str
+    """The framework's own id of the call; by default the guard makes one."""
+
+
+class ToolRequest(TypedDict, total=False):
+    """A tool call that is about to be made."""
+
+    arguments: object
+    """What the tool is called with: a mapping, or a value. Calls are told apart by them."""
+    price: object
+    """What it costs; by default what the policy says."""
+    estimate: object
+    """The most it can cost, where that is known only afterwards."""
+    on_denied: OnDeniedOption | None
+    on_lost: OnLost
+    idempotency_key: str | None
+    call_id: str
+
+
+def before_model_call(**request: object) -> None:
+    """The shape of every model call of a framework: it may have any argument."""
+
+
+def before_tool_call(*values: object, **arguments: object) -> None:
+    """The shape of every tool call of a framework."""
+
+
+_MODEL = Spec("model", None, Options(), before_model_call)
+_TOOL = Spec("tool", None, Options(), before_tool_call)
+
+
+def model_call(model: str, given: ModelRequest) -> tuple[Spec, Arguments]:
+    """How the call is estimated and settled, and its arguments.
+
+    Raises:
+        InvalidInput: something given cannot be used.
+    """
+    _check_names(given, ModelRequest)
+    _check_text("model", model)
+    arguments: dict[str, Any] = {"model": model, **given.get("request", {})}
+    for name in ("messages", "max_tokens"):
+        value = given.get(name)
+        if value is not None:
+            arguments[name] = value
+    options = Options(
+        price=given.get("price"),
+        estimate=given.get("estimate"),
+        usage=_usage_of,
+        on_denied=given.get("on_denied"),
+        on_lost=given.get("on_lost", "charge"),
+        idempotency_key=_key(given.get("idempotency_key")),
+        stage=given.get("stage"),
+        input_tokens=given.get("input_tokens"),
+    )
+    return _MODEL.like(None, options), ((), arguments)
+
+
+def tool_call(tool: str, given: ToolRequest) -> tuple[Spec, Arguments]:
+    """As `model_call`.
+
+    Raises:
+        InvalidInput: something given cannot be used.
+    """
+    _check_names(given, ToolRequest)
+    _check_text("tool", tool)
+    arguments = given.get("arguments")
+    options = Options(
+        price=given.get("price"),
+        estimate=given.get("estimate"),
+        usage=_as_it_is,
+        on_denied=given.get("on_denied"),
+        on_lost=given.get("on_lost", "charge"),
+        idempotency_key=_key(given.get("idempotency_key")),
+    )
+    spec = _TOOL.like(tool, options)
+    if isinstance(arguments, Mapping):
+        return spec, ((), {str(name): value for name, value in arguments.items()})
+    return spec, (() if arguments is None else (arguments,), {})
+
+
+def _usage_of(reported: object) -> object:
+    """A response's own usage; else what was reported is itself the usage, or none."""
+    return read_usage(reported) or reported
+
+
+def _as_it_is(reported: object) -> object:
+    return reported
+
+
+def _key(key: str | None) -> Any:
+    if key is None:
+        return None
+    _check_text("idempotency_key", key)
+    return lambda *_, **__: key
+
+
+def _check_names(given: Mapping[str, object], known: type) -> None:
+    """A misspelt `max_tokens` must not be a call without a cap."""
+    names = known.__annotations__
+    for name in given:
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1)
+            hint = f"did you mean {near[0]}=? " if near else ""
+            also = "; arguments of the call itself go into request={...}" if known is ModelRequest else ""
+            msg = f"{name}= says nothing here: {hint}there are {', '.join(names)}{also}"
+            raise InvalidInput(msg)
+
+
+def _check_text(what: str, value: object) -> None:
+    if not isinstance(value, str) or not value:
+        msg = f"{what}={value!r:.60}: give its name as a text that is not empty"
+        raise InvalidInput(msg)
