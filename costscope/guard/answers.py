@@ -26,7 +26,6 @@ def allowed(
 
 def refused(cls: type[D], opened: OpenRun, error: CallDenied, **fields: Any) -> D:
     """It may not."""
-    opened.refused()
     return cls(allowed=False, **why(error), **_standing(opened, ()), **fields)
 
 

@@ -13,13 +13,14 @@ from costscope.guard.decisions import DecisionWarning, ModelDecision, SettledDec
 from costscope.guard.requests import model_call, tool_call
 from costscope.guard.runs import OpenCall
 from costscope.guard.standing import changes
-from costscope.ledger import new_id
+from costscope.ledger import Commit, new_id
 
 if TYPE_CHECKING:
     from costscope.call.call import Call
     from costscope.call.spec import Spec
     from costscope.guard.requests import Arguments, ModelRequest, ToolRequest
     from costscope.guard.runs import OpenRun
+    from costscope.ledger import Release
     from costscope.stores.steps import Steps
     from costscope.telemetry import CallKind
 
@@ -59,8 +60,6 @@ def model_begins(opened: OpenRun, model: str, given: ModelRequest) -> Steps[Mode
             max_tokens=cap,
             request=request,
         )
-    if name != model:
-        opened.downgraded()
     return allowed(
         ModelDecision,
         opened,
@@ -125,12 +124,11 @@ def call_ends(
         if call is not None:
             rescue(call)
         raise
-    charged = opened.settled(ended, command)
     return afterwards(
         SettledDecision,
         opened,
         call_id=ended.call_id,
-        charged=charged,
+        charged=_charged(call, command),
         more_warnings=_doubts(kind, call, reported),
     )
 
@@ -151,6 +149,13 @@ def _instead(call: Call | None, refusal: CallDenied) -> Any:
     """What the refused call is to answer, if anybody said so."""
     said = NOT_RETURNED if call is None else instead_of(call, refusal)
     return None if said is NOT_RETURNED else said
+
+
+def _charged(call: Call | None, command: Commit | Release | None) -> dict[str, int]:
+    """What was entered into the books; of a call that no budget covers, what it cost all the same."""
+    if type(command) is Commit:
+        return dict(command.amounts)
+    return {"cost": call.cost} if call is not None and not call.accounts else {}
 
 
 def _give_up(call: Call | None) -> None:

@@ -10,6 +10,7 @@ import msgspec
 from costscope.errors import CallDenied, DenialKind
 from costscope.events.records import RunStatus
 from costscope.scope.balance import currency
+from costscope.scope.summary import ScopeSummary
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -181,28 +182,17 @@ class SettledDecision(Decision, frozen=True, kw_only=True):
 
 
 class RunSummary(Decision, frozen=True, kw_only=True):
-    """How a run has ended, and what it did in this process. `allowed` is False for one that was halted."""
+    """How a run has ended. `allowed` is False for one that was halted; `reason` says why it ended as it did."""
 
     status: RunStatus
-    labels: dict[str, str] = {}
+    summary: ScopeSummary
+    """What it came to in this process, by model, tool and label; `scope.summary()` of a run in a scope."""
     metadata: dict[str, Any] = {}
     """As given to `on_run_start`."""
-    charged: dict[str, int] = {}
-    """What its calls have cost, by meter."""
-    models: dict[str, int] = {}
-    """Cost of the calls by model."""
-    tools: dict[str, int] = {}
-    """Cost of the calls by tool."""
-    iterations: int = 0
-    refusals: int = 0
-    """Steps that were refused."""
-    downgrades: int = 0
-    """Calls that went to another model than asked."""
     unsettled: int = 0
     """Calls that were still open; their whole hold was charged."""
-    seconds: float = 0.0
 
     @property
     def cost(self) -> Decimal:
-        """What its calls have cost, in units of the currency."""
-        return currency(self.charged.get("cost", 0))
+        """What it has spent, in units of the currency."""
+        return self.summary.spent

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from costscope.call.drive import rescue, settling
@@ -13,7 +12,7 @@ from costscope.events.records import RunStatus
 from costscope.guard.answers import afterwards, allowed, refused, why
 from costscope.guard.decisions import AdmissionDecision, IterationDecision, RunSummary, SettledDecision
 from costscope.guard.runs import OpenRun
-from costscope.guard.standing import left
+from costscope.guard.standing import left, warnings
 from costscope.ledger import Read
 from costscope.scope.opener import budget_scope
 from costscope.stores.steps import Execute
@@ -98,15 +97,15 @@ def run_ends(
         for turn in turns:
             yield from turn.end()
         _decide(opened, status, reason, error)
-        standing = left(scope)
-        yield from scope.leaving(error)
+        figures = {"warnings": warnings(scope)} | left(scope)
+        yield from scope.leaving(error or _failure(opened))
     except BaseException:
         for one in calls:
             if one.call is not None:
                 rescue(one.call)
         scope.close(error)
         raise
-    return _summary(opened, len(calls), standing)
+    return _summary(opened, len(calls), figures)
 
 
 def _looked(scope: Scope) -> Steps[None]:
@@ -127,7 +126,12 @@ def _charged(opened: OpenRun, one: OpenCall) -> Steps[None]:
     except Exception:  # the others, and the run, must end all the same
         log.exception("run %s: %s %s could not be settled", opened.run_id, one.kind, one.name)
     call.over = True
-    opened.settled(one, command)
+
+
+def _failure(opened: OpenRun) -> BaseException | None:
+    """What a scope would have been left with."""
+    run = opened.run
+    return RuntimeError(run.reason) if run.status not in {None, "completed"} else None
 
 
 def _decide(opened: OpenRun, status: str | None, reason: str, error: BaseException | None) -> None:
@@ -145,28 +149,18 @@ def _decide(opened: OpenRun, status: str | None, reason: str, error: BaseExcepti
         run.reason = reason or type(error).__name__
 
 
-def _summary(opened: OpenRun, unsettled: int, standing: dict[str, Any]) -> RunSummary:
+def _summary(opened: OpenRun, unsettled: int, figures: dict[str, Any]) -> RunSummary:
     run = opened.run
-    halted = run.status == "halted"
-    fields: dict[str, Any] = {"reason": run.reason}
-    if halted:
-        fields = why(run.halted()) | {"reason": run.reason}
+    status = run.status or "completed"
+    said = why(run.halted()) if status == "halted" else {}
     return RunSummary(
-        allowed=not halted,
+        allowed=status != "halted",
         run_id=opened.run_id,
-        status=run.status or "completed",
-        labels=dict(opened.scope.labels),
+        status=status,
+        summary=opened.scope.summary(),
         metadata=opened.metadata,
-        charged=dict(opened.charged),
-        models=dict(opened.by_name["model"]),
-        tools=dict(opened.by_name["tool"]),
-        iterations=opened.iterations,
-        refusals=opened.refusals,
-        downgrades=opened.downgrades,
         unsettled=unsettled,
-        seconds=monotonic() - opened.began_s,
-        **fields,
-        **standing,
+        **(said | {"reason": run.reason} | figures),
     )
 
 

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import threading
-from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from costscope.errors import CallUnknown, HookRepeated, ModelUnpriced, RunUnknown
-from costscope.ledger import Commit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from costscope.call.call import Call
     from costscope.call.spec import Spec
-    from costscope.ledger import Release
+    from costscope.ledger import Commit, Release
     from costscope.run.iterations import Iteration
     from costscope.run.run import Run
     from costscope.scope.scope import Scope
@@ -75,10 +73,7 @@ class OpenRun:
         self.run_id = run_id
         self.scope = scope
         self.metadata = dict(metadata)
-        self.began_s = monotonic()
-        self.charged: dict[str, int] = {}
-        self.by_name: dict[CallKind, dict[str, int]] = {"model": {}, "tool": {}}
-        self.iterations = self.refusals = self.downgrades = 0
+        self.iterations = 0
         self._calls: dict[str, OpenCall] = {}
         self._turns: dict[int, Iteration] = {}
         self._lock = threading.Lock()
@@ -174,35 +169,6 @@ class OpenRun:
             self._calls.clear()
             self._turns.clear()
         return calls, turns
-
-    def settled(self, opened: OpenCall, command: Commit | Release | None) -> dict[str, int]:
-        """Add up what a call has cost, and say it."""
-        call = opened.call
-        if call is None:
-            return {}
-        if type(command) is Commit:
-            charged = dict(command.amounts)
-        elif command is None and (call.cost or call.usage is not None):  # no budget covers it
-            usage = call.usage
-            charged = {"cost": call.cost, "tokens": usage.tokens if usage is not None else 0}
-        else:
-            return {}
-        with self._lock:
-            for meter, amount in charged.items():
-                self.charged[meter] = self.charged.get(meter, 0) + amount
-            costs = self.by_name[call.kind]
-            costs[call.name] = costs.get(call.name, 0) + call.cost
-        return charged
-
-    def refused(self) -> None:
-        """Count a refusal."""
-        with self._lock:
-            self.refusals += 1
-
-    def downgraded(self) -> None:
-        """Count a call that goes to another model."""
-        with self._lock:
-            self.downgrades += 1
 
     def _only(self, kind: CallKind) -> str:
         found = [opened.call_id for opened in self._calls.values() if opened.kind == kind]
