@@ -34,6 +34,8 @@ class ModelRequest(TypedDict, total=False):
     """Any further arguments of the call by their names at the provider: `tools`, `n`, `service_tier` ..."""
     stage: str | None
     """For the policy's routes."""
+    tier: str | None
+    """The service tier of the call, such as `batch`, where its arguments do not say."""
     price: object
     """As for `metered_model`."""
     estimate: object
@@ -96,6 +98,7 @@ def model_call(model: str, given: ModelRequest) -> tuple[Spec, Arguments]:
         on_lost=given.get("on_lost", "charge"),
         idempotency_key=_key(given.get("idempotency_key")),
         stage=given.get("stage"),
+        tier=given.get("tier"),
         input_tokens=given.get("input_tokens"),
     )
     return _MODEL.like(None, options), ((), arguments)
