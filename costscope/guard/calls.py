@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from costscope.call.denied import NOT_RETURNED, instead_of
+from costscope.call.denied import instead_of
 from costscope.call.drive import holding, rescue, settling
 from costscope.errors import CallDenied
 from costscope.estimate import output_cap
@@ -147,8 +147,10 @@ def _held(opened: OpenRun, spec: Spec, arguments: Arguments) -> Steps[tuple[Call
 
 def _instead(call: Call | None, refusal: CallDenied) -> Any:
     """What the refused call is to answer, if anybody said so."""
-    said = NOT_RETURNED if call is None else instead_of(call, refusal)
-    return None if said is NOT_RETURNED else said
+    try:
+        return None if call is None else instead_of(call, refusal)
+    except CallDenied:  # nobody did
+        return None
 
 
 def _charged(call: Call | None, command: Commit | Release | None) -> dict[str, int]:
