@@ -13,7 +13,8 @@ import pytest
 
 OWED = {
     "limit_usd", "provider_billed_usd", "ledger_spent_usd", "presumed_usd", "over_budget_usd", "calls", "denials",
-    "rate_per_s", "p50_us", "p99_us", "audit",
+    "rate_per_s", "p50_us", "p99_us", "audit", "runs", "thresholds_crossed", "downgrades", "saved_usd",
+    "runaways_halted",
 }  # fmt: skip
 
 
@@ -27,6 +28,7 @@ def test_a_worker_is_killed_and_not_a_cent_too_much_is_spent(costscope, temporar
     assert found.keys() >= OWED
     assert found["over_budget_usd"] == 0
     assert found["audit"] == "exact"
+    assert found["broken_promises"] == []
     assert found["limit_usd"] == 0.12
     assert found["killed_processes"] == 1
     assert found["unanswered_calls"] >= 1
@@ -36,9 +38,42 @@ def test_a_worker_is_killed_and_not_a_cent_too_much_is_spent(costscope, temporar
     assert found["denials"] > 0
     assert 0 < found["p50_us"] <= found["p99_us"]
     assert found["rate_per_s"] > 0
+    assert found["runs"]["abandoned"] >= 1
+    assert found["runs"]["halted"] == found["runaways_halted"] == 1
     assert len(found["accounts"]) == len({tuple(account["labels"].values()) for account in found["accounts"]})
     assert all(account["held_usd"] == 0 for account in found["accounts"])
     assert list(temporary.iterdir()) == [], "the temporary folder is gone"
+
+
+def test_every_control_of_the_policy_acts_over_two_processes(costscope):
+    """Thresholds, a downgrade, both kinds of runaways, runs that wait, that fail and that are refused."""
+    done = costscope(
+        "demo", "--json", "--processes", "2", "--tasks", "6", "--calls", "60", "--no-kill", "--budget", "0.5"
+    )
+    assert (done.code, done.err) == (0, "")
+    found = json.loads(done.out)
+    assert found["broken_promises"] == []
+    told = {(crossed["budget"], crossed["percent"]) for crossed in found["thresholds"]}
+    assert told >= {("acme-day", 50), ("acme-day", 80), ("birch-day", 50), ("cedar-day", 50)}
+    assert len(told) == len(found["thresholds"]) == found["thresholds_crossed"]
+    assert all((crossed["times"], crossed["callbacks"]) == (1, 1) for crossed in found["thresholds"])
+    assert found["downgrades"] > 0
+    assert found["saved_usd"] > 0
+    assert found["runaways"] == [
+        {"run": "agent-01.2", "reason": "repeats", "status": "halted", "calls": 10},
+        {"run": "agent-01.3", "reason": "failures", "status": "halted", "calls": 3},
+    ]
+    runs = found["runs"]
+    assert runs["halted"] == 2
+    assert runs["completed"] > 0
+    assert runs["refused"] > 0
+    assert runs["abandoned"] == 0
+    assert runs["admitted"] == runs["completed"] + runs["failed"] + runs["halted"]
+    acme, _, cedar = found["tenants"]
+    assert (acme["tenant"], acme["places"]) == ("acme", 3)
+    assert acme["most_at_once"] <= 3
+    assert acme["runs"]["refused"] == 0, "its agents wait for their turn"
+    assert (cedar["tenant"], cedar["runs"]["admitted"], cedar["limit"]) == ("cedar", 9, 9)
 
 
 def test_without_a_kill_both_bills_agree_to_the_nano(costscope):

@@ -6,46 +6,31 @@ from decimal import Decimal
 
 import msgspec
 import pytest
+from demos import SCENARIO, outcome
 
 from costscope import budget_scope
 from costscope.cli.demo import Scenario, over_budget
 from costscope.cli.demo.agents import Agent, prompt_of
 from costscope.cli.demo.bill import unaccounted
 from costscope.cli.demo.command import fresh_ledger
-from costscope.cli.demo.ledger import Entry
+from costscope.cli.demo.ledger import Places, read_books
 from costscope.cli.demo.provider import Answer, Provider, Request
 from costscope.cli.demo.result import conclude
-from costscope.cli.demo.scenario import MODELS, TOOLS
+from costscope.cli.demo.rules import MODELS, TOOLS, policy_of
+from costscope.cli.demo.scenario import run_of
 from costscope.cli.demo.timing import TimedStore, percentile_us
 from costscope.cli.trace import load_trace
 from costscope.ledger import Account, AuditReport, Commit, Difference, Release, Reserve, new_id
 from costscope.money import to_nano
 from costscope.policy import load_policy
 from costscope.prices import PriceBook
+from costscope.runtime import Runtime, set_runtime
 from costscope.stores import open_store
 from costscope.usage import Usage, read_usage
 
-SCENARIO = Scenario(
-    processes=4, tasks=16, calls=10, budget_nano=10_000_000_001, seed=1, lease_s=3, victim=None
-)
-NOTHING_ODD = AuditReport(0, 1, 0, ())
 
-
-def concluded(billed=None, spent=None, audit=NOTHING_ODD):
-    limits = SCENARIO.limits
-    return conclude(
-        SCENARIO,
-        store="memory://",
-        entries={path: Entry(spent=(spent or limits)[path]) for path in limits},
-        billed=limits if billed is None else billed,
-        calls=5,
-        denials={"exhausted": 2, "in_flight": 1},
-        pairs_us=[30, 10, 20],
-        seconds=1.5,
-        killed_processes=0,
-        unanswered_calls=0,
-        audit=audit,
-    )
+def concluded(**changes):
+    return conclude(outcome(**changes))
 
 
 class TestOverBudget:
@@ -81,6 +66,9 @@ class TestVerdict:
         )
         assert (result.denials, result.denials_by_kind) == (3, {"exhausted": 2, "in_flight": 1})
         assert (result.p50_us, result.p99_us, result.rate_per_s) == (20, 30, 2.0)
+        assert (result.thresholds_crossed, result.downgrades, result.runaways_halted) == (9, 7, 2)
+        assert result.saved_usd == Decimal("0.001")
+        assert result.runs.admitted == result.runs.completed + result.runs.halted == 512
 
     @pytest.mark.parametrize("depth", [1, 2, 3, 4])
     def test_one_nano_above_any_limit_fails_although_the_ledger_saw_nothing(self, depth):
@@ -113,17 +101,31 @@ class TestScenario:
             assert all(inner < limit for inner in children)
             assert not children or sum(children) > limit
 
-    def test_the_agents_of_a_run_are_in_several_processes(self):
+    def test_the_agents_of_a_workflow_are_in_several_processes(self):
         process_of = {path: process for process in range(4) for path in SCENARIO.agents_of(process)}
         assert len(process_of) == 64
-        runs = {path[:3] for path in process_of}
-        assert len(runs) == 12
-        for run in runs:
-            assert len({process_of[path] for path in process_of if path[:3] == run}) > 1
+        workflows = {path[:2] for path in process_of}
+        assert len(workflows) == 6
+        for workflow in workflows:
+            assert len({process_of[path] for path in process_of if path[:2] == workflow}) == 4
+
+    @pytest.mark.parametrize("calls", [1, 5, 19, 20, 59, 60, 240, 1001])
+    def test_the_runs_of_an_agent_make_each_of_its_calls_once(self, calls):
+        scenario = msgspec.structs.replace(SCENARIO, calls=calls)
+        made = [attempt for run in range(scenario.runs) for attempt in scenario.calls_of(run)]
+        assert made == list(range(calls))
+        longest = max(len(scenario.calls_of(run)) for run in range(scenario.runs))
+        assert scenario.turns * scenario.turn_calls >= longest
+
+    def test_one_agent_goes_out_of_control_twice_and_after_a_run_that_went_well(self):
+        agent = SCENARIO.agents[0]
+        assert SCENARIO.wild == {run_of(agent, 1): "repeats", run_of(agent, 2): "failures"}
+        assert msgspec.structs.replace(SCENARIO, calls=20).wild == {run_of(agent, 0): "repeats"}
+        assert msgspec.structs.replace(SCENARIO, calls=10).wild == {}, "too short to show"
 
     def test_its_policy_loads_and_has_the_limits_exactly(self):
-        policy = load_policy(SCENARIO.policy())
-        found = {budget.id: dict(budget.ceilings)["cost"] for budget in policy.budgets}
+        policy = load_policy(policy_of(SCENARIO))
+        found = {budget.id: dict(budget.ceilings).get("cost") for budget in policy.budgets}
         assert found["acme-day"] == SCENARIO.limits["acme",]
         assert found["birch-support-day"] == SCENARIO.limits["birch", "support"]
 
@@ -141,12 +143,12 @@ async def ask(reader, writer, request, body=b""):
 class TestProvider:
     @pytest.mark.parametrize("model", list(MODELS))
     def test_its_prices_are_those_of_the_policy_though_written_down_twice(self, model):
-        price = PriceBook(load_policy(SCENARIO.policy()).prices, use_bundled=False).require(model)
+        price = PriceBook(load_policy(policy_of(SCENARIO)).prices, use_bundled=False).require(model)
 
         async def bill():
             async with Provider() as provider:
                 reader, writer = await asyncio.open_connection("127.0.0.1", provider.port)
-                request = Request(("t", "w", "r", "a"), model, 0, 0, 9, max_tokens=50, answer_tokens=70)
+                request = Request(("t", "w", "a", "r"), model, 0, 0, 9, max_tokens=50, answer_tokens=70)
                 answer = await ask(reader, writer, request, b"one two .")
                 writer.close()
                 return answer, provider
@@ -155,7 +157,7 @@ class TestProvider:
         usage = read_usage(answer)
         assert usage == Usage(2, 50), "tokens end with a space; the cap is respected"
         assert provider.billed == dict.fromkeys(
-            [("t",), ("t", "w"), ("t", "w", "r"), ("t", "w", "r", "a")], price.cost(usage)
+            [("t",), ("t", "w"), ("t", "w", "a"), ("t", "w", "a", "r")], price.cost(usage)
         )
         assert provider.calls == 1
 
@@ -168,7 +170,9 @@ class TestProvider:
                 writer.close()
                 return provider.billed
 
-        assert asyncio.run(bill()) == {(tool,): to_nano(price) for tool, price in TOOLS.items()}
+        assert asyncio.run(bill()) == {
+            (tool,): to_nano(price) for tool, price in TOOLS.items() if price != "0"
+        }
 
     def test_a_request_is_billed_when_it_arrives_and_half_of_one_is_not(self):
         async def bill():
@@ -199,8 +203,6 @@ class TestAgents:
 
     def test_a_call_is_never_billed_more_than_was_held_for_it(self, monkeypatch):
         """Every 50th call of the trace through the real decorator: the commit never exceeds the reserve."""
-        from costscope.runtime import Runtime, set_runtime
-
         scenario = Scenario(1, 1, 1, to_nano("100"), 1, 3, None)
         seen: list[tuple[int, int]] = []
 
@@ -218,7 +220,7 @@ class TestAgents:
 
             held: dict[str, int] = {}
             monkeypatch.setattr(store, "aexecute", spy)
-            set_runtime(Runtime(store=store, policy=scenario.policy()))
+            set_runtime(Runtime(store=store, policy=policy_of(scenario)))
             async with Provider() as provider:
                 monkeypatch.setattr("costscope.cli.demo.provider._DELAY_S_MAX", 0)
                 path = next(scenario.agents_of(0))
@@ -232,16 +234,35 @@ class TestAgents:
         assert all(0 < actual <= held for held, actual in seen)
 
 
+def test_the_books_are_read_as_they_stand_while_a_run_goes_on():
+    """A run counts as held until it ends, and its place beside it."""
+    scenario = Scenario(1, 4, 40, to_nano("1"), 1, 3, None)
+    path = scenario.agents[0]
+    with (
+        Runtime(store="memory://", policy=policy_of(scenario)) as runtime,
+        budget_scope(runtime=runtime, tenant=path[0], workflow=path[1], agent=path[2]),
+    ):
+        with budget_scope(runtime=runtime, run=run_of(path, 0)[-1]):
+            during = read_books(scenario, runtime.store.snapshot()).runs["acme"]
+        after = read_books(scenario, runtime.store.snapshot()).runs["acme"]
+    assert during == Places(admitted=1, limit=4, taken=1, places=1)
+    assert after == Places(admitted=1, limit=4, taken=0, places=1)
+
+
 def test_the_time_of_a_pair_is_that_of_its_reserve_and_its_commit():
     async def run():
         store = TimedStore(open_store("memory://"))
-        accounts = (Account("a", (("cost", 10),)),)
+        accounts = (Account("a", (("cost", 10), ("tool_calls", 9))),)
+        amounts = {"cost": 1, "tool_calls": 1}
         first, second = new_id(), new_id()
-        await store.aexecute([Reserve(first, accounts, {"cost": 1}, 1000)])
-        await store.aexecute([Reserve(second, accounts, {"cost": 1}, 1000)])
+        await store.aexecute([Reserve(first, accounts, amounts, 1000)])
+        await store.aexecute([Reserve(second, accounts, amounts, 1000)])
         await asyncio.sleep(0.05)  # the provider's time
-        await store.aexecute([Commit(first, accounts, {"cost": 1})])
+        await store.aexecute([Commit(first, accounts, amounts)])
         await store.aexecute([Release(second, accounts)])
+        turn = (Account("t", (("iterations", 10),)),)
+        await store.aexecute([Reserve("turn", turn, {"iterations": 1}, 1000)])
+        await store.aexecute([Commit("turn", turn, {"iterations": 1})])
         return store.take_pairs(), store.take_pairs()
 
     (pair,), again = asyncio.run(run())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
+import logging
 import secrets
 import shutil
 import signal
@@ -49,7 +50,7 @@ def demo(
     ] = None,
     processes: Annotated[int, typer.Option(min=1, max=64, help="Worker processes.")] = 4,
     tasks: Annotated[int, typer.Option(min=1, max=1000, help="Agents in each process.")] = 16,
-    calls: Annotated[int, typer.Option(min=1, max=1_000_000, help="Calls each agent tries.")] = 400,
+    calls: Annotated[int, typer.Option(min=1, max=1_000_000, help="Calls each agent tries.")] = 240,
     budget: Annotated[
         str | None,
         typer.Option(
@@ -119,6 +120,8 @@ def _run(scenario: Scenario, url: str | None, *, quiet: bool) -> DemoResult:
     from costscope.cli.demo.run import run_demo  # noqa: PLC0415 - workers, trace and scopes: only for a demo
     from costscope.cli.demo.screen import DemoScreen  # noqa: PLC0415 - rich takes 0.1 s
 
+    # halted and abandoned runs are warnings in a log, and here what is to be shown
+    logging.getLogger("costscope.events").addHandler(logging.NullHandler())
     with (
         _store_url(url) as chosen,
         contextlib.closing(open_store(chosen)) as store,

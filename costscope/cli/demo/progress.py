@@ -6,10 +6,13 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from costscope.cli.demo.heard import Heard
+from costscope.cli.demo.ledger import Books
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from costscope.cli.demo.ledger import Entry
+    from costscope.cli.demo.heard import Crossing
     from costscope.cli.demo.scenario import Path, Scenario
     from costscope.cli.demo.worker import Report
 
@@ -20,7 +23,9 @@ class Progress:
     """Counts and events of one demo.
 
     Attributes:
-        entries: what the ledger said last, by path.
+        books: what the ledger said last.
+        heard: what the stream of events has told.
+        told: how often a callback of a worker was told of each threshold.
         billed: the provider's bill, in nano-USD by path; it grows in place.
         denials: refusals by kind.
         pairs_us: microseconds of each reserve+commit pair so far.
@@ -31,7 +36,13 @@ class Progress:
     def __init__(self, scenario: Scenario, billed: Mapping[Path, int]) -> None:
         self.scenario = scenario
         self.billed = billed
-        self.entries: dict[Path, Entry] = {}
+        self.books = Books()
+        self.heard = Heard()
+        self.place = ""
+        """How far the stream was read."""
+        self.told: Counter[Crossing] = Counter()
+        self.most_taken: dict[str, int] = {}
+        """By tenant, the most runs at once that any look has found."""
         self.denials: Counter[str] = Counter()
         self.pairs_us: list[int] = []
         self.alive = 0
@@ -39,6 +50,16 @@ class Progress:
         self._made_s = time.monotonic()
         self._started_s: float | None = None
         self._ended_s: float | None = None
+
+    def look(self, books: Books) -> None:
+        """The ledger says this now."""
+        if any(entry.presumed for entry in books.entries.values()) and not any(
+            entry.presumed for entry in self.books.entries.values()
+        ):
+            self.happened("holds of the killed worker presumed spent")
+        self.books = books
+        for tenant, places in books.runs.items():
+            self.most_taken[tenant] = max(places.taken, self.most_taken.get(tenant, 0))
 
     def happened(self, text: str) -> None:
         """Note an event."""
@@ -48,6 +69,7 @@ class Progress:
         """Add what a worker reported."""
         self.pairs_us += report.pairs_us
         self.denials.update(report.denials)
+        self.told.update(report.thresholds)
 
     def start(self) -> None:
         """The agents begin."""

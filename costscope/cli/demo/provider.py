@@ -22,6 +22,8 @@ _TOKEN_PRICES: Final = {"demo-large": (2_500, 10_000), "demo-small": (150, 600)}
 """Nano-USD for an input and an output token."""
 _CALL_PRICES: Final = {"web_search": 1_000_000, "run_code": 400_000}
 """Nano-USD for a call."""
+_OUT_OF_ORDER_EVERY: Final = 400
+"""So often a request is answered with an error, and not billed."""
 
 _DELAY_S: Final = 0.03
 _DELAY_S_PER_TOKEN: Final = 0.0005
@@ -33,7 +35,7 @@ class Request(msgspec.Struct, frozen=True):
     """The head of a request: one line of JSON, followed by `text_bytes` bytes of prompt."""
 
     account: tuple[str, ...]
-    """Whom to bill: tenant, workflow, run, agent."""
+    """Whom to bill: tenant, workflow, agent, run."""
     product: str
     process: int
     attempt: int
@@ -41,6 +43,8 @@ class Request(msgspec.Struct, frozen=True):
     max_tokens: int = 0
     answer_tokens: int = 0
     """How long the answer would be if `max_tokens` let it."""
+    asked: str = ""
+    """What the agent had wanted; another product than `product` if something has sent it here instead."""
 
 
 class Usage(msgspec.Struct, frozen=True):
@@ -54,6 +58,8 @@ class Answer(msgspec.Struct, frozen=True):
     """The reply to a request: one line of JSON."""
 
     usage: Usage
+    error: str = ""
+    """Why there is no answer; then nothing is billed either."""
 
 
 class Provider:
@@ -66,12 +72,20 @@ class Provider:
 
     def __init__(self, *, silent_for: int | None = None, silent_from: int = 0) -> None:
         self.billed: Counter[Path] = Counter()
-        """Nano-USD for each tenant, workflow, run and agent."""
+        """Nano-USD for each tenant, workflow, agent and run."""
+        self.requests: Counter[Path] = Counter()
+        """By whom to bill, whether they were billed or answered with an error."""
         self.calls = 0
+        """Billed ones."""
+        self.instead = 0
+        """Requests that were sent here although another product had been asked for ..."""
+        self.saved = 0
+        """... which would have cost so many nano-USD more, by our own prices."""
         self.unanswered = 0
         self.port = 0
         self._silent_for = silent_for
         self._silent_from = silent_from
+        self._silent = False
         self._left_unanswered = asyncio.Condition()
         self._server: asyncio.Server | None = None
         self._serving: set[asyncio.Task[None]] = set()
@@ -104,8 +118,8 @@ class Provider:
         try:
             while line := await reader.readline():
                 request = _decoder.decode(line)
-                answer = self._bill(request, await reader.readexactly(request.text_bytes))
-                if request.process == self._silent_for and request.attempt >= self._silent_from:
+                answer = self._serve_one(request, await reader.readexactly(request.text_bytes))
+                if not answer.error and self._is_silent(request):
                     async with self._left_unanswered:
                         self.unanswered += 1
                         self._left_unanswered.notify_all()
@@ -121,20 +135,40 @@ class Provider:
         finally:
             writer.close()
 
+    def _is_silent(self, request: Request) -> bool:
+        """Whether it gets no answer: from the first late request of the process on, none of its requests does."""
+        if request.process != self._silent_for:
+            return False
+        self._silent = self._silent or request.attempt >= self._silent_from
+        return self._silent
+
+    def _serve_one(self, request: Request, text: bytes) -> Answer:
+        self.requests[request.account] += 1
+        self.instead += request.asked not in {"", request.product}
+        if request.product not in _TOKEN_PRICES and request.product not in _CALL_PRICES:
+            return Answer(Usage(0, 0), f"there is no {request.product} any more")
+        if self.requests.total() % _OUT_OF_ORDER_EVERY == 0:
+            return Answer(Usage(0, 0), "overloaded")
+        return self._bill(request, text)
+
     def _bill(self, request: Request, text: bytes) -> Answer:
         """Charge a request when it has arrived: whether somebody waits for the answer is not our concern."""
-        if request.product in _CALL_PRICES:
-            usage = Usage(0, 0)
-            price = _CALL_PRICES[request.product]
-        else:
-            # Our tokenizer: a token ends with a space.
-            usage = Usage(text.count(b" "), min(request.answer_tokens, request.max_tokens))
-            for_input, for_output = _TOKEN_PRICES[request.product]
-            price = usage.prompt_tokens * for_input + usage.completion_tokens * for_output
+        # Our tokenizer: a token ends with a space.
+        usage = Usage(text.count(b" "), min(request.answer_tokens, request.max_tokens))
+        price = _price(request.product, usage)
+        if request.asked:
+            self.saved += _price(request.asked, usage) - price
         self.calls += 1
         for depth in range(1, len(request.account) + 1):
             self.billed[request.account[:depth]] += price
-        return Answer(usage)
+        return Answer(Usage(0, 0) if request.product in _CALL_PRICES else usage)
+
+
+def _price(product: str, usage: Usage) -> int:
+    if product in _CALL_PRICES:
+        return _CALL_PRICES[product]
+    for_input, for_output = _TOKEN_PRICES[product]
+    return usage.prompt_tokens * for_input + usage.completion_tokens * for_output
 
 
 _decoder: Final = msgspec.json.Decoder(Request)

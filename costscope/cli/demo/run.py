@@ -7,29 +7,36 @@ import contextlib
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 
+from costscope.board import Published, Recent
 from costscope.cli.amounts import counted
-from costscope.cli.demo.ledger import await_settled, entries_of
+from costscope.cli.demo.ledger import await_settled, read_books
+from costscope.cli.demo.outcome import Outcome
 from costscope.cli.demo.progress import Progress
 from costscope.cli.demo.provider import Provider
 from costscope.cli.demo.result import conclude
 from costscope.cli.demo.worker import Job, work
 from costscope.cli.demo.workers import Worker
 from costscope.errors import StoreUnavailable
+from costscope.events import decode_event
+from costscope.runtime import Runtime
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from costscope.cli.demo.result import DemoResult
     from costscope.cli.demo.scenario import Scenario
+    from costscope.ledger import AuditReport
     from costscope.stores import Store
 
 __all__ = ["run_demo"]
 
 _LOOK_S: Final = 0.25
-_IN_FLIGHT: Final = 4
-"""Calls the victim shall have in flight when it is killed, if it has so many agents left that make any."""
+_LISTEN_S: Final = 0.1
+_RECENT: Final = 2000
+"""Records at a time: all that the stream may keep."""
 _GATHER_S: Final = 0.5
-"""How long to wait for them: well below the lease, so that its living agents lose no hold by waiting."""
+"""How long the victim is left with calls that get no answer: all its agents come to one, or wait for a place, and what
+its runs did before is told. Well below the lease, so that it loses no hold by waiting."""
 
 
 async def run_demo(
@@ -47,9 +54,20 @@ async def run_demo(
         WorkerFailed: a worker ended with an error.
         StoreUnavailable: the books could not be read at the end.
     """
+    # a runtime without calls: whoever looks into the books finds abandoned runs, and tells of them
+    with contextlib.closing(Runtime(store=store)) as looker:
+        return await _watched(scenario, store, store_url, show, looker)
+
+
+async def _watched(
+    scenario: Scenario, store: Store, store_url: str, show: Callable[[Progress], None], looker: Runtime
+) -> DemoResult:
     async with Provider(silent_for=scenario.victim, silent_from=scenario.silent_from) as provider:
         progress = Progress(scenario, provider.billed)
-        showing = asyncio.create_task(_keep_showing(progress, store, show))
+        watching = [
+            asyncio.create_task(_keep_looking(progress, store, show)),
+            asyncio.create_task(_keep_listening(progress, store)),
+        ]
         try:
             if store.waits:
                 killed = await _in_workers(scenario, store_url, provider, progress)
@@ -59,24 +77,37 @@ async def run_demo(
             await _wait_for_lost_holds(store, progress)
             snapshot = await await_settled(store, scenario.lease_s)
             audit = await asyncio.to_thread(store.audit)
+            await looker.events.adrain()
         finally:
-            showing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await showing
-        progress.entries = entries_of(scenario, snapshot)
-        return conclude(
-            scenario,
-            store=store.url,
-            entries=progress.entries,
-            billed=provider.billed,
-            calls=provider.calls,
-            denials=progress.denials,
-            pairs_us=progress.pairs_us,
-            seconds=progress.seconds,
-            killed_processes=killed,
-            unanswered_calls=provider.unanswered if killed else 0,
-            audit=audit,
-        )
+            for task in watching:
+                task.cancel()
+            await asyncio.gather(*watching, return_exceptions=True)
+        await _listen(progress, store)
+        progress.look(read_books(scenario, snapshot))
+        show(progress)
+        return conclude(_outcome(progress, provider, store.url, audit, killed))
+
+
+def _outcome(progress: Progress, provider: Provider, url: str, audit: AuditReport, killed: int) -> Outcome:
+    return Outcome(
+        scenario=progress.scenario,
+        store=url,
+        books=progress.books,
+        audit=audit,
+        billed=provider.billed,
+        calls=provider.calls,
+        requests=provider.requests,
+        served_instead=provider.instead,
+        saved=provider.saved,
+        unanswered_calls=provider.unanswered if killed else 0,
+        killed_processes=killed,
+        heard=progress.heard,
+        told=progress.told,
+        most_taken=progress.most_taken,
+        denials=progress.denials,
+        pairs_us=progress.pairs_us,
+        seconds=progress.seconds,
+    )
 
 
 async def _in_this_process(scenario: Scenario, store: Store, provider: Provider, progress: Progress) -> int:
@@ -118,7 +149,7 @@ async def _kill(worker: Worker, scenario: Scenario, provider: Provider, progress
     await provider.left_unanswered(1)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_GATHER_S):
-            await provider.left_unanswered(min(_IN_FLIGHT, scenario.tasks))
+            await provider.left_unanswered(scenario.tasks)
     if worker.kill():
         calls = counted(provider.unanswered, "billed call")
         progress.happened(f"worker {worker.number} killed (SIGKILL) with {calls} in flight")
@@ -132,13 +163,30 @@ async def _wait_for_lost_holds(store: Store, progress: Progress) -> None:
         progress.happened(f"agents done; {lost} until the lease of {lease:g} s ends")
 
 
-async def _keep_showing(progress: Progress, store: Store, show: Callable[[Progress], None]) -> None:
-    presumed = False
+async def _keep_looking(progress: Progress, store: Store, show: Callable[[Progress], None]) -> None:
     while True:
         with contextlib.suppress(StoreUnavailable):  # a busy machine: the next look will do
-            progress.entries = entries_of(progress.scenario, await asyncio.to_thread(store.snapshot))
-        if not presumed and any(entry.presumed for entry in progress.entries.values()):
-            presumed = True
-            progress.happened("holds of the killed worker presumed spent")
+            progress.look(read_books(progress.scenario, await asyncio.to_thread(store.snapshot)))
         show(progress)
         await asyncio.sleep(_LOOK_S)
+
+
+async def _keep_listening(progress: Progress, store: Store) -> None:
+    while True:
+        with contextlib.suppress(StoreUnavailable):
+            await _listen(progress, store)
+        await asyncio.sleep(_LISTEN_S)
+
+
+async def _listen(progress: Progress, store: Store) -> None:
+    """Take what the stream of events has got since the last time."""
+    while True:
+        (found,) = await asyncio.to_thread(store.tell, [Recent(_RECENT, progress.place)])
+        assert isinstance(found, list), "the answer to Recent"
+        if not found:
+            return
+        for published in found:
+            assert isinstance(published, Published), "as above"
+            progress.place = published.place
+            for line in progress.heard.take(decode_event(published.record)):
+                progress.happened(line)

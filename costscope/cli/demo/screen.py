@@ -11,7 +11,7 @@ from rich.text import Text
 from costscope.cli.amounts import short_money
 from costscope.cli.bars import bar, legend, percent
 from costscope.cli.demo.ledger import Entry
-from costscope.cli.demo.table import accounts_table, verdict
+from costscope.cli.demo.table import accounts_table, runs_table, verdict
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -28,6 +28,8 @@ _BAR_MIN: Final = 10
 _BAR_MAX: Final = 48
 _LIVE_DEPTH: Final = 2
 _WIDE: Final = 100
+_EVENTS: Final = 8
+"""Of the last ones; with them the picture has 23 lines."""
 
 
 class DemoScreen:
@@ -76,7 +78,7 @@ class DemoScreen:
             return
         console = self._console
         table = accounts_table(result, wide=console.width >= _WIDE, ascii_only=console.options.ascii_only)
-        console.print(table, verdict(result), sep="\n")
+        console.print(table, runs_table(result), verdict(result), sep="\n")
         if url is not None and not url.startswith("memory:"):
             self._console.print(
                 f"The books stay: costscope status --store '{result.store}?{url.partition('?')[2]}'",
@@ -97,12 +99,14 @@ def live_view(progress: Progress, console: Console) -> Group:
     scenario = progress.scenario
     lines = [_headline(progress), Text()]
     lines += [
-        _branch(path, progress.entries.get(path, Entry()), limit, width, ascii_only=ascii_only)
+        _branch(path, progress.books.entries.get(path, Entry()), limit, width, ascii_only=ascii_only)
         for path, limit in scenario.limits.items()
         if len(path) <= _LIVE_DEPTH
     ]
-    lines += [Text(), legend(ascii_only=ascii_only), _bills(progress)]
-    lines += [Text(f"{at_s:6.1f} s  {text}", style="bright_black") for at_s, text in progress.events[-5:]]
+    lines += [Text(), legend(ascii_only=ascii_only), _bills(progress), _runs(progress), _acted(progress)]
+    lines += [
+        Text(f"{at_s:6.1f} s  {text}", style="bright_black") for at_s, text in progress.events[-_EVENTS:]
+    ]
     for line in lines:
         line.no_wrap, line.overflow = True, "ellipsis"
     return Group(*lines)
@@ -133,9 +137,24 @@ def _branch(path: Path, entry: Entry, limit: int, width: int, *, ascii_only: boo
 
 
 def _bills(progress: Progress) -> Text:
-    spent = sum(entry.spent for path, entry in progress.entries.items() if len(path) == 1)
-    held = sum(entry.held for path, entry in progress.entries.items() if len(path) == 1)
+    tenants = [entry for path, entry in progress.books.entries.items() if len(path) == 1]
+    spent, held = sum(entry.spent for entry in tenants), sum(entry.held for entry in tenants)
     billed = sum(amount for path, amount in progress.billed.items() if len(path) == 1)
     return Text(
         f"ledger: {short_money(spent)} spent + {short_money(held)} held   provider's own bill: {short_money(billed)} USD"
+    )
+
+
+def _runs(progress: Progress) -> Text:
+    heard, going_on = progress.heard, sum(runs.taken for runs in progress.books.runs.values())
+    ended = heard.statuses()
+    told = [f"{ended[status]:,} {status}" for status in ("completed", "failed", "halted", "abandoned")]
+    return Text(f"runs: {', '.join([f'{going_on:,} now', *told, f'{heard.refusals():,} refused'])}")
+
+
+def _acted(progress: Progress) -> Text:
+    heard = progress.heard
+    return Text(
+        f"thresholds crossed: {len(heard.crossed)}   downgraded calls: {heard.downgraded:,}   "
+        f"runaways: {len(heard.runaways)}"
     )

@@ -14,13 +14,14 @@ from costscope.cli.bars import bar, percent
 from costscope.money import NANO
 
 if TYPE_CHECKING:
-    from costscope.cli.demo.result import AccountResult, DemoResult
+    from costscope.cli.demo.result import AccountResult, DemoResult, RunsResult
 
-__all__ = ["accounts_table", "verdict"]
+__all__ = ["accounts_table", "runs_table", "verdict"]
 
-_SHOWN_DEPTH: Final = 3
-"""Tenants, workflows and runs; dozens of agents would push the rest off the screen."""
+_SHOWN_DEPTH: Final = 2
+"""Tenants and workflows; dozens of agents would push the rest off the screen."""
 _BAR_WIDTH: Final = 14
+_NAME_WIDTH: Final = 18
 
 
 def accounts_table(result: DemoResult, *, wide: bool = False, ascii_only: bool = False) -> Table:
@@ -48,19 +49,38 @@ def accounts_table(result: DemoResult, *, wide: bool = False, ascii_only: bool =
     return table
 
 
+def runs_table(result: DemoResult) -> Table:
+    """Per tenant: places, and how many runs were admitted, ended how, and were refused."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0))  # narrow: 80 columns are to do
+    table.add_column("Runs", no_wrap=True)
+    for heading in ("At once", "Admitted", "Completed", "Failed", "Halted", "Abandoned", "Refused"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for tenant in result.tenants:
+        table.add_row(
+            tenant.tenant,
+            f"{tenant.most_at_once} of {tenant.places}",
+            f"{tenant.runs.admitted} of {tenant.limit}",
+            *_counts(tenant.runs),
+        )
+    table.add_row("all", "", f"{result.runs.admitted:,}", *_counts(result.runs), style="bold")
+    return table
+
+
 def verdict(result: DemoResult) -> Text:
     """The sums, one a line, and at the end what it was all about."""
     text = Text()
     for name, value in _sums(result):
-        text.append(f"{name:<18}", style="bright_black")
+        text.append(f"{name:<{_NAME_WIDTH}}", style="bright_black")
         text.append(f"{value}\n")
-    text.append(f"{'audit':<18}", style="bright_black")
+    text.append(f"{'audit':<{_NAME_WIDTH}}", style="bright_black")
     if isinstance(result.audit, str):
         text.append(f"{result.audit}\n", style="green")
     else:
         text.append("".join(f"{difference}\n" for difference in result.audit), style="red")
     over = f"{result.over_budget_usd.normalize():f}" if result.over_budget_usd else "0.00"
     text.append(f"over budget: {over}", style="bold red" if result.over_budget_usd else "bold green")
+    for broken in result.broken_promises:
+        text.append(f"\nbroken promise: {broken}", style="bold red")
     if result.unaccounted_usd:
         text.append(
             f"\nbilled, but not in the ledger: {result.unaccounted_usd.normalize():f}", style="bold red"
@@ -78,6 +98,12 @@ def _sums(result: DemoResult) -> list[tuple[str, str]]:
         ("provider's bill", f"{_short(result.provider_billed_usd)} USD for {result.calls:,} calls"),
         ("ledger", f"{_short(result.ledger_spent_usd)} USD, {_short(result.presumed_usd)} of it presumed"),
         ("denials", f"{result.denials:,}{f' ({kinds})' if kinds else ''}"),
+        ("thresholds", _thresholds(result)),
+        (
+            "downgrades",
+            f"{result.downgrades:,} calls to a cheaper model, {_short(result.saved_usd)} USD saved",
+        ),
+        ("runaways", _runaways(result)),
         ("processes", f"{result.processes} x {result.tasks} agents{killed}"),
         ("agents' accounts", _agents(result)),
         (
@@ -94,6 +120,30 @@ def _agents(result: DemoResult) -> str:
     )
     above = sum(account.billed_usd > account.limit_usd for account in agents)
     return f"{len(agents):,}, the fullest at {int(fullest * 100)}% of its limit, {above} billed above it"
+
+
+def _counts(runs: RunsResult) -> list[str]:
+    return [
+        f"{count:,}" for count in (runs.completed, runs.failed, runs.halted, runs.abandoned, runs.refused)
+    ]
+
+
+def _thresholds(result: DemoResult) -> str:
+    percents: dict[str, list[str]] = {}
+    for crossed in result.thresholds:
+        percents.setdefault(crossed.budget.removesuffix("-day"), []).append(f"{crossed.percent:g}")
+    where = ", ".join(f"{tenant} {' '.join(given)}" for tenant, given in percents.items())
+    once = all(crossed.times == 1 and crossed.callbacks <= 1 for crossed in result.thresholds)
+    each = "each once" if once else "NOT EACH ONCE"
+    return f"{result.thresholds_crossed}, {each}: {where} %" if where else "none was reached"
+
+
+def _runaways(result: DemoResult) -> str:
+    each = [
+        f"{runaway.run} {runaway.status} after {runaway.calls} calls ({runaway.reason})"
+        for runaway in result.runaways
+    ]
+    return f"\n{' ' * _NAME_WIDTH}".join(each) or "none"
 
 
 def _add(table: Table, account: AccountResult, drawn: list[Text]) -> None:

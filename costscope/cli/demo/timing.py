@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from time import perf_counter_ns
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from costscope.ledger import Commit, Reserve
 
@@ -17,8 +17,12 @@ if TYPE_CHECKING:
 __all__ = ["TimedStore", "percentile_us"]
 
 
+_CALLS: Final = frozenset({"model_calls", "tool_calls"})
+"""What the hold of a call counts; those of runs and turns do not."""
+
+
 class TimedStore:
-    """A store that notes, for each call, the time of its reserve plus the time of its commit.
+    """A store that notes, for each metered call, the time of its reserve plus the time of its commit.
 
     Both are measured around `aexecute`: from handing the command over until the reply is back in the caller's
     task, waiting for a shared batch and for the event loop included. The provider's time lies between the two
@@ -44,10 +48,10 @@ class TimedStore:
         replies = await self._store.aexecute(commands)
         took = perf_counter_ns() - started
         for command in commands:
-            if isinstance(command, Reserve):
+            if isinstance(command, Reserve) and not _CALLS.isdisjoint(command.amounts):
                 self._reserved_ns[command.id] = took
-            elif isinstance(command, Commit):
-                self._pairs_us.append((self._reserved_ns.pop(command.id, 0) + took) // 1000)
+            elif isinstance(command, Commit) and command.id in self._reserved_ns:
+                self._pairs_us.append((self._reserved_ns.pop(command.id) + took) // 1000)
         return replies
 
     def execute(self, commands: Sequence[Command]) -> list[Reply]:

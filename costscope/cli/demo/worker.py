@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from costscope.cli.demo.agents import run_agents
+from costscope.cli.demo.heard import Crossing, crossing_of
+from costscope.cli.demo.rules import policy_of
 from costscope.cli.demo.scenario import Scenario
 from costscope.cli.demo.timing import TimedStore
 from costscope.cli.trace import load_trace
@@ -46,6 +48,8 @@ class Report(msgspec.Struct, frozen=True):
     pairs_us: list[int] = []
     """Of each call, the microseconds of reserve plus commit."""
     denials: dict[str, int] = {}
+    thresholds: list[Crossing] = []
+    """Which this process's callback was told of."""
     last: bool = False
 
 
@@ -63,18 +67,28 @@ async def work(job: Job, store: Store, send: Callable[[Report], None]) -> None:
     timed = TimedStore(store)
     scenario = job.scenario
     denials: Counter[str] = Counter()
+    thresholds: list[Crossing] = []
 
     def report(*, last: bool = False) -> None:
-        counted = dict(denials)
+        counted, told = dict(denials), list(thresholds)
         denials.clear()
-        send(Report(timed.take_pairs(), counted, last=last))
+        thresholds.clear()
+        send(Report(timed.take_pairs(), counted, told, last=last))
 
     async def keep_reporting() -> None:
         while True:
             await asyncio.sleep(REPORT_S)
             report()
 
-    runtime = set_runtime(Runtime(store=timed, policy=scenario.policy(), lease_s=scenario.lease_s))
+    runtime = set_runtime(
+        Runtime(
+            store=timed,
+            policy=policy_of(scenario),
+            lease_s=scenario.lease_s,
+            slot_lease_s=scenario.slot_lease_s,
+        )
+    )
+    runtime.events.on("threshold", lambda event: thresholds.append(crossing_of(event)))
     reporting = asyncio.create_task(keep_reporting())
     try:
         await run_agents(scenario, job.process, job.provider_port, denials)
