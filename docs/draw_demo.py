@@ -31,7 +31,7 @@ def main() -> None:
 
     def show(progress: object) -> None:
         nonlocal drawn
-        if not drawn and any("killed" in text for _, text in progress.events):
+        if not drawn and any("serves what" in text for _, text in progress.events):
             drawn = True
             screen.print("$ costscope demo\n", style="bold", highlight=False)
             screen.print(live_view(progress, screen))

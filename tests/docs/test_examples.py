@@ -16,6 +16,17 @@ PROMISES = {
     "streaming.py": ["not read yet, held: 0.00", "read to the end, spent: 0.0000066", "held: 0.00"],
     "threads.py": ["a plain executor: unscoped", "99 allowed, 401 refused; spent 1.00"],
     "processes.py": ["allowed: 100 of 4,000 tries; spent 1.00 held 0.00", "audit: exact"],
+    "acting_policy.py": [
+        "run report-4: completed",
+        "has come to 50% of its cost",
+        "log: budget tenant-day has passed 50% of its runs",
+        "small instead of large: soft_threshold_exceeded",
+        "no more than 8 iterations",
+        "served by large 8, by small 4; spent 0.0824618",
+        "out of control: the same call was made 5 times",
+        "run lost: halted",
+        "limit 3 runs, spent 3 runs",
+    ],
     "custom_prices.py": ["three pages: 0.0065028", "computed price: 0.0066028", "no price is known"],
 }
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
-import logging
 import secrets
 import shutil
 import signal
@@ -120,8 +119,6 @@ def _run(scenario: Scenario, url: str | None, *, quiet: bool) -> DemoResult:
     from costscope.cli.demo.run import run_demo  # noqa: PLC0415 - workers, trace and scopes: only for a demo
     from costscope.cli.demo.screen import DemoScreen  # noqa: PLC0415 - rich takes 0.1 s
 
-    # halted and abandoned runs are warnings in a log, and here what is to be shown
-    logging.getLogger("costscope.events").addHandler(logging.NullHandler())
     with (
         _store_url(url) as chosen,
         contextlib.closing(open_store(chosen)) as store,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 
@@ -54,6 +55,8 @@ async def run_demo(
         WorkerFailed: a worker ended with an error.
         StoreUnavailable: the books could not be read at the end.
     """
+    # halted and abandoned runs are warnings in a log, and here what is to be shown
+    logging.getLogger("costscope.events").addHandler(logging.NullHandler())
     # a runtime without calls: whoever looks into the books finds abandoned runs, and tells of them
     with contextlib.closing(Runtime(store=store)) as looker:
         return await _watched(scenario, store, store_url, show, looker)

@@ -28,7 +28,7 @@ _BAR_MIN: Final = 10
 _BAR_MAX: Final = 48
 _LIVE_DEPTH: Final = 2
 _WIDE: Final = 100
-_EVENTS: Final = 8
+_EVENTS: Final = 7
 """Of the last ones; with them the picture has 23 lines."""
 
 
@@ -104,9 +104,7 @@ def live_view(progress: Progress, console: Console) -> Group:
         if len(path) <= _LIVE_DEPTH
     ]
     lines += [Text(), legend(ascii_only=ascii_only), _bills(progress), _runs(progress), _acted(progress)]
-    lines += [
-        Text(f"{at_s:6.1f} s  {text}", style="bright_black") for at_s, text in progress.events[-_EVENTS:]
-    ]
+    lines += [_happened(at_s, text) for at_s, text in progress.events[-_EVENTS:]]
     for line in lines:
         line.no_wrap, line.overflow = True, "ellipsis"
     return Group(*lines)
@@ -134,6 +132,10 @@ def _branch(path: Path, entry: Entry, limit: int, width: int, *, ascii_only: boo
     numbers = f" {percent(used, limit):3d}%  {short_money(used):>9} of {short_money(limit):>9} USD"
     text.append(numbers, style="not bold")
     return text
+
+
+def _happened(at_s: float, text: str) -> Text:
+    return Text(f"{at_s:6.1f} s  ", style="bright_black").append(text, style="default")
 
 
 def _bills(progress: Progress) -> Text:
