@@ -121,7 +121,7 @@ def _may_go_on(call: Call) -> Steps[None]:
             yield from check_clocks(scope)
     elif scope.clocked:
         yield from check_clocks(scope)
-    watch = scope.watch
+    watch = scope.watching()
     if watch is None:
         return
     effects: Effects = watch.effects()

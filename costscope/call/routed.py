@@ -27,10 +27,10 @@ log = logging.getLogger("costscope")
 def routing_for(scope: Scope, model: str, stage: str | None, now_s: float) -> Routing | None:
     """Where a call that asks for this model goes; None where nothing has a say in that."""
     router = scope.runtime.router
+    watch = scope.watching()
     effects = effects_over(scope)
     if not router.routes and effects is NOTHING:
         return None
-    watch = scope.watch
     costs = watch.costs() if watch is not None else ()
     return router.route(scope.labels, model, stage, effects=effects, costs=costs, now_s=now_s)
 

@@ -180,7 +180,7 @@ def _may_go_on(scope: Scope) -> Steps[None]:
     yield from check_clocks(scope)
     if working is None:
         return
-    watch = scope.watch
+    watch = scope.watching()
     effects = watch.effects() if watch is not None else None
     if effects is not None and effects.halt_run is not None:
         yield from order_to_stop(

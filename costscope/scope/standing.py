@@ -103,6 +103,11 @@ class Standing:
         """The marks over the scope, as of the last call; None where nothing is watched."""
         return self._watch
 
+    def watching(self) -> Watch | None:
+        """The marks over the scope in the windows of this instant: before its first call too."""
+        self.accounts(self.runtime.now_ms())
+        return self._watch
+
     @property
     def fail_open(self) -> bool:
         """True if a call may go on while the store cannot be reached."""
@@ -120,6 +125,8 @@ class Standing:
         if reply.balances:
             for view, balance in zip(self._views, reply.balances, strict=False):
                 view.balance = balance
+            if self._watch is not None:
+                self.runtime.views.heard(self._views)
 
     def saw(self, accounts: tuple[Account, ...], reply: Reply) -> None:
         """`seen` for some of the accounts, in any order."""

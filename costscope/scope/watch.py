@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections import deque
+from time import monotonic
+from typing import TYPE_CHECKING, Final
 from weakref import WeakValueDictionary
 
 from costscope.control.effects import NOTHING, Effects, effects_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from costscope.control.routing import CostRow
     from costscope.ledger import Account, Balance
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
 __all__ = ["View", "Views", "Watch"]
 
 _FAR_BELOW = 2
+_KEPT_S: Final = 10.0
+_KEPT_MAX: Final = 4096
 
 
 class View:
@@ -33,14 +37,37 @@ class View:
 
 
 class Views:
-    """The views of one runtime, as long as some scope looks at them."""
+    """The views of one runtime, as long as some scope looks at them, and for ten seconds after they heard something.
 
-    def __init__(self) -> None:
+    An agent may have a scope for every step, with a single call in it, that would otherwise begin without knowing
+    what the one before it saw. Nor longer: somebody may have reset an account, and what is believed of it must not
+    stop runs for ever that therefore never ask.
+    """
+
+    def __init__(self, clock: Callable[[], float] = monotonic) -> None:
+        """Args: seconds that only ever grow."""
         self._views: WeakValueDictionary[str, View] = WeakValueDictionary()
+        self._clock = clock
+        self._heard: deque[tuple[list[View], float]] = deque(maxlen=_KEPT_MAX)
 
     def of(self, accounts: tuple[Account, ...]) -> list[View]:
         """The view of each account."""
+        self._forget()
         return [self._views.setdefault(account.key, View()) for account in accounts]
+
+    def heard(self, views: list[View]) -> None:
+        """Keep views that have just been told something."""
+        now, heard = self._clock(), self._heard
+        if not heard or heard[-1][0] is not views or now - heard[-1][1] > 1:
+            heard.append((views, now))
+
+    def _forget(self) -> None:
+        until, heard = self._clock() - _KEPT_S, self._heard
+        try:
+            while heard[0][1] < until:
+                heard.popleft()
+        except IndexError:  # nothing is left, or another thread forgets as well
+            pass
 
 
 class Watch:
