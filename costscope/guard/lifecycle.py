@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, get_args
+from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
 from costscope.call.drive import rescue, settling
 from costscope.errors import CallDenied, InvalidInput, InvalidLabel, StoreUnavailable
@@ -96,16 +96,16 @@ def run_ends(
             yield from _charged(opened, one)
         for turn in turns:
             yield from turn.end()
-        _decide(opened, status, reason, error)
+        ended = _ended_as(opened, status, reason, error)
         figures = {"warnings": warnings(scope)} | left(scope)
-        yield from scope.leaving(error or _failure(opened))
+        yield from scope.leaving(error or (None if ended[0] == "completed" else RuntimeError(ended[1])))
     except BaseException:
         for one in calls:
             if one.call is not None:
                 rescue(one.call)
         scope.close(error)
         raise
-    return _summary(opened, len(calls), figures)
+    return _summary(opened, ended, len(calls), figures)
 
 
 def _looked(scope: Scope) -> Steps[None]:
@@ -128,31 +128,31 @@ def _charged(opened: OpenRun, one: OpenCall) -> Steps[None]:
     call.over = True
 
 
-def _failure(opened: OpenRun) -> BaseException | None:
-    """What a scope would have been left with."""
+def _ended_as(
+    opened: OpenRun, status: str | None, reason: str, error: BaseException | None
+) -> tuple[RunStatus, str]:
+    """How the run ended, in the ledger's words, and why; a run that was halted stays so."""
     run = opened.run
-    return RuntimeError(run.reason) if run.status not in {None, "completed"} else None
+    if run.status is not None:
+        return run.status, run.reason
+    name = type(error).__name__ if error is not None else ""
+    ended: RunStatus
+    if status is None:
+        ended = "completed" if error is None else "failed"
+    elif status in get_args(RunStatus):
+        ended = cast("RunStatus", status)
+    else:
+        ended, name = "failed", status
+    if opened.scope.opens_run:
+        run.status, run.reason = ended, reason or name
+    return ended, reason or name
 
 
-def _decide(opened: OpenRun, status: str | None, reason: str, error: BaseException | None) -> None:
-    """How the run ended, in the ledger's words; a run that was halted stays so."""
-    run = opened.run
-    if run.status is not None or not opened.scope.opens_run:
-        return
-    if status in get_args(RunStatus):
-        run.status = status  # type: ignore[assignment]  # mypy does not follow get_args
-        run.reason = reason or (type(error).__name__ if error is not None else "")
-    elif status is not None:
-        run.status, run.reason = "failed", reason or status
-    elif error is not None or reason:
-        run.status = "failed" if error is not None else "completed"
-        run.reason = reason or type(error).__name__
-
-
-def _summary(opened: OpenRun, unsettled: int, figures: dict[str, Any]) -> RunSummary:
-    run = opened.run
-    status = run.status or "completed"
-    said = why(run.halted()) if status == "halted" else {}
+def _summary(
+    opened: OpenRun, ended: tuple[RunStatus, str], unsettled: int, figures: dict[str, Any]
+) -> RunSummary:
+    status, reason = ended
+    said = why(opened.run.halted()) if status == "halted" else {}
     return RunSummary(
         allowed=status != "halted",
         run_id=opened.run_id,
@@ -160,7 +160,7 @@ def _summary(opened: OpenRun, unsettled: int, figures: dict[str, Any]) -> RunSum
         summary=opened.scope.summary(),
         metadata=opened.metadata,
         unsettled=unsettled,
-        **(said | {"reason": run.reason} | figures),
+        **(said | {"reason": reason} | figures),
     )
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from costscope.guard.decisions import DecisionWarning
-from costscope.ledger import HALTS, MAX_AMOUNT
-from costscope.scope.balance import about_of
+from costscope.ledger import MAX_AMOUNT
 from costscope.scope.report import format_amount
 
 if TYPE_CHECKING:
@@ -23,19 +22,18 @@ __all__ = ["changes", "left", "warnings"]
 
 def left(scope: Scope) -> dict[str, Any]:
     """The fields `remaining` and `utilisation` of a decision, as last seen."""
+    accounts = scope.accounts(scope.runtime.now_ms())
+    # A budget that lets calls through has no limit in the ledger: nothing is left of it, and nothing is refused.
+    refusing = {
+        (account.key, meter) for account in accounts for meter, at in account.limits if at < MAX_AMOUNT
+    }
     remaining: dict[str, int] = {}
     fullest: float | None = None
-    accounts = {account.key: account for account in scope.accounts(scope.runtime.now_ms())}
     for row in scope.balances():
-        if row.meter == HALTS:
-            continue
-        if row.limit < MAX_AMOUNT:
+        if (row.key, row.meter) in refusing:
             remaining[row.meter] = min(row.remaining, remaining.get(row.meter, row.remaining))
         if row.meter == "cost":
-            # A budget that lets calls through has no limit in the ledger, but one for people.
-            limit = about_of(accounts[row.key].about).limits.get("cost", row.limit)
-            used = (row.spent + row.held) / limit if limit else 1.0
-            fullest = used if fullest is None else max(used, fullest)
+            fullest = row.utilisation if fullest is None else max(row.utilisation, fullest)
     return {"remaining": remaining, "utilisation": fullest}
 
 
