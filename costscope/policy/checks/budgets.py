@@ -127,11 +127,10 @@ def _throttles(budget: Budget, threshold: Threshold) -> Iterator[tuple[Steps, st
 def _on_denied(on_denied: OnDenied) -> Iterator[tuple[Steps, str]]:
     if on_denied.do == "wait":
         problem = duration_problem(on_denied.timeout, "timeout")
-        if problem:
-            yield (
-                ("on_denied", "timeout"),
-                "wait needs a timeout; write {wait: 30s}" if on_denied.timeout == 0 else problem,
-            )
+        if on_denied.timeout == 0:
+            yield ("on_denied",), "wait needs a timeout; write {wait: 30s}"
+        elif problem:
+            yield ("on_denied", "timeout"), problem
     elif on_denied.timeout != 0:
         yield ("on_denied", "timeout"), f"timeout is for wait, and this is {on_denied.do}; remove it"
     if on_denied.do != "return" and on_denied.value is not None:
