@@ -7,26 +7,46 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from costscope.board import Publish
+from costscope.call.tell import tell_above
 from costscope.errors import StoreUnavailable
 from costscope.events.records import ThresholdCrossed, encode_event
 from costscope.scope.balance import about_of
 from costscope.stores.steps import Ask
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
+    from costscope.call.tell import What
     from costscope.policy.controls import Action
     from costscope.policy.coverage import Watched
     from costscope.scope.scope import Scope
     from costscope.scope.watch import Watch
     from costscope.stores.steps import Steps
 
-__all__ = ["announce", "webhooks_of"]
+__all__ = ["announce", "notice", "webhooks_of"]
 
 _ONCE_MS: Final = 400 * 86_400_000
 """How long a threshold of an account without a window is remembered to have fired."""
 
 log = logging.getLogger("costscope")
+
+
+def notice(scope: Scope, watch: Watch, what: What, name: str, taken: Mapping[str, int]) -> Steps[None]:
+    """What has come about by a run or an iteration: thresholds that are crossed, limits that are passed.
+
+    Args:
+        scope: where.
+        watch: holds the balances after it.
+        what: a run or an iteration.
+        name: of it.
+        taken: what it holds.
+    """
+    crossed = watch.crossed()
+    if crossed:
+        yield from announce(scope, watch, crossed)
+    for watched in watch.effects().over:
+        if watched.mark.meter in taken:
+            tell_above(scope, what, name, watch, watched, taken[watched.mark.meter])
 
 
 def announce(scope: Scope, watch: Watch, crossed: list[Watched]) -> Steps[None]:
@@ -56,7 +76,7 @@ def webhooks_of(actions: Iterable[Action], known: Iterable[str]) -> tuple[str, .
 
 
 def _record(scope: Scope, watch: Watch, watched: Watched) -> ThresholdCrossed:
-    account, mark = watch.covered.accounts[watched.place], watched.mark
+    account, mark = watch.accounts[watched.place], watched.mark
     assert mark.threshold is not None, "only thresholds are crossed"
     spent, held = watch.used(watched)
     about = about_of(account.about)
@@ -80,13 +100,13 @@ def _record(scope: Scope, watch: Watch, watched: Watched) -> ThresholdCrossed:
 
 
 def _publication(scope: Scope, watch: Watch, watched: Watched, event: ThresholdCrossed) -> Publish:
-    account = watch.covered.accounts[watched.place]
+    account = watch.accounts[watched.place]
     assert watched.mark.threshold is not None, "only thresholds are crossed"
     now_ms = scope.runtime.now_ms()
     return Publish(
         event.id,
         encode_event(event),
-        once=f"{account.key}#threshold:{event.meter}:{event.threshold:g}",
+        once=f"{account.key}#threshold:{event.meter}:{event.threshold!r}",
         once_ms=max(account.end_ms - now_ms, 0) + account.keep_ms if account.end_ms else _ONCE_MS,
         deliver=webhooks_of(watched.mark.threshold.actions, scope.runtime.policy.webhooks),
     )

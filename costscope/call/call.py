@@ -230,8 +230,8 @@ class Call:
                 self.runtime.heart.add(self.hold_id, self.sent_s)
             if reply.balances:
                 self.scope.seen(self.accounts, reply)
-            elif self.scope.watch is not None:
-                self.scope.unseen()
+            elif (watch := self.scope.watch) is not None and watch.above():
+                watch.below(self.taken)
             return None
         if outcome is Outcome.WRONG_WINDOW and self.attempts < _WINDOW_ATTEMPTS:
             self.runtime.learn_time(reply.now_ms)
@@ -256,10 +256,16 @@ class Call:
 
     def above(self, watch: Watch, over: tuple[Watched, ...]) -> None:
         """The hold stands above the limit of budgets that let calls through."""
-        self.degraded = tuple(watched for watched in over if watched.budget.enforcement != "shadow")
-        for watched in over:
-            if watched.mark.meter in self.amounts:
-                tell_above(self, watch, watched)
+        taken = self.taken
+        above = [watched for watched in over if watched.mark.meter in taken]
+        self.degraded = tuple(watched for watched in above if watched.budget.enforcement != "shadow")
+        for watched in above:
+            tell_above(self.scope, self.kind, self.name, watch, watched, taken[watched.mark.meter])
+
+    @property
+    def taken(self) -> Amounts:
+        """All that its hold takes, its slot included."""
+        return {**self.amounts, **self.scope.extra}
 
     def expected(self, meter: str) -> int:
         """What such a call usually uses of a meter; what it holds, as long as none has been seen."""

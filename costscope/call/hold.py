@@ -138,6 +138,11 @@ class Reservation:
         """The id of the hold in the ledger; empty when no budget covers the scope."""
         return self._entered().hold_id
 
+    @property
+    def degraded(self) -> tuple[str, ...]:
+        """The budgets that let it through above their limit, such as soft ones."""
+        return tuple(dict.fromkeys(watched.budget.id for watched in self._entered().degraded))
+
     def commit(self, usage: object = None) -> None:
         """Settle with what the call really took; sent when the block is left.
 

@@ -5,8 +5,12 @@ from __future__ import annotations
 from math import ceil
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from costscope.board import Pace
 from costscope.errors import BudgetExceeded
+from costscope.ledger.commands import Account
+from costscope.policy.coverage import Watched
 from costscope.policy.durations import to_ms
 from costscope.scope.balance import about_of, resets_at
 from costscope.stores.steps import Ask, Pause, Wake
@@ -14,7 +18,6 @@ from costscope.stores.steps import Ask, Pause, Wake
 if TYPE_CHECKING:
     from costscope.call.call import Call
     from costscope.policy.controls import Action
-    from costscope.policy.coverage import Watched
     from costscope.scope.watch import Watch
     from costscope.stores.steps import Steps
 
@@ -27,22 +30,51 @@ def keep_pace(call: Call, watch: Watch, throttled: tuple[Watched, ...]) -> Steps
     Raises:
         BudgetExceeded: the turn comes later than the policy lets a call wait (`throttled`).
     """
-    runtime = call.runtime
-    for watched in throttled:
-        account = watch.covered.accounts[watched.place]
-        spent, held = watch.used(watched)
-        left = max(watched.mark.limit - spent - held, 0)
-        expected = call.expected(watched.mark.meter)
-        now_ms = runtime.now_ms()
-        if not account.end_ms or not expected or account.end_ms <= now_ms:
-            continue  # nothing is said about a budget that never resets, or of what the call does not use
-        interval = interval_ms(expected, left, account.end_ms - now_ms)
-        patience_ms = to_ms(_action(watched).max_wait, what="max_wait")
-        (wait_ms,) = yield Ask((Pace(account.key, interval, patience_ms),))
+    turns = _turns(call, watch, throttled)
+    if not turns:
+        return
+    ops = tuple(Pace(turn.account.key, turn.interval_ms, turn.patience_ms) for turn in turns)
+    waits = yield Ask(ops)
+    for turn, wait_ms in zip(turns, waits, strict=True):
         if wait_ms < 0:
-            raise _too_late(watched, watch, call, interval)
-        if wait_ms:
-            yield Pause(wait_ms / 1000, Wake())
+            raise _too_late(turn.watched, watch, call, turn.interval_ms)
+    # Nobody has to wait for a window that ends: the next one has its own pace.
+    wait_ms = max(min(ms, turn.rest_ms) for turn, ms in zip(turns, waits, strict=True))
+    if wait_ms > 0:
+        yield Pause(wait_ms / 1000, Wake())
+
+
+class _Turn(msgspec.Struct, frozen=True):
+    """A place in the line of one account."""
+
+    watched: Watched
+    account: Account
+    interval_ms: int
+    rest_ms: int
+    patience_ms: int
+
+
+def _turns(call: Call, watch: Watch, throttled: tuple[Watched, ...]) -> list[_Turn]:
+    """One for each account, whichever of its meters and thresholds slows it down most."""
+    slowest: dict[int, _Turn] = {}
+    now_ms = call.runtime.now_ms()
+    for watched in throttled:
+        account = watch.accounts[watched.place]
+        expected = call.expected(watched.mark.meter)
+        rest_ms = account.end_ms - now_ms
+        if not account.end_ms or not expected or rest_ms <= 0:
+            continue  # nothing is said about a budget that never resets, or of what the call does not use
+        spent, held = watch.used(watched)
+        interval = interval_ms(expected, max(watched.mark.limit - spent - held, 0), rest_ms)
+        patience_ms = to_ms(_action(watched).max_wait, what="max_wait")
+        known = slowest.get(watched.place)
+        if known is not None:
+            patience_ms = min(patience_ms, known.patience_ms)
+        if known is None or interval >= known.interval_ms:
+            slowest[watched.place] = _Turn(watched, account, interval, rest_ms, patience_ms)
+        else:
+            slowest[watched.place] = msgspec.structs.replace(known, patience_ms=patience_ms)
+    return list(slowest.values())
 
 
 def interval_ms(expected: int, left: int, rest_ms: int) -> int:
@@ -62,7 +94,7 @@ def _action(watched: Watched) -> Action:
 
 
 def _too_late(watched: Watched, watch: Watch, call: Call, interval: int) -> BudgetExceeded:
-    account = watch.covered.accounts[watched.place]
+    account = watch.accounts[watched.place]
     about = about_of(account.about)
     spent, held = watch.used(watched)
     msg = (

@@ -11,17 +11,18 @@ from costscope.scope.history import Past
 
 if TYPE_CHECKING:
     from costscope.call.call import Call
-    from costscope.errors import CallDenied
+    from costscope.errors import CallDenied, DenialKind
     from costscope.policy.coverage import Watched
     from costscope.scope.scope import Scope
     from costscope.scope.watch import Watch
 
-__all__ = ["tell_above", "tell_downgraded", "tell_refused", "tell_settled"]
+__all__ = ["What", "tell_above", "tell_downgraded", "tell_refused", "tell_settled"]
 
 
-def tell_refused(
-    scope: Scope, what: Literal["model", "tool", "run", "iteration"], name: str, error: CallDenied
-) -> None:
+What = Literal["model", "tool", "run", "iteration"]
+
+
+def tell_refused(scope: Scope, what: What, name: str, error: CallDenied) -> None:
     """A refusal of anything."""
     if not isinstance(error, BudgetExceeded):
         scope.emit(CallRefused(**scope.stamp(), what=what, name=name, kind=error.kind, reason=str(error)))
@@ -43,16 +44,25 @@ def tell_refused(
     )
 
 
-def tell_above(call: Call, watch: Watch, watched: Watched) -> None:
-    """A call that a budget has let through above its limit, or that a shadow budget would have refused."""
-    scope, mark, budget = call.scope, watched.mark, watched.budget
+def tell_above(scope: Scope, what: What, name: str, watch: Watch, watched: Watched, asked: int) -> None:
+    """Something that a budget has let through above its limit, or that a shadow budget would have refused.
+
+    Args:
+        scope: where.
+        what: a call, a run or an iteration.
+        name: of it.
+        watch: holds the balances after it.
+        watched: the mark of the limit.
+        asked: what it takes of the meter.
+    """
+    mark, budget = watched.mark, watched.budget
     spent, held = watch.used(watched)
     if budget.enforcement != "shadow":
         scope.emit(
             CallDegraded(
                 **scope.stamp(),
-                what=call.kind,
-                name=call.name,
+                what=what,
+                name=name,
                 budget=budget.id,
                 meter=mark.meter,
                 limit=mark.limit,
@@ -61,13 +71,12 @@ def tell_above(call: Call, watch: Watch, watched: Watched) -> None:
             )
         )
         return
-    asked = call.amounts.get(mark.meter, 1)
     scope.emit(
         CallRefused(
             **scope.stamp(),
-            what=call.kind,
-            name=call.name,
-            kind="exhausted" if spent + asked > mark.limit else "in_flight",
+            what=what,
+            name=name,
+            kind=_would_be(asked, spent, mark.limit),
             reason=f"the shadow budget {budget.id} would have refused it",
             budget=budget.id,
             meter=mark.meter,
@@ -78,6 +87,13 @@ def tell_above(call: Call, watch: Watch, watched: Watched) -> None:
             enforced=False,
         )
     )
+
+
+def _would_be(asked: int, spent: int, limit: int) -> DenialKind:
+    """As what a hard budget would have refused it: by the rule of the ledger's own refusals."""
+    if asked > limit:
+        return "never_fits"
+    return "exhausted" if spent + asked > limit or not asked else "in_flight"
 
 
 def tell_downgraded(call: Call) -> None:

@@ -21,7 +21,7 @@ from costscope.events.callbacks import must_be_callable
 from costscope.events.jobs import Job
 from costscope.events.lifetime import CLOSING_S, ends_with_process
 from costscope.events.lines import level_of, line_of
-from costscope.events.records import KINDS, kind_of
+from costscope.events.records import KINDS, RunawayDetected, ThresholdCrossed, kind_of
 from costscope.scope.context import ambient_call, set_ambient_call
 
 if TYPE_CHECKING:
@@ -121,6 +121,8 @@ class EventStream:
     ) -> None:
         """Tell everybody, in this order: the log, the sinks, the board, the scope's callbacks, the global ones.
 
+        A threshold or a runaway is told to the log and to callbacks only if its actions say `log` and `callback`.
+
         What one of them raises is logged and kept from the others and from the caller. Only an interrupt
         (`KeyboardInterrupt`, `SystemExit` and the like) goes on, after all have been told: emit after what must
         not be lost.
@@ -138,7 +140,7 @@ class EventStream:
         publish = None
         if self._publisher is not None and not published:
             publish = partial(self._publisher.put, once=once, once_ms=once_ms, deliver=deliver)
-        for tell in self._listeners(kind, local, publish):
+        for tell in self._listeners(event, kind, local, publish):
             try:
                 tell(event)
             except (Exception, asyncio.CancelledError):
@@ -183,12 +185,19 @@ class EventStream:
         self._jobs = set()
 
     def _listeners(
-        self, kind: Kind, local: Callbacks | None, publish: Callback[Event] | None
+        self, event: Event, kind: Kind, local: Callbacks | None, publish: Callback[Event] | None
     ) -> Iterator[Callable[[Event], object]]:
-        yield self._log
+        # What a policy says is to be done is done, and nothing else: some actions are to be told of, some are not.
+        actions = (
+            event.actions if isinstance(event, ThresholdCrossed | RunawayDetected) else ("log", "callback")
+        )
+        if "log" in actions:
+            yield self._log
         yield from tuple(self._sinks[kind].values())
         if publish is not None:
             yield publish
+        if "callback" not in actions:
+            return
         for callback in (*(local.of(kind) if local is not None else ()), *self._callbacks[kind].values()):
             yield partial(self._call, callback)
 

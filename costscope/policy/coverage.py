@@ -8,13 +8,13 @@ import msgspec
 
 from costscope.ledger.commands import Account
 from costscope.policy.accounts import account, covering, slot_account
-from costscope.policy.admission import admission_accounts
+from costscope.policy.admission import admission_accounts, admission_marks
 from costscope.policy.constraints import run_limits
 from costscope.policy.marks import Mark, marks_of, watch_levels
 from costscope.policy.schema import Budget
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from costscope.policy.schema import Policy
 
@@ -28,7 +28,7 @@ class Watched(msgspec.Struct, frozen=True):
     """A mark of a budget, and where in the balances of a call's accounts its meter is to be read."""
 
     place: int
-    """Which of `Covered.accounts`."""
+    """Which of these accounts."""
     at: int
     """Where in that balance `spent` stands; `held` is next to it."""
     budget: Budget
@@ -44,6 +44,8 @@ class Covered(msgspec.Struct, frozen=True):
     """Of each of these accounts."""
     admission: tuple[Account, ...]
     """What the admission of a run reserves on."""
+    admission_budgets: tuple[Budget, ...]
+    admission_watched: tuple[Watched, ...]
     watched: tuple[Watched, ...]
     """Marks in the order in which they are met."""
     clocks: tuple[tuple[int, int], ...]
@@ -97,10 +99,14 @@ class Coverage:
         budgets = covering(self._policy, labels)
         rows = [row for budget in budgets for row in self._of_calls(budget, labels, now_ms)]
         accounts, owners = tuple(account for _, account in rows), tuple(budget for budget, _ in rows)
-        admission = tuple(
-            found
+        admitting = [
+            (budget, found)
             for budget in budgets
             for found in admission_accounts(budget, labels, now_ms, halts=self._halts)
+        ]
+        admission, admitters = (
+            tuple(found for _, found in admitting),
+            tuple(budget for budget, _ in admitting),
         )
         windows = [a for a in (*accounts, *admission) if a.end_ms]
         limits, clock_ms = run_limits(budgets)
@@ -108,7 +114,9 @@ class Coverage:
             accounts=accounts,
             budgets=owners,
             admission=admission,
-            watched=tuple(_watched(accounts, owners, in_run="run" in labels)),
+            admission_budgets=admitters,
+            admission_watched=tuple(_watched(admission, [admission_marks(b) for b in admitters], admitters)),
+            watched=tuple(_watched(accounts, [marks_of(b, in_run="run" in labels) for b in owners], owners)),
             clocks=tuple(_clocks(owners)),
             run_limits=limits,
             run_clock_ms=clock_ms,
@@ -133,11 +141,11 @@ class Coverage:
 
 
 def _watched(
-    accounts: tuple[Account, ...], budgets: tuple[Budget, ...], *, in_run: bool
+    accounts: tuple[Account, ...], marks: Iterable[tuple[Mark, ...]], budgets: tuple[Budget, ...]
 ) -> Iterator[Watched]:
-    for place, (found, budget) in enumerate(zip(accounts, budgets, strict=True)):
+    for place, (found, its, budget) in enumerate(zip(accounts, marks, budgets, strict=True)):
         at = {meter: 2 * index for index, (meter, _) in enumerate(found.limits)}
-        for mark in marks_of(budget, in_run=in_run):
+        for mark in its:
             if mark.meter in at:
                 yield Watched(place, at[mark.meter], budget, mark)
 

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from costscope.ledger.meters import SLOTS
 from costscope.money import to_nano
 from costscope.policy.controls import Threshold
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from costscope.policy.schema import Budget, Policy
 
-__all__ = ["Mark", "level_of", "marks_of", "refuses", "watch_levels"]
+__all__ = ["Mark", "forbidding_levels", "level_of", "lowest_levels", "marks_of", "refuses", "watch_levels"]
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -44,14 +45,38 @@ def marks_of(budget: Budget, *, in_run: bool) -> tuple[Mark, ...]:
 
 def watch_levels(policy: Policy, budget: Budget, *, in_run: bool) -> tuple[tuple[str, int], ...]:
     """The lowest level of each meter that anybody wants to hear of: marks, and what routes fall back on."""
-    lowest: dict[str, int] = {}
     levels = [(mark.meter, mark.level) for mark in marks_of(budget, in_run=in_run)]
     for meter, limit in budget.ceilings:
         if meter == "cost":
             levels += (("cost", level) for level in _trigger_levels(policy, limit))
+    return lowest_levels(levels)
+
+
+def lowest_levels(levels: Iterable[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
+    """The lowest of each meter."""
+    lowest: dict[str, int] = {}
     for meter, level in levels:
         lowest[meter] = min(level, lowest.get(meter, level))
     return tuple(lowest.items())
+
+
+def forbidding_levels(budget: Budget, *, by_limit: bool) -> Iterator[tuple[str, int, int]]:
+    """`(meter, level, limit)`: from this level on the budget admits no new runs.
+
+    Args:
+        budget: any.
+        by_limit: those of `on_limit`; else those of thresholds with `halt_new_runs`.
+    """
+    for meter, limit in budget.ceilings:
+        if meter in {"runs", *SLOTS}:
+            continue
+        if by_limit:
+            if budget.on_limit in {"reject_new_runs", "halt_run"}:
+                yield meter, max(limit, 1), limit
+            continue
+        for threshold in budget.thresholds:
+            if threshold.meter in {None, meter} and any(a.do == "halt_new_runs" for a in threshold.actions):
+                yield meter, level_of(limit, threshold.at), limit
 
 
 def refuses(budget: Budget, *, in_run: bool) -> bool:

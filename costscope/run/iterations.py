@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 
+from costscope.call.announce import notice
 from costscope.call.clocks import check_clocks
 from costscope.call.refusals import exceeded
 from costscope.call.tell import tell_refused
@@ -63,7 +64,11 @@ class Iteration:
         try:
             yield from _may_go_on(scope)
             yield from self._reserve()
+            if self._hold_id and scope.watch is not None:
+                name = working.name if working is not None else ""
+                yield from notice(scope, scope.watch, _WHAT, name, {_METER: 1})
         except CallDenied as error:
+            yield from _refused(scope, error)
             tell_refused(scope, "iteration", working.name if working is not None else "", error)
             raise
         except Exception:
@@ -109,6 +114,8 @@ class Iteration:
                 raise
             if reply.outcome is Outcome.GRANTED:
                 scope.saw(accounts, reply)
+                if not reply.balances and scope.watch is not None:
+                    scope.watch.below((_METER,))
                 return
             self._hold_id = ""
             if reply.outcome is not Outcome.WRONG_WINDOW:
@@ -193,6 +200,17 @@ def _may_go_on(scope: Scope) -> Steps[None]:
         cap = lowered(limit, caps)
         if cap is not None and working.iterations >= cap:
             raise _fewer(cap, working.iterations)
+
+
+def _refused(scope: Scope, error: CallDenied) -> Steps[None]:
+    """A budget may halt the run that meets its limit."""
+    if scope.run is None or not isinstance(error, BudgetExceeded):
+        return
+    budget = scope.runtime.budget(error.budget)
+    if budget is not None and budget.on_limit == "halt_run":
+        yield from order_to_stop(
+            scope.run, f"budget {budget.id} has no more {error.meter}, and halts the run then"
+        )
 
 
 def _fewer(cap: int, made: int) -> BudgetExceeded:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
+from costscope.call.announce import notice
 from costscope.call.patience import Patience
 from costscope.call.refusals import exceeded, forbids_runs
 from costscope.call.tell import tell_refused
@@ -40,6 +41,7 @@ def admit(run: Run, scope: Scope) -> Steps[None]:
     """
     try:
         yield from _hold(run, scope)
+        yield from _noticed(run, scope)
     except CallDenied as error:
         _give_back(run)
         if not (isinstance(error, StoreUnavailable) and scope.fail_open):
@@ -88,12 +90,29 @@ def _tried(run: Run, scope: Scope, patience: Patience | None) -> Steps[CallDenie
             patience.told(reply)
         if reply.outcome is Outcome.GRANTED:
             run.beat = runtime.heart.add(run.hold_id, sent_s, lambda: _slot_lost(run))
+            run.admitted = reply
             return None
         run.hold_id = ""
         if reply.outcome is not Outcome.WRONG_WINDOW:
             break
         runtime.learn_time(reply.now_ms)
     return _refusal(run, reply)
+
+
+def _noticed(run: Run, scope: Scope) -> Steps[None]:
+    """What has come about by the admission: thresholds that are crossed, limits that are passed."""
+    reply, run.admitted = run.admitted, None
+    watch = scope.admitting() if reply is not None else None
+    if reply is None or watch is None:
+        return
+    taken = _reserve(run, "", 0).amounts
+    if reply.balances:
+        own = len(run.accounts) - len(watch.accounts)
+        for view, balance in zip(watch.views, reply.balances[own:], strict=True):
+            view.balance = balance
+    else:
+        watch.below(taken)
+    yield from notice(scope, watch, "run", run.name, taken)
 
 
 def started(run: Run, scope: Scope) -> None:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from costscope.events.records import RunStatus
-    from costscope.ledger import Account
+    from costscope.ledger import Account, Reply
     from costscope.run.heart import Beat
     from costscope.runtime.runtime import Runtime
 
@@ -55,6 +55,8 @@ class Run:
         self.accounts: tuple[Account, ...] = ()
         """What its admission holds on."""
         self.hold_id = ""
+        self.admitted: Reply | None = None
+        """The answer to its admission, until it has been looked at."""
         self.beat: Beat | None = None
         self.admitted_ms = 0
         self.opened_ms = 0

@@ -22,7 +22,7 @@ from costscope.runtime.outbox import OUTBOX_MAX, Outbox
 from costscope.runtime.rules import Rules
 from costscope.runtime.waiting import Waiting
 from costscope.scope.scope import Scope, innermost
-from costscope.scope.watch import Views
+from costscope.scope.views import Views
 from costscope.stores import open_store
 from costscope.stores.steps import run as steps_run
 from costscope.telemetry import DEFAULT_LABELS, Telemetry

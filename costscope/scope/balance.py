@@ -36,6 +36,9 @@ class AccountBalance(msgspec.Struct, frozen=True):
     resets_at: datetime | None
     """When the account's window ends (UTC); None if it has none."""
     key: str
+    enforced: bool = True
+    """False: the budget lets calls through above this limit (`enforcement: soft` or `shadow`, or, in a run,
+    `on_limit: reject_new_runs`)."""
 
     @property
     def remaining(self) -> int:
@@ -53,7 +56,7 @@ def balances_of(accounts: Iterable[Account], balances: Iterable[Balance]) -> lis
     rows = []
     for account, balance in zip(accounts, balances, strict=True):
         about = about_of(account.about)
-        for at, (meter, _) in enumerate(account.limits):
+        for at, (meter, limit) in enumerate(account.limits):
             if meter not in about.limits:  # orders to stop, and what only the admission of runs counts
                 continue
             spent, held = balance[2 * at : 2 * at + 2] if balance else (0, 0)
@@ -68,6 +71,7 @@ def balances_of(accounts: Iterable[Account], balances: Iterable[Balance]) -> lis
                     held=held,
                     resets_at=resets_at(account),
                     key=account.key,
+                    enforced=limit == about.limits[meter],
                 )
             )
     return rows

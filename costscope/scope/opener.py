@@ -75,10 +75,11 @@ def budget_scope(
         max_iterations: the most turns counted by `iteration` and `iterations`.
         max_wall_clock: how long the run that this scope opens may last: seconds, or text such as `"30m"`.
         join_run: the run was admitted by another process: work in it without being counted, and without a slot.
-        on_threshold: told of every threshold that a call in here has crossed; a function or several, plain or async.
+        on_threshold: told of every threshold that a call in here has crossed and whose actions say `callback`, as they
+            do by default; a function or several, plain or async.
         on_denied: told of every refusal in here.
         on_downgrade: told of every call that goes to another model, or with a lower cap.
-        on_runaway: told when a run in here seems out of control.
+        on_runaway: told when a run in here seems out of control, if the actions say `callback`, as by default.
         on_settled: told of every call in here that has ended.
         labels: any other keyword: `tenant="acme"`, `run="r-1"`. A child inherits all and may change none.
 

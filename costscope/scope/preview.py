@@ -33,6 +33,8 @@ class Preview(msgspec.Struct, frozen=True):
     """How many such calls fit one after another; -1: no budget limits them."""
     max_output_tokens: int | None
     """With `estimate="capped"`: the output the budgets can still pay for; None when output is not cut."""
+    degraded: tuple[str, ...] = ()
+    """Budgets that would let it through above their limit, such as soft ones."""
 
     def __str__(self) -> str:
         verdict = "allowed" if self.allowed else f"refused ({self.kind})"
@@ -46,11 +48,12 @@ class Preview(msgspec.Struct, frozen=True):
 
 def preview(estimate: Estimate, rows: Iterable[AccountBalance]) -> Preview:
     """Judge an estimate against balances, by the rule of admission: spent + held + amount <= limit."""
-    limited = list(rows)
+    known = list(rows)
+    limited = [row for row in known if row.enforced]
     units = _units(estimate, limited)
     amounts = _with_units(estimate, units)
     concerned = [row for row in limited if row.meter in amounts]
-    refusing = [row for row in concerned if amounts[row.meter] > row.limit - row.spent - row.held]
+    refusing = [row for row in concerned if _too_much(row, amounts)]
     tightest = max(refusing or concerned, key=lambda row: _pressure(row, amounts[row.meter]), default=None)
     counts = [row.remaining // amounts[row.meter] for row in concerned if amounts[row.meter]]
     return Preview(
@@ -60,7 +63,14 @@ def preview(estimate: Estimate, rows: Iterable[AccountBalance]) -> Preview:
         tightest=tightest,
         fits=0 if refusing else min(counts, default=-1),
         max_output_tokens=units if estimate.units_max else None,
+        degraded=tuple(
+            dict.fromkeys(row.budget for row in known if not row.enforced and _too_much(row, amounts))
+        ),
     )
+
+
+def _too_much(row: AccountBalance, amounts: Amounts) -> bool:
+    return row.meter in amounts and amounts[row.meter] > row.limit - row.spent - row.held
 
 
 def _units(estimate: Estimate, rows: list[AccountBalance]) -> int:

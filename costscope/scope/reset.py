@@ -87,6 +87,7 @@ def _forgiven(scope: Scope, account: Account) -> Steps[dict[str, int]]:
     done, after = yield Execute((forgive, Read((whole,))))
     assert done.outcome is Outcome.FORGIVEN, "a new id is entered"
     yield Ask((Forget(account.key),))
+    runtime.views.forget(account.key)
     return dict(_fallen(whole, before.balances[0], after.balances[0]))
 
 

@@ -9,7 +9,7 @@ from costscope.estimate import estimate_of
 from costscope.ledger import HALTS, Read
 from costscope.scope.balance import AccountBalance, balances_of, currency
 from costscope.scope.preview import Preview, preview
-from costscope.scope.watch import View, Watch
+from costscope.scope.watch import Watch
 
 if TYPE_CHECKING:
     from decimal import Decimal
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from costscope.run.run import Run
     from costscope.runtime.runtime import Runtime
     from costscope.scope.tally import Tally
+    from costscope.scope.views import View
 
 __all__ = ["ACCOUNTS_MAX", "Standing"]
 
@@ -133,11 +134,13 @@ class Standing:
         for view, balance in zip(self.runtime.views.of(accounts), reply.balances, strict=False):
             view.balance = balance
 
-    def unseen(self) -> None:
-        """A store that tells balances only above the marks has told none: every account is below."""
-        for view in self._views:
-            if view.balance:
-                view.balance = ()
+    def admitting(self) -> Watch | None:
+        """The marks that the admission of a run may pass, by the policy of this instant; None if there are none."""
+        covered = self.covered(self.runtime.now_ms())
+        if not covered.admission_watched:
+            return None
+        views = self.runtime.views.of(covered.admission)
+        return Watch(covered.admission, covered.admission_budgets, covered.admission_watched, views)
 
     def balances(self) -> list[AccountBalance]:
         """Every account and meter that limits this scope, as last seen: own limits first, no I/O."""
@@ -216,10 +219,12 @@ class Standing:
             msg = f"{len(accounts)} budgets cover this scope, at most {ACCOUNTS_MAX} may: {names}; merge some of them"
             raise InvalidInput(msg)
         # A store that waits tells balances in every reply, for reports; another one only where a mark is passed.
-        looked_at = runtime.store.waits or covered.watched or covered.clocks
+        looked_at = runtime.store.waits or covered.clocks or any(a.watch for a in covered.accounts)
         self._views = runtime.views.of(accounts) if looked_at else []
         self._own = len(own)
-        self._watch = Watch(covered, self._views[len(own) :]) if covered.watched else None
+        self._watch = None
+        if any(account.watch for account in covered.accounts):
+            self._watch = Watch(covered.accounts, covered.budgets, covered.watched, self._views[len(own) :])
         self.extra = {}
         if len(own) > len(self.inline):
             self.extra[HALTS] = 0

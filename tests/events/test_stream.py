@@ -18,6 +18,7 @@ from costscope.events import (
     CallSettled,
     Downgraded,
     EventStream,
+    RunawayDetected,
     RunStarted,
     ThresholdCrossed,
     kind_of,
@@ -302,7 +303,17 @@ def test_names_in_the_log_are_those_of_the_functions(stream, caplog):
     ]
 
 
-def test_a_threshold_is_heard_by_its_scope_whatever_its_actions_say(stream, told):
-    """Which crossings are emitted is decided elsewhere; all of them are heard."""
-    stream.emit(happening(ThresholdCrossed, actions=()), Callbacks(on_threshold=teller(told, "told")))
-    assert told == ["told"]
+@pytest.mark.parametrize("record", [ThresholdCrossed, RunawayDetected])
+def test_the_log_and_callbacks_hear_of_what_their_actions_say_and_sinks_of_everything(
+    record, stream, told, caplog
+):
+    local = Callbacks(on_threshold=teller(told, "callback"), on_runaway=teller(told, "callback"))
+    stream.add_sink(teller(told, "sink"))
+    for actions in (("log",), ("callback",), ("halt_run",), ("log", "callback")):
+        told.clear()
+        caplog.clear()
+        with caplog.at_level(logging.INFO, "costscope.events"):
+            stream.emit(happening(record, actions=actions), local)
+        assert ("callback" in told) == ("callback" in actions)
+        assert bool(caplog.records) == ("log" in actions)
+        assert "sink" in told

@@ -6,7 +6,7 @@ import pytest
 
 from costscope import Runtime, budget_scope, metered_model
 from costscope.ledger import Account
-from costscope.scope.watch import Views
+from costscope.scope.views import Views
 from costscope_memory import MemoryStore
 
 POLICY = {

@@ -56,7 +56,7 @@ _SAID = {
         "detail": "3 calls failed one after the other",
         "measured": 3.0,
         "allowed": 3.0,
-        "actions": ("log", "halt_run"),
+        "actions": ("log", "callback", "halt_run"),
     },
     CallSettled: {"what": "model", "name": "gpt-4o", "outcome": "ok", "cost": 1_000, "held": 2_000},
     RunStarted: {"run": "r-1"},
