@@ -121,7 +121,8 @@ class EventStream:
     ) -> None:
         """Tell everybody, in this order: the log, the sinks, the board, the scope's callbacks, the global ones.
 
-        A threshold or a runaway is told to the log and to callbacks only if its actions say `log` and `callback`.
+        A threshold or a runaway is told to the log and to the scope's callbacks only if its actions say `log` and
+        `callback`.
 
         What one of them raises is logged and kept from the others and from the caller. Only an interrupt
         (`KeyboardInterrupt`, `SystemExit` and the like) goes on, after all have been told: emit after what must
@@ -187,7 +188,7 @@ class EventStream:
     def _listeners(
         self, event: Event, kind: Kind, local: Callbacks | None, publish: Callback[Event] | None
     ) -> Iterator[Callable[[Event], object]]:
-        # What a policy says is to be done is done, and nothing else: some actions are to be told of, some are not.
+        # What a policy says is to be done is done; who listens to the stream hears of everything.
         actions = (
             event.actions if isinstance(event, ThresholdCrossed | RunawayDetected) else ("log", "callback")
         )
@@ -196,9 +197,8 @@ class EventStream:
         yield from tuple(self._sinks[kind].values())
         if publish is not None:
             yield publish
-        if "callback" not in actions:
-            return
-        for callback in (*(local.of(kind) if local is not None else ()), *self._callbacks[kind].values()):
+        asked = local.of(kind) if local is not None and "callback" in actions else ()
+        for callback in (*asked, *self._callbacks[kind].values()):
             yield partial(self._call, callback)
 
     def _log(self, event: Event) -> None:

@@ -304,11 +304,13 @@ def test_names_in_the_log_are_those_of_the_functions(stream, caplog):
 
 
 @pytest.mark.parametrize("record", [ThresholdCrossed, RunawayDetected])
-def test_the_log_and_callbacks_hear_of_what_their_actions_say_and_sinks_of_everything(
+def test_the_log_and_the_scope_hear_of_what_the_actions_say_and_the_stream_of_everything(
     record, stream, told, caplog
 ):
     local = Callbacks(on_threshold=teller(told, "callback"), on_runaway=teller(told, "callback"))
     stream.add_sink(teller(told, "sink"))
+    stream.on("threshold", teller(told, "global"))
+    stream.on("runaway", teller(told, "global"))
     for actions in (("log",), ("callback",), ("halt_run",), ("log", "callback")):
         told.clear()
         caplog.clear()
@@ -316,4 +318,4 @@ def test_the_log_and_callbacks_hear_of_what_their_actions_say_and_sinks_of_every
             stream.emit(happening(record, actions=actions), local)
         assert ("callback" in told) == ("callback" in actions)
         assert bool(caplog.records) == ("log" in actions)
-        assert "sink" in told
+        assert {"sink", "global"} <= set(told)
