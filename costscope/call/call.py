@@ -7,13 +7,14 @@ differ only in how they wait for the store.
 from __future__ import annotations
 
 import logging
-from time import monotonic, perf_counter
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
 from costscope.call.refusals import exceeded, unscoped
 from costscope.call.tell import tell_above, tell_refused, tell_settled
 from costscope.errors import AmountOverflow, CallDenied, HoldClosed, HoldMismatch, StoreUnavailable
 from costscope.ledger import Commit, Outcome, Release, Reserve, id_from_key, new_id
+from costscope.run.heart import awake_s
 from costscope.scope.context import set_ambient_call
 from costscope.scope.scope import innermost
 
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from costscope.policy.controls import OnDenied
     from costscope.policy.coverage import Watched
     from costscope.prices import Price
+    from costscope.run.heart import Beat
     from costscope.runtime.runtime import Runtime
     from costscope.scope.scope import Scope
     from costscope.scope.watch import Watch
@@ -105,11 +107,12 @@ class Call:
     saved: int | None = None
     """What it costs less by that, at most, in nano-units."""
     sent_s: float = 0.0
-    """When its hold was asked for, by the monotonic clock."""
-    slot: bool = False
+    """When its hold was asked for, by `awake_s`."""
+    beat: Beat | None = None
     """It holds one of a limited number of places, kept up by the heart."""
     span: SpanHandle | None = None
     stage: str | None = None
+    tallied: bool = False
     suspicion: Suspicion | None = None
     """Something the run's detector says about it, not yet acted on."""
 
@@ -200,7 +203,7 @@ class Call:
         if not estimate.units_max and not scope.acts and patience is None:
             return Reserve(self.hold_id, self.accounts, estimate.amounts, runtime.lease_ms, self.on_lost)
         lease_ms = runtime.heart.lease_ms if "concurrent_calls" in scope.extra else runtime.lease_ms
-        self.sent_s = monotonic()
+        self.sent_s = awake_s()
         return Reserve(
             self.hold_id,
             self.accounts,
@@ -226,8 +229,7 @@ class Call:
             if reply.units or self.scope.tallies:
                 self._granted(reply.units)
             if "concurrent_calls" in self.scope.extra:
-                self.slot = True
-                self.runtime.heart.add(self.hold_id, self.sent_s)
+                self.beat = self.runtime.heart.add(self.hold_id, self.sent_s, strict=not self.scope.fail_open)
             if reply.balances:
                 self.scope.seen(self.accounts, reply)
             elif (watch := self.scope.watch) is not None and watch.above():
@@ -304,7 +306,23 @@ class Call:
         if self.hold_id and not self.closed:
             self.closed = True
             self._end_span(0, "error")
-            self.runtime.outbox.put(self.releasing())
+            self.take_back()
+
+    def came_too_late(self) -> bool:
+        """Give the hold back if the slot in it may be another's by now: this process has slept since it asked."""
+        if self.beat is None or not self.beat.lost:
+            return False
+        self.take_back()
+        return True
+
+    def take_back(self) -> None:
+        """The hold is not needed, whatever became of its reserve."""
+        self._keep_up_no_more()
+        if self.tallied:
+            self.tallied = False
+            for tally in self.scope.tallies:
+                tally.settle(self.amounts.get("cost", 0), 0)
+        self.runtime.outbox.put(self.releasing())
 
     # -------------------------------------------------------------------- settle
 
@@ -386,8 +404,6 @@ class Call:
         runtime, scope, run = self.runtime, self.scope, self.scope.run
         if runtime.waiting:
             runtime.waiting.nudge(self.accounts)
-        if self.slot:
-            runtime.heart.drop(self.hold_id)
         failed = self.outcome == "error"
         now_s = perf_counter()
         if self.kind == "model" and runtime.router.watches:
@@ -409,14 +425,22 @@ class Call:
             step = self.estimate.step
             amounts = self.estimate.amounts
             self.amounts = {m: amounts.get(m, 0) + units * step.get(m, 0) for m in {**amounts, **step}}
-        for tally in self.scope.tallies:
-            tally.hold(self.amounts.get("cost", 0))
+        if self.scope.tallies:
+            self.tallied = True
+            for tally in self.scope.tallies:
+                tally.hold(self.amounts.get("cost", 0))
+
+    def _keep_up_no_more(self) -> None:
+        if self.beat is not None:
+            self.beat = None
+            self.runtime.heart.drop(self.hold_id)
 
     def _close(self, cost: int) -> None:
         if self.closed:
             msg = f"{self.kind} {self.name}: the hold is settled already"
             raise HoldClosed(msg)
         self.closed, self.cost = True, cost
+        self._keep_up_no_more()
         for tally in self.scope.tallies:
             tally.settle(self.amounts.get("cost", 0), cost)
         if self.span is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from costscope.board import First
@@ -16,11 +15,11 @@ if TYPE_CHECKING:
     from costscope.scope.scope import Scope
     from costscope.stores.steps import Steps
 
-__all__ = ["WALL_CLOCK", "check_clocks"]
+__all__ = ["CLOCK_KEPT_MS", "WALL_CLOCK", "check_clocks", "late", "opened_mark"]
 
 WALL_CLOCK: Final = "wall_clock"
 
-_KEPT_MS: Final = 400 * 86_400_000
+CLOCK_KEPT_MS: Final = 400 * 86_400_000
 """How long the first use of an account without a window is remembered: longer than a year of silence."""
 
 
@@ -35,9 +34,9 @@ def check_clocks(scope: Scope) -> Steps[None]:
     now_ms = runtime.now_ms()
     clocks = scope.clocks(now_ms)
     unknown = [(account, view) for account, view, _ in clocks if not view.opened_ms]
-    ops = [First(f"{account.key}#opened", "", _keep_ms(account, now_ms)) for account, _ in unknown]
+    ops = [First(opened_mark(account.key), "", _keep_ms(account, now_ms)) for account, _ in unknown]
     if run is not None and run.clock_ms is not None and not run.opened_ms:
-        ops.append(First(f"{run.key}#opened", str(run.admitted_ms or now_ms), _KEPT_MS))
+        ops.append(First(opened_mark(run.key), str(run.admitted_ms or now_ms), CLOCK_KEPT_MS))
     if ops:
         answers = yield Ask(tuple(ops))
         for (_, view), answer in zip(unknown, answers, strict=False):
@@ -46,19 +45,35 @@ def check_clocks(scope: Scope) -> Steps[None]:
             assert run is not None, "the last one is the run's"
             run.opened_ms = int(answers[-1])
         now_ms = runtime.now_ms()
-    if run is not None and run.clock_ms is not None and now_ms >= run.opened_ms + run.clock_ms:
-        run.halt(late(run))
-        raise run.halted()
+    if run is not None and run.clock_ms is not None:
+        run.ends_at(run.opened_ms + run.clock_ms, late(run))
+        if now_ms >= run.opened_ms + run.clock_ms:
+            run.halt(late(run))
+            raise run.halted()
     for account, view, limit_ms in clocks:
         elapsed_ms = now_ms - view.opened_ms
         if elapsed_ms >= limit_ms:
             raise _over(account, limit_ms, elapsed_ms)
+        ends_ms = view.opened_ms + limit_ms
+        if run is not None and (not account.end_ms or ends_ms < account.end_ms):
+            run.ends_at(ends_ms, _why(account, limit_ms))
 
 
 def late(run: Run) -> str:
     """Why a run is halted by its clock."""
     assert run.clock_ms is not None, "only a run with a clock is late"
     return f"it may last {run.clock_ms / 1000:g} s (max_wall_clock), and these are over"
+
+
+def opened_mark(account_key: str) -> str:
+    """Where on the board stands when an account, or a run, was first used."""
+    return f"{account_key}#opened"
+
+
+def _why(account: Account, limit_ms: int) -> str:
+    """Why a run is halted by the clock of an account."""
+    budget = about_of(account.about).budget
+    return f"budget {budget} allows {limit_ms / 1000:g} s (wall_clock), and these are over"
 
 
 def _over(account: Account, limit_ms: int, elapsed_ms: int) -> BudgetExceeded:
@@ -87,10 +102,5 @@ def _over(account: Account, limit_ms: int, elapsed_ms: int) -> BudgetExceeded:
 
 def _keep_ms(account: Account, now_ms: int) -> int:
     if not account.end_ms:
-        return account.keep_ms or _KEPT_MS
+        return account.keep_ms or CLOCK_KEPT_MS
     return max(account.end_ms - now_ms, 0) + account.keep_ms
-
-
-def utc(at_ms: int) -> datetime:
-    """An instant of the ledger as a datetime."""
-    return datetime.fromtimestamp(at_ms / 1000, UTC)

@@ -46,8 +46,10 @@ def controlled(call: Call) -> Steps[None]:
         call.abandon()
         raise
     try:
+        if call.scope.run is not None:
+            call.scope.run.check()  # this process may have slept since it asked for the hold
         yield from _told(call)
-    except BaseException:  # cancelled with the hold in hand: the function will not be called
+    except BaseException:  # halted or cancelled with the hold in hand: the function will not be called
         call.abandon()
         raise
 
@@ -60,7 +62,13 @@ def _hold(call: Call) -> Steps[None]:
     """
     patience: Patience | None = None
     try:
-        while (error := (yield from _tried(call, patience))) is not None:
+        while True:
+            error = yield from _tried(call, patience)
+            if error is None:
+                if not call.came_too_late():
+                    return
+                call.attempts = 0
+                continue
             if call.redirect(error):
                 call.attempts = 0
                 continue

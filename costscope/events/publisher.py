@@ -10,7 +10,7 @@ from collections import deque
 from types import FunctionType
 from typing import TYPE_CHECKING, Final
 
-from costscope.board import Publish
+from costscope.board import First, Publish
 from costscope.errors import CostscopeError, StoreUnavailable
 from costscope.events.lifetime import CLOSING_S, ends_with_process
 from costscope.events.records import CallRefused, CallSettled, encode_event
@@ -59,9 +59,9 @@ class Publisher:
         self._store_codes = frozenset(_codes(type(store)))
         self._worker = Worker(self._send_all, "costscope-publisher")
         self._number = itertools.count()
-        self._plain: deque[tuple[int, Publish]] = deque()
-        self._delivered: deque[tuple[int, Publish]] = deque()
-        self._sending: list[Publish] = []
+        self._plain: deque[tuple[int, First | Publish]] = deque()
+        self._delivered: deque[tuple[int, First | Publish]] = deque()
+        self._sending: list[First | Publish] = []
         self._refused: dict[object, float] = {}
         self._loss = _Loss()
         ends_with_process(self, "publisher")
@@ -95,6 +95,11 @@ class Publisher:
             else:
                 return
         self._wait(op)
+
+    def remember(self, op: First) -> None:
+        """Put this on the board together with the records. Does not wait, and may be lost as records may."""
+        if not self._worker.closing.is_set():
+            self._wait(op)
 
     def drain(self, timeout_s: float = CLOSING_S) -> bool:
         """Wait until everything is published, at most so long; say whether it is."""
@@ -135,16 +140,16 @@ class Publisher:
             frame = frame.f_back
         return False
 
-    def _wait(self, op: Publish) -> None:
-        queue = self._delivered if op.deliver else self._plain
+    def _wait(self, op: First | Publish) -> None:
+        queue = self._delivered if _delivers(op) else self._plain
         queue.append((next(self._number), op))
         if len(queue) > self._limit:
-            self._drop(queue, deliver=bool(op.deliver))
+            self._drop(queue, deliver=_delivers(op))
         elif len(self) > self._limit:
             self._drop(self._plain, deliver=False)
         self._worker.wake()
 
-    def _drop(self, queue: deque[tuple[int, Publish]], *, deliver: bool) -> None:
+    def _drop(self, queue: deque[tuple[int, First | Publish]], *, deliver: bool) -> None:
         try:
             queue.popleft()
         except IndexError:  # the thread has just taken it
@@ -184,10 +189,14 @@ class Publisher:
             log.exception("the store refused %d records of events for good", len(self._sending))
         self._sending = []
 
-    def _publish(self, ops: list[Publish]) -> None:
+    def _publish(self, ops: list[First | Publish]) -> None:
         self._store.tell(ops)
-        if self._delivering is not None and any(op.deliver for op in ops):
+        if self._delivering is not None and any(_delivers(op) for op in ops):
             self._delivering()
+
+
+def _delivers(op: First | Publish) -> bool:
+    return isinstance(op, Publish) and bool(op.deliver)
 
 
 def _codes(cls: type) -> Iterator[CodeType]:

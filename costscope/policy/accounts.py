@@ -206,7 +206,12 @@ def run_account(labels: Mapping[str, str], limits: Mapping[str, int]) -> Account
 
 
 def inline_account(
-    labels: Mapping[str, str], limits: Mapping[str, int], *, shared: bool, unique: str | None = None
+    labels: Mapping[str, str],
+    limits: Mapping[str, int],
+    *,
+    shared: bool,
+    unique: str | None = None,
+    halts: bool = False,
 ) -> Account:
     """The account of a scope with limits of its own.
 
@@ -215,6 +220,7 @@ def inline_account(
         limits: meter to limit in the ledger's units (`cost`: nano-units).
         shared: True if every scope with the same labels, in any process, counts in this account.
         unique: what tells this account from all others when it is not shared.
+        halts: an order to stop that stands there is obeyed.
 
     Raises:
         ValueError: neither shared nor unique; shared without a label would be one account for everybody.
@@ -234,8 +240,9 @@ def inline_account(
         labels=dict(labels),
         period="total",
         span=(0, 0),
-        limits=ordered,
+        limits=(*ordered, (HALTS, 0)) if halts else ordered,
         keep_ms=keep_ms,
+        shown=ordered,
     )
 
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from time import monotonic
+import time
 from typing import TYPE_CHECKING, Final
 
 from costscope.errors import CostscopeError
+from costscope.events.lifetime import ends_with_process
 from costscope.ledger import Extend, Outcome
 from costscope.scope.context import in_empty_context
 
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
     from costscope.stores.base import Store
 
-__all__ = ["Beat", "Heart"]
+__all__ = ["Beat", "Heart", "awake_s"]
 
 _BEATS: Final = 3
 """Renewals within one lease."""
@@ -30,26 +31,43 @@ _BATCH: Final = 128
 
 log = logging.getLogger("costscope")
 
+if hasattr(time, "CLOCK_BOOTTIME"):
+
+    def awake_s() -> float:
+        """Seconds of a clock that goes on while this process is stopped, and while the machine sleeps."""
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+
+else:
+    awake_s = time.monotonic
+
 
 class Beat:
     """One lease that is kept up."""
 
-    __slots__ = ("_on_lost", "given_up", "hold_id", "lease_s", "renewed_s")
+    __slots__ = ("_on_lost", "given_up", "hold_id", "lease_s", "renewed_s", "strict")
 
     def __init__(
-        self, hold_id: str, lease_s: float, since_s: float, on_lost: Callable[[], None] | None
+        self,
+        hold_id: str,
+        lease_s: float,
+        since_s: float,
+        on_lost: Callable[[], None] | None,
+        *,
+        strict: bool = True,
     ) -> None:
         self.hold_id = hold_id
         self.lease_s = lease_s
         self.renewed_s = since_s
-        """When the last renewal was sent, by the monotonic clock: the store counts the lease from later on."""
+        """When the last renewal was sent, by `awake_s`: the store counts the lease from later on."""
         self.given_up = False
+        self.strict = strict
+        """It is lost when it could not be renewed; else only when the store says so."""
         self._on_lost = on_lost
 
     @property
     def lost(self) -> bool:
         """True when the slot may be another's."""
-        return self.given_up or monotonic() >= self.renewed_s + self.lease_s
+        return self.given_up or (self.strict and awake_s() >= self.renewed_s + self.lease_s)
 
     def give_up(self) -> None:
         """Tell the holder to stop, once."""
@@ -69,33 +87,42 @@ class Heart:
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
         self._closed = False
+        ends_with_process(self, "callbacks")
 
-    def add(self, hold_id: str, since_s: float, on_lost: Callable[[], None] | None = None) -> Beat:
-        """Keep up this hold, whose reserve was sent at `since_s` of the monotonic clock.
+    def add(
+        self,
+        hold_id: str,
+        since_s: float,
+        on_lost: Callable[[], None] | None = None,
+        *,
+        strict: bool = True,
+    ) -> Beat:
+        """Keep up this hold, whose reserve was sent at `since_s` of `awake_s`.
 
         Args:
             hold_id: its id.
             since_s: when it was asked for.
-            on_lost: called from another thread when it could not be renewed in time.
+            on_lost: called from another thread when it is lost. It must not wait.
+            strict: it is lost when it could not be renewed in time, and not only when the store says so.
         """
-        beat = Beat(hold_id, self.lease_ms / 1000, since_s, on_lost)
+        beat = Beat(hold_id, self.lease_ms / 1000, since_s, on_lost, strict=strict)
         with self._changed:
             self._beats[hold_id] = beat
             if self._thread is None and not self._closed:
-                self._thread = threading.Thread(
-                    target=in_empty_context(self._run), name="costscope-heart", daemon=True
-                )
-                self._thread.start()
+                self._start()
             elif len(self._beats) == 1:
                 self._changed.notify()
         return beat
 
     def drop(self, hold_id: str) -> None:
         """Its holder is done."""
-        with self._changed:
-            self._beats.pop(hold_id, None)
+        self._beats.pop(hold_id, None)
 
-    def close(self) -> None:
+    def keeps(self, hold_id: str) -> bool:
+        """Whether the holder of this is in this process, and has not been told that it is lost."""
+        return hold_id in self._beats
+
+    def close(self, timeout_s: float = 0.0) -> None:  # noqa: ARG002 - there is nothing to wait for
         """Renew nothing more; what is held is free after its lease."""
         with self._changed:
             self._closed = True
@@ -107,6 +134,14 @@ class Heart:
         self._beats = {}
         self._thread = None
 
+    def _start(self) -> None:
+        thread = threading.Thread(target=in_empty_context(self._run), name="costscope-heart", daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:  # no new threads while the interpreter ends
+            return
+        self._thread = thread
+
     def _run(self) -> None:
         while (due := self._due()) is not None:
             for at in range(0, len(due), _BATCH):
@@ -114,23 +149,27 @@ class Heart:
 
     def _due(self) -> list[Beat] | None:
         """Wait for the next renewals; None when there is nothing to wait for."""
+        every_s = self.lease_ms / 1000 / _BEATS
         with self._changed:
             while not self._closed and self._beats:
-                now = monotonic()
-                at = min(beat.renewed_s + beat.lease_s / _BEATS for beat in self._beats.values())
-                if at <= now:
-                    return [b for b in self._beats.values() if b.renewed_s + b.lease_s / _BEATS <= now]
+                beats, now = list(self._beats.values()), awake_s()
+                at = min(beat.renewed_s for beat in beats) + every_s
+                if at <= now:  # those that are due soon come along, so that one request serves many
+                    return [beat for beat in beats if beat.renewed_s + every_s * 0.75 <= now]
                 self._changed.wait(at - now)
             self._thread = None
             return None
 
     def _renew(self, beats: list[Beat]) -> None:
-        sent_s = monotonic()
+        sent_s = awake_s()
         commands = [Extend(beat.hold_id, self.lease_ms) for beat in beats]
         try:
             replies = self._store.execute(commands)
-        except CostscopeError:
-            log.warning("%d slots could not be renewed at %s", len(beats), self._store.url, exc_info=True)
+        except Exception as error:
+            known = isinstance(error, CostscopeError)
+            log.warning(
+                "%d slots could not be renewed at %s", len(beats), self._store.url, exc_info=not known
+            )
             self._give_up_late(beats)
             return
         for beat, reply in zip(beats, replies, strict=True):
@@ -143,11 +182,14 @@ class Heart:
         """Give up those whose lease ends before the next attempt; the others are tried again soon."""
         pause = self.lease_ms / 1000 / _BEATS / 4
         for beat in beats:
-            if monotonic() + pause >= beat.renewed_s + beat.lease_s:
+            if beat.strict and awake_s() + pause >= beat.renewed_s + beat.lease_s:
                 self._give_up(beat)
         with self._changed:
             self._changed.wait_for(lambda: self._closed, pause)
 
     def _give_up(self, beat: Beat) -> None:
         self.drop(beat.hold_id)
-        beat.give_up()
+        try:
+            beat.give_up()
+        except Exception:
+            log.exception("the holder of %s could not be told that its slot is lost", beat.hold_id)

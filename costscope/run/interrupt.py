@@ -6,8 +6,6 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from costscope.call.clocks import late
-
 if TYPE_CHECKING:
     from costscope.errors import RunHalted
     from costscope.run.run import Run
@@ -25,13 +23,8 @@ class Interrupt:
 
     async def begin(self) -> None:
         """From now on the task can be ended."""
-        run = self._run
         await self._timeout.__aenter__()
-        if run.clock_ms is not None:
-            begun_ms = run.opened_ms or run.admitted_ms
-            left_ms = begun_ms + run.clock_ms - run.runtime.now_ms()
-            self._timeout.reschedule(self._loop.time() + max(left_ms, 0) / 1000)
-        run.interrupts(self._from_any_thread)
+        self._run.interrupts(self._from_any_thread)
 
     async def end(self, error: BaseException | None) -> RunHalted | None:
         """From now on it cannot. What is to be raised instead of the cancellation that this has caused."""
@@ -40,15 +33,19 @@ class Interrupt:
         try:
             await self._timeout.__aexit__(type(error) if error is not None else None, error, None)
         except TimeoutError:
-            if run.status is None:
-                run.halt(late(run))
+            run.halt(run.ends_why)
             return run.halted()
         return None
 
     def _from_any_thread(self) -> None:
-        if not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(self._now)
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._reschedule)
 
-    def _now(self) -> None:
+    def _reschedule(self) -> None:
+        run, at_s = self._run, None
+        if run.cut_short:
+            at_s = self._loop.time()
+        elif run.ends_ms:
+            at_s = self._loop.time() + max(run.ends_ms - run.runtime.now_ms(), 0) / 1000
         with suppress(RuntimeError):  # it has ended meanwhile
-            self._timeout.reschedule(self._loop.time())
+            self._timeout.reschedule(at_s)

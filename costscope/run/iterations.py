@@ -17,17 +17,16 @@ from costscope.run.lifecycle import STOPPED_ELSEWHERE, order_to_stop
 from costscope.stores.steps import Execute, arun, run
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
-
-    from costscope.ledger import Account
+    from costscope.ledger import Account, Reply
     from costscope.run.run import Run
     from costscope.scope.scope import Scope
     from costscope.stores.steps import Steps
 
-__all__ = ["Iteration", "Iterations"]
+__all__ = ["Iteration", "Iterations", "Turns"]
 
 _METER: Final = "iterations"
 _WHAT: Final = "iteration"
+"""What is refused, as records and messages call it."""
 _ATTEMPTS: Final = 3
 
 
@@ -43,6 +42,8 @@ class Iteration:
         self._scope = scope
         self._accounts: tuple[Account, ...] = ()
         self._hold_id = ""
+        self._before: Commit | None = None
+        """The end of the turn before this one, which is sent along with the beginning."""
 
     def __enter__(self) -> Self:
         run(self.begin(), self._scope.runtime.store)
@@ -55,37 +56,50 @@ class Iteration:
         await arun(self.begin(), self._scope.runtime.store)
         return self
 
-    async def __aexit__(self, *_: object) -> None:
-        await arun(self.end(), self._scope.runtime.store)
+    async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, GeneratorExit):  # the coroutine is being closed: it must not wait any more
+            self.drop()
+        else:
+            await arun(self.end(), self._scope.runtime.store)
 
-    def begin(self) -> Steps[None]:
-        """Count this turn, or refuse it."""
+    def begin(self, before: Commit | None = None) -> Steps[None]:
+        """Count this turn, or refuse it.
+
+        Args:
+            before: what settles the turn before this one.
+        """
         scope, working = self._scope, self._scope.run
+        self._before = before
         try:
             yield from _may_go_on(scope)
             yield from self._reserve()
             if self._hold_id and scope.watch is not None:
                 name = working.name if working is not None else ""
                 yield from notice(scope, scope.watch, _WHAT, name, {_METER: 1})
+        except StoreUnavailable as error:
+            if not scope.fail_open:
+                tell_refused(scope, _WHAT, working.name if working is not None else "", error)
+                raise
         except CallDenied as error:
             yield from _refused(scope, error)
-            tell_refused(scope, "iteration", working.name if working is not None else "", error)
+            tell_refused(scope, _WHAT, working.name if working is not None else "", error)
             raise
         except Exception:
             raise
         except BaseException:
             self._give_back()
             raise
+        finally:
+            if self._before is not None:
+                scope.runtime.outbox.put(self._before)
         if working is not None:
             working.iterations += 1
 
     def end(self) -> Steps[None]:
         """The turn is over."""
-        if not self._hold_id:
+        command, runtime = self.ending(), self._scope.runtime
+        if command is None:
             return
-        runtime = self._scope.runtime
-        command = Commit(self._hold_id, self._accounts, {_METER: 1}, runtime.store.keep_ms)
-        self._hold_id = ""
         try:
             yield Execute((command,))
         except Exception:  # noqa: BLE001 - whatever it is, the turn was made
@@ -94,6 +108,20 @@ class Iteration:
             if runtime.store.waits:
                 runtime.outbox.put(command)
             raise
+
+    def drop(self) -> None:
+        """The turn is over, and nobody may wait for that: in a finalizer."""
+        command = self.ending()
+        if command is not None:
+            self._scope.runtime.outbox.put(command)
+
+    def ending(self) -> Commit | None:
+        """What settles the turn, once; None where nothing counts it."""
+        if not self._hold_id:
+            return None
+        command = Commit(self._hold_id, self._accounts, {_METER: 1}, self._scope.runtime.store.keep_ms)
+        self._hold_id = ""
+        return command
 
     def _reserve(self) -> Steps[None]:
         scope = self._scope
@@ -105,12 +133,11 @@ class Iteration:
                 return
             self._accounts, self._hold_id = accounts, new_id(now_ms)
             amounts = {_METER: 1, **({HALTS: 0} if HALTS in scope.extra else {})}
+            reserve = Reserve(self._hold_id, accounts, amounts, runtime.lease_ms)
             try:
-                reply = (yield Execute((Reserve(self._hold_id, accounts, amounts, runtime.lease_ms),)))[0]
+                reply = yield from self._sent(reserve)
             except StoreUnavailable:
                 self._give_back()
-                if scope.fail_open:
-                    return
                 raise
             if reply.outcome is Outcome.GRANTED:
                 scope.saw(accounts, reply)
@@ -130,6 +157,20 @@ class Iteration:
         msg = "an iteration: the store's clock does not agree with the proposed window"
         raise StoreUnavailable(msg)
 
+    def _sent(self, reserve: Reserve) -> Steps[Reply]:
+        """One request for the end of the turn before and the beginning of this one."""
+        before = self._before
+        try:
+            replies = yield Execute((reserve,) if before is None else (before, reserve))
+        except Exception:
+            raise
+        except BaseException:
+            if not self._scope.runtime.store.waits:
+                self._before = None  # it has been applied already
+            raise
+        self._before = None
+        return replies[-1]  # type: ignore[no-any-return]  # the answer to Execute is a list of replies
+
     def _give_back(self) -> None:
         if self._hold_id:
             runtime = self._scope.runtime
@@ -147,37 +188,59 @@ class Iterations:
     def __init__(self, scope: Scope) -> None:
         self._scope = scope
 
-    def __iter__(self) -> Iterator[int]:
-        turn = 0
-        while True:
-            iteration = Iteration(self._scope)
-            try:
-                iteration.__enter__()
-            except BudgetExceeded as error:
-                if error.meter != _METER:
-                    raise
-                return
-            turn += 1
-            try:
-                yield turn
-            finally:
-                iteration.__exit__()
+    def __iter__(self) -> Turns:
+        return Turns(self._scope)
 
-    async def __aiter__(self) -> AsyncIterator[int]:
-        turn = 0
-        while True:
-            iteration = Iteration(self._scope)
-            try:
-                await iteration.__aenter__()
-            except BudgetExceeded as error:
-                if error.meter != _METER:
-                    raise
-                return
-            turn += 1
-            try:
-                yield turn
-            finally:
-                await iteration.__aexit__()
+    def __aiter__(self) -> Turns:
+        return Turns(self._scope)
+
+
+class Turns:
+    """One loop. A turn is settled together with the beginning of the next one: a request a turn, not two."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+        self._turn = 0
+        self._last: Iteration | None = None
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __aiter__(self) -> Self:
+        return self
+
+    def __next__(self) -> int:
+        store, following = self._scope.runtime.store, Iteration(self._scope)
+        try:
+            run(following.begin(self._ended()), store)
+        except BudgetExceeded as error:
+            if error.meter != _METER:
+                raise
+            raise StopIteration from None
+        return self._begun(following)
+
+    async def __anext__(self) -> int:
+        store, following = self._scope.runtime.store, Iteration(self._scope)
+        try:
+            await arun(following.begin(self._ended()), store)
+        except BudgetExceeded as error:
+            if error.meter != _METER:
+                raise
+            raise StopAsyncIteration from None
+        return self._begun(following)
+
+    def _ended(self) -> Commit | None:
+        last, self._last = self._last, None
+        return None if last is None else last.ending()
+
+    def _begun(self, following: Iteration) -> int:
+        self._last = following
+        self._turn += 1
+        return self._turn
+
+    def __del__(self) -> None:
+        if self._last is not None:  # the loop was left in the middle of this turn
+            self._last.drop()
 
 
 def _may_go_on(scope: Scope) -> Steps[None]:

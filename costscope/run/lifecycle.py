@@ -5,26 +5,30 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
+from costscope.board import First
 from costscope.call.announce import notice
+from costscope.call.clocks import CLOCK_KEPT_MS, late, opened_mark
 from costscope.call.patience import Patience
 from costscope.call.refusals import exceeded, forbids_runs
 from costscope.call.tell import tell_refused
 from costscope.errors import BudgetExceeded, CallDenied, StoreUnavailable
 from costscope.events.records import RunEnded, RunStarted
-from costscope.ledger import HALTS, Commit, Outcome, Release, Reserve, new_id
+from costscope.ledger import HALTS, MAX_AMOUNT, Commit, Outcome, Release, Reserve, new_id
 from costscope.policy.controls import OnDenied
-from costscope.run.lost import ADMISSION
+from costscope.run.heart import awake_s
+from costscope.run.lost import ADMISSION, ENDED_MS, ended_mark
 from costscope.run.run import SLOT_LOST
-from costscope.stores.steps import Execute
+from costscope.stores.steps import Ask, Execute
 
 if TYPE_CHECKING:
+    from costscope.events.records import RunStatus
     from costscope.ledger import Account, Reply
     from costscope.run.run import Run
     from costscope.runtime.runtime import Runtime
     from costscope.scope.scope import Scope
     from costscope.stores.steps import Steps
 
-__all__ = ["STOPPED_ELSEWHERE", "admit", "end", "ending", "order_to_stop", "started"]
+__all__ = ["STOPPED_ELSEWHERE", "admit", "end", "ending", "order_to_stop", "started", "status_of"]
 
 STOPPED_ELSEWHERE: Final = "another process, or an earlier one, ordered it to stop"
 
@@ -42,18 +46,21 @@ def admit(run: Run, scope: Scope) -> Steps[None]:
     try:
         yield from _hold(run, scope)
         yield from _noticed(run, scope)
+        started(run, scope)
     except CallDenied as error:
         _give_back(run)
         if not (isinstance(error, StoreUnavailable) and scope.fail_open):
             run.status, run.reason = "halted", error.kind
             tell_refused(scope, "run", run.name, error)
             raise
+        started(run, scope)
     except Exception:
         raise
     except BaseException:
         _give_back(run)
         raise
-    started(run, scope)
+    if run.joined and run.clock_ms is not None:
+        yield from _learn_clock(run)
 
 
 def _hold(run: Run, scope: Scope) -> Steps[None]:
@@ -83,13 +90,13 @@ def _tried(run: Run, scope: Scope, patience: Patience | None) -> Steps[CallDenie
         accounts = _accounts(run, scope, now_ms)
         if not accounts:
             return None
-        run.accounts, run.hold_id, sent_s = accounts, ADMISSION + new_id(now_ms), monotonic()
+        run.accounts, run.hold_id, sent_s = accounts, ADMISSION + new_id(now_ms), awake_s()
         ticket, wait_ms = ("", 0) if patience is None else (patience.ticket, patience.asks(accounts))
         reply: Reply = (yield Execute((_reserve(run, ticket, wait_ms),)))[0]
         if patience is not None:
             patience.told(reply)
         if reply.outcome is Outcome.GRANTED:
-            run.beat = runtime.heart.add(run.hold_id, sent_s, lambda: _slot_lost(run))
+            _keep_up(run, scope, sent_s)
             run.admitted = reply
             return None
         run.hold_id = ""
@@ -117,7 +124,13 @@ def _noticed(run: Run, scope: Scope) -> Steps[None]:
 
 def started(run: Run, scope: Scope) -> None:
     """The run goes on from here, in this process."""
-    run.admitted_ms = run.runtime.now_ms()
+    runtime = run.runtime
+    run.begun, run.opened_s, run.admitted_ms = True, monotonic(), runtime.now_ms()
+    if run.clock_ms is not None:
+        run.ends_at(run.admitted_ms + run.clock_ms, late(run))
+        if not run.joined:
+            # Whoever joins finds it there; this process asks at its first call.
+            runtime.publisher.remember(First(opened_mark(run.key), str(run.admitted_ms), CLOCK_KEPT_MS))
     if not run.joined:
         scope.emit(RunStarted(**scope.stamp(), run=run.name))
 
@@ -132,33 +145,52 @@ def order_to_stop(run: Run, reason: str) -> Steps[None]:
         yield Execute((command,))
     except StoreUnavailable:
         runtime.outbox.put(command)
+    except BaseException:
+        if runtime.store.waits:  # else it has been applied already
+            runtime.outbox.put(command)
+        raise
 
 
 def ending(run: Run, scope: Scope, error: BaseException | None) -> Commit | None:
     """How the run ended, told to whoever listens; the command that gives its slots back."""
-    runtime = run.runtime
+    if not run.begun or run.inherited:
+        return None
+    runtime, hold_id = run.runtime, run.hold_id
     command: Commit | None = None
-    if run.hold_id:
+    if hold_id:
         runtime.heart.drop(run.hold_id)
         amounts = {"runs": 1}
         command = Commit(run.hold_id, run.accounts, amounts, runtime.store.keep_ms)
         run.hold_id = ""
     if run.status is None:
-        run.status = "completed" if error is None else "failed"
+        run.status = status_of(error)
         run.reason = "" if error is None else type(error).__name__
     if not run.joined:
-        scope.emit(
-            RunEnded(
-                **scope.stamp(),
-                run=run.name,
-                status=run.status,
-                reason=run.reason,
-                cost=run.cost,
-                seconds=monotonic() - run.opened_s,
-                iterations=run.iterations,
-            )
+        event = RunEnded(
+            **scope.stamp(),
+            run=run.name,
+            status=run.status,
+            reason=run.reason,
+            cost=run.cost,
+            seconds=monotonic() - run.opened_s,
+            iterations=run.iterations,
         )
+        once = ended_mark(run.key, hold_id) if hold_id else ""
+        runtime.events.emit(event, scope.callbacks, once=once, once_ms=ENDED_MS)
     return command
+
+
+def status_of(error: BaseException | None) -> RunStatus:
+    """How a run ended that was left like this.
+
+    An error is a failure. Whoever closes a generator has had enough of it, and `sys.exit()` is an end like any other.
+    What is no `Exception` comes from outside: Ctrl-C, a task that is cancelled.
+    """
+    if isinstance(error, SystemExit):
+        return "failed" if error.code else "completed"
+    if error is None or isinstance(error, GeneratorExit):
+        return "completed"
+    return "failed" if isinstance(error, Exception) else "halted"
 
 
 def end(runtime: Runtime, command: Commit) -> Steps[None]:
@@ -204,11 +236,37 @@ def _reserve(run: Run, ticket: str, wait_ms: int) -> Reserve:
     )
 
 
+def _keep_up(run: Run, scope: Scope, since_s: float) -> None:
+    """From here on the heart renews the admission. A run that has a place which others want stops without it."""
+    heart, places = run.runtime.heart, (limit for a in run.accounts for m, limit in a.limits if m == _SLOT)
+    if any(limit < MAX_AMOUNT for limit in places):
+        run.beat = heart.add(
+            run.hold_id,
+            since_s,
+            lambda: _slot_lost(run),
+            strict=not scope.fail_open,
+        )
+    else:
+        heart.add(run.hold_id, since_s)
+
+
 def _slot_lost(run: Run) -> None:
     run.halt(SLOT_LOST, interrupt=True)
 
 
+def _learn_clock(run: Run) -> Steps[None]:
+    """When the run was admitted, as its other processes know it."""
+    assert run.clock_ms is not None, "only asked of a run with a clock"
+    try:
+        answers = yield Ask((First(opened_mark(run.key), str(run.admitted_ms), CLOCK_KEPT_MS),))
+    except StoreUnavailable:
+        return  # the first call asks again
+    run.opened_ms = int(answers[0])
+    run.ends_at(run.opened_ms + run.clock_ms, late(run))
+
+
 def _give_back(run: Run) -> None:
     if run.hold_id:
+        run.runtime.heart.drop(run.hold_id)
         run.runtime.outbox.put(Release(run.hold_id, run.accounts, run.runtime.store.keep_ms))
         run.hold_id = ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
@@ -61,6 +62,8 @@ class Run:
         self.admitted_ms = 0
         self.opened_ms = 0
         """When its clock began, as all its processes agree; 0 while unknown."""
+        self.begun = False
+        """It was admitted, and goes on or went on in this process."""
         self.opened_s = monotonic()
         self.cost = 0
         """Of this process's calls, in nano-units."""
@@ -68,7 +71,18 @@ class Run:
         """What a runaway has put in force for the rest of the run."""
         runaway = runtime.runaway_for(labels)
         self.detector = Detector(runaway) if runaway is not None else None
-        self._interrupt: Callable[[], None] | None = None
+        self.ends_ms = 0
+        """When a clock ends it, as far as is known; 0 for never."""
+        self.ends_why = ""
+        self._pid = os.getpid()
+        self.cut_short = False
+        """Its task is to end now, wherever it waits."""
+        self._reschedule: Callable[[], None] | None = None
+
+    @property
+    def inherited(self) -> bool:
+        """True in a forked child: the run is the parent's, who ends it."""
+        return self._pid != os.getpid()
 
     @property
     def key(self) -> str:
@@ -85,7 +99,7 @@ class Run:
         Raises:
             RunHalted: it was.
         """
-        if self.beat is not None and self.beat.lost:
+        if self.beat is not None and self.beat.lost and not self.inherited:
             self.halt(SLOT_LOST)
         if self.status == "halted":
             raise self.halted()
@@ -105,20 +119,30 @@ class Run:
         if self.status is not None:
             return False
         self.status, self.reason = "halted", reason
-        if interrupt and self._interrupt is not None:
-            self._interrupt()
+        self.cut_short = interrupt
+        if interrupt and self._reschedule is not None:
+            self._reschedule()
         return True
 
     def begin_anew(self) -> None:
         """The run's limits were set back: whatever stopped it stands no more, and its detector knows nothing."""
-        self.status, self.reason = None, ""
-        self.opened_ms = self.iterations = 0
+        self.status, self.reason, self.cut_short = None, "", False
+        self.opened_ms = self.iterations = self.ends_ms = 0
         self.effects = NOTHING
+        if self._reschedule is not None:
+            self._reschedule()
         if self.detector is not None:
             self.detector = Detector(self.detector.rule)
 
-    def interrupts(self, interrupt: Callable[[], None] | None) -> None:
-        """Call this as soon as the run is halted: it ends the task that the run is."""
-        self._interrupt = interrupt
-        if interrupt is not None and self.status == "halted":
-            interrupt()
+    def ends_at(self, at_ms: int, why: str) -> None:
+        """A clock over the run ends it then, if no other one does so earlier."""
+        if not self.ends_ms or at_ms < self.ends_ms:
+            self.ends_ms, self.ends_why = at_ms, why
+            if self._reschedule is not None:
+                self._reschedule()
+
+    def interrupts(self, reschedule: Callable[[], None] | None) -> None:
+        """Call this whenever `cut_short` or `ends_ms` has changed: it sees to it that the run's task ends then."""
+        self._reschedule = reschedule
+        if reschedule is not None and (self.cut_short or self.ends_ms):
+            reschedule()

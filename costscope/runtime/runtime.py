@@ -16,7 +16,7 @@ from costscope.events import EventStream, PolicyReloaded, Publisher, RunEnded
 from costscope.ledger import LEASE_MAX_MS, new_id
 from costscope.policy import Policy
 from costscope.run.heart import Heart
-from costscope.run.lost import abandoned
+from costscope.run.lost import ENDED_MS, abandoned, ended_mark
 from costscope.runtime.notes import Notes
 from costscope.runtime.outbox import OUTBOX_MAX, Outbox
 from costscope.runtime.rules import Rules
@@ -79,8 +79,8 @@ class Runtime:
             `Policy`, or None for inline limits only.
         unscoped: what becomes of a metered call outside every scope; by default what the policy says (`deny`).
         lease_s: seconds after which a hold whose process is silent is presumed lost; at most a day.
-        slot_lease_s: seconds after which the slots of runs and calls of a process that is silent are free; not in
-            memory, where books end with their process. At most a day.
+        slot_lease_s: seconds after which the slots of runs and calls of a process that is silent are free; by
+            default 30, or `lease_s` if that is less. Not in memory, where books end with their process.
         reload: put a policy file or folder in force anew when it changes; the old one stays while it is wrong.
         clock: the time in ns since the epoch, for tests; give the memory store the same one.
         meter_provider: where metrics go; by default OpenTelemetry's global provider.
@@ -100,7 +100,7 @@ class Runtime:
         policy: PolicySource | None = None,
         unscoped: Literal["allow", "deny"] | None = None,
         lease_s: float = DEFAULT_LEASE_S,
-        slot_lease_s: float = DEFAULT_SLOT_LEASE_S,
+        slot_lease_s: float | None = None,
         reload: bool = True,
         clock: Callable[[], int] = time_ns,
         meter_provider: MeterProvider | None = None,
@@ -109,6 +109,7 @@ class Runtime:
         metric_labels: Collection[str] = DEFAULT_LABELS,
         outbox_limit: int = OUTBOX_MAX,
     ) -> None:
+        slot_lease_s = min(DEFAULT_SLOT_LEASE_S, lease_s) if slot_lease_s is None else slot_lease_s
         _check(unscoped, {"lease_s": lease_s, "slot_lease_s": slot_lease_s}, outbox_limit)
         self.health = Health()
         self.usual = Usual()
@@ -133,7 +134,8 @@ class Runtime:
         self.webhooks = _sender(self.store, self._rules.policy)
         self.events = EventStream(currency=self._rules.policy.currency)
         self.events.add_sink(self.telemetry.event)
-        self.events.publish_with(Publisher(self.store, delivering=self._deliver))
+        self.publisher = Publisher(self.store, delivering=self._deliver)
+        self.events.publish_with(self.publisher)
         self.listens = self.events.listening("settled")
         self.notes = Notes(self.store, self._suspected)
         self._unlisten = self.store.on_lost(self._found_lost)
@@ -269,16 +271,20 @@ class Runtime:
     def _found_lost(self, lost: Sequence[LostHold]) -> None:
         """Holds of processes that are silent were presumed lost: runs among them have been abandoned."""
         self.telemetry.presumed(len(lost))
-        for name, labels in abandoned(lost):
+        for hold, labels in abandoned(lost):
+            if self.heart.keeps(hold.id):
+                continue  # it is alive, here, and finds out by itself
             self.events.emit(
                 RunEnded(
                     id=new_id(self.now_ms()),
                     at=self.now(),
                     labels=labels,
-                    run=name,
+                    run=labels["run"],
                     status="abandoned",
                     reason="its process was silent for longer than its lease",
-                )
+                ),
+                once=ended_mark(hold.accounts[0], hold.id),
+                once_ms=ENDED_MS,
             )
 
     async def aclose(self) -> None:

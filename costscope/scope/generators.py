@@ -39,8 +39,8 @@ class _Scoped:
         set_ambient_scope(self._inner)
         try:
             yield
-        except BaseException:  # the body has ended
-            self._scope.close()
+        except BaseException as error:  # the body has ended
+            self._scope.close(None if isinstance(error, StopIteration | StopAsyncIteration) else error)
             raise
         finally:
             self._inner = ambient_scope()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 import inspect
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -166,7 +167,7 @@ class BudgetScope:
         await scope.abegin()
         self._scope = scope
         run = scope.run
-        if scope.opens_run and run is not None and (run.clock_ms is not None or run.beat is not None):
+        if scope.opens_run and run is not None and asyncio.current_task() is not None:
             self._interrupt = Interrupt(run)
             await self._interrupt.begin()
         return scope.enter()

@@ -60,8 +60,9 @@ def reset(scope: Scope, reason: str, budget: str | None) -> Steps[list[AccountRe
 def _own(scope: Scope) -> Iterator[Account]:
     if scope.inline and (scope.parent is None or scope.inline is not scope.parent.inline):
         yield scope.inline[0]
-    if scope.opens_run and scope.run is not None and scope.run.account is not None:
-        yield scope.run.account
+    run = scope.run
+    if scope.opens_run and run is not None and run.account is not None and run.account not in scope.inline:
+        yield run.account
 
 
 def _of_budget(scope: Scope, budget: str) -> Iterator[Account]:

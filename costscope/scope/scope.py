@@ -101,7 +101,8 @@ class Scope(Handle):
         self.callbacks: Callbacks | None = options.callbacks.within(around) if options.callbacks else around
         self.run: Run | None = parent.run if parent is not None else None
         if self.run is None and "run" in self.labels:
-            self.run = run_of(runtime, self.labels, options.clock_ms, joined=options.join_run)
+            mine = self.inline[0] if limits else None
+            self.run = run_of(runtime, self.labels, options.clock_ms, mine, joined=options.join_run)
         elif options.clock_ms is not None or options.join_run:
             msg = "max_wall_clock and join_run are about the run a scope opens; give it a `run` label of its own"
             raise InvalidInput(msg)
@@ -146,7 +147,11 @@ class Scope(Handle):
     def beginning(self) -> Steps[None]:
         """`begin` as a part of a longer procedure."""
         if self.opens_run and self.run is not None:
-            yield from admit(self.run, self)
+            try:
+                yield from admit(self.run, self)
+            except BaseException:
+                self.closed = True
+                raise
 
     def enter(self) -> Scope:
         """Make this the ambient scope of the current context."""
@@ -159,6 +164,8 @@ class Scope(Handle):
 
     async def aend(self, error: BaseException | None = None) -> None:
         """`end` for an event loop."""
+        if isinstance(error, GeneratorExit):  # the coroutine is being closed: it must not wait any more
+            self.close(error)
         await arun(self.leaving(error), self.runtime.store)
 
     def leaving(self, error: BaseException | None = None) -> Steps[None]:
@@ -223,8 +230,10 @@ class Scope(Handle):
         )
         added = self.parent is None or any(name not in self.parent.labels for name in own)
         shared = added and "run" in self.labels
+        opens_run = shared and (self.parent is None or self.parent.run is None)
+        unique = None if shared else new_id()
         return (
-            inline_account(self.labels, limits, shared=shared, unique=None if shared else new_id()),
+            inline_account(self.labels, limits, shared=shared, unique=unique, halts=opens_run),
             *above,
         )
 

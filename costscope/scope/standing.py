@@ -212,7 +212,8 @@ class Standing:
         runtime, run = self.runtime, self.run
         self._coverage = coverage = runtime.coverage
         covered = coverage.accounts(self.labels, now_ms)
-        own = self.inline if run is None or run.account is None else (*self.inline, run.account)
+        apart = run is not None and run.account is not None and run.account not in self.inline
+        own = (*self.inline, run.account) if apart and run is not None and run.account else self.inline
         accounts = (*own, *covered.accounts)
         if len(accounts) > ACCOUNTS_MAX:
             names = ", ".join(account.key for account in accounts)
@@ -226,7 +227,7 @@ class Standing:
         if any(account.watch for account in covered.accounts):
             self._watch = Watch(covered.accounts, covered.budgets, covered.watched, self._views[len(own) :])
         self.extra = {}
-        if len(own) > len(self.inline):
+        if run is not None and run.account is not None:
             self.extra[HALTS] = 0
         if covered.slots:
             self.extra["concurrent_calls"] = 1
