@@ -14,6 +14,7 @@ from costscope.guard.decisions import AdmissionDecision, IterationDecision, RunS
 from costscope.guard.runs import OpenRun
 from costscope.guard.standing import left, warnings
 from costscope.ledger import Read
+from costscope.run.lifecycle import status_of
 from costscope.scope.opener import budget_scope
 from costscope.stores.steps import Execute
 
@@ -138,7 +139,7 @@ def _ended_as(
     name = type(error).__name__ if error is not None else ""
     ended: RunStatus
     if status is None:
-        ended = "completed" if error is None else "failed"
+        ended = status_of(error)
     elif status in get_args(RunStatus):
         ended = cast("RunStatus", status)
     else:
