@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from costscope.errors import CostscopeError
 from costscope.exporter.events import EventCounts
-from costscope.exporter.series import Family, families, status, up
+from costscope.exporter.series import Family, families, rules, status, up
 from costscope.ledger import audit
 from costscope.reports import BurnRates, account_rows
 
@@ -114,7 +114,8 @@ class Reader:
         began = self._clock()
         snapshot = self._store.snapshot()
         events = self._events.look(self._store)
-        rows = account_rows(snapshot, self._policy())
+        policy = self._policy()
+        rows = account_rows(snapshot, policy)
         self._rates.observe(snapshot.now_ms, rows)
         groups = self._grouping.groups(rows, snapshot.now_ms, self._rates)
         of_budgets = families(groups, self._grouping.labels)
@@ -125,4 +126,5 @@ class Reader:
             events=events,
             seconds=self._clock() - began,
         )
-        return (*of_ledger, *of_budgets)
+        of_policy = () if policy is None else (rules(policy),)
+        return (*of_ledger, *of_budgets, *of_policy)

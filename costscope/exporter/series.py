@@ -11,8 +11,9 @@ if TYPE_CHECKING:
 
     from costscope.exporter.figures import Figures
     from costscope.exporter.grouping import Group
+    from costscope.policy import Policy
 
-__all__ = ["Family", "families", "status"]
+__all__ = ["Family", "families", "rules", "status"]
 
 Labels = tuple[str, ...]
 
@@ -82,6 +83,16 @@ def families(groups: Iterable[Group], labels: Labels) -> list[Family]:
         ),
     ]
     return found
+
+
+def rules(policy: Policy) -> Family:
+    """What the policy says of its budgets; the value is always 1.
+
+    The books do not know it: a budget that only records what it would have refused is as full as one that refuses.
+    """
+    samples = tuple(((each.id, each.enforcement, each.period), 1.0) for each in policy.budgets)
+    text = "The budgets of the policy; soft and shadow ones let through what is above their limit."
+    return Family("costscope_budget_info", text, ("budget", "enforcement", "period"), samples)
 
 
 def status(

@@ -106,8 +106,13 @@ def test_the_policy_is_asked_at_every_reading(store, clock):
     reader = Reader(store, Grouping(), policy, clock=clock)
     place = "budget_limit{budget=day,meter=cost}"
     assert as_dict(reader.families())[place] == 2
+    assert as_dict(reader.families())["budget_info{budget=day,enforcement=hard,period=daily}"] == 1
     clock.now += 1
     assert as_dict(reader.families())[place] == 3
+
+
+def test_without_a_policy_nothing_is_said_of_its_rules(reader):
+    assert not [name for name in as_dict(reader.families()) if name.startswith("budget_info")]
 
 
 def test_nothing_is_logged_while_all_is_well(reader, clock, caplog):

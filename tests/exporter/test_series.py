@@ -6,7 +6,8 @@ import pytest
 from books_of import DAY_MS, NOON_MS, account
 from published import Published, as_dict
 
-from costscope.exporter.series import status
+from costscope.exporter.series import rules, status
+from costscope.policy import parse_policy
 
 USD = 10**9
 
@@ -90,6 +91,16 @@ def test_a_window_that_is_over_is_not_published():
         account(window=yesterday, meters={"cost": 9 * USD}), account(meters={"cost": 2 * USD})
     )
     assert found["budget_spent{budget=day,meter=cost}"] == 2
+
+
+def test_the_budgets_of_a_policy_say_what_they_enforce():
+    policy = parse_policy(
+        "budgets: [{id: a, period: daily, limits: {cost: 1}}, {id: b, enforcement: shadow, limits: {cost: 1}}]"
+    )
+    assert as_dict([rules(policy)]) == {
+        "budget_info{budget=a,enforcement=hard,period=daily}": 1,
+        "budget_info{budget=b,enforcement=shadow,period=total}": 1,
+    }
 
 
 def test_what_is_said_of_the_ledger_as_a_whole():
