@@ -58,11 +58,12 @@ def act_on(run: Run, scope: Scope, suspicion: Suspicion) -> Steps[None]:
         once_ms=_ONCE_MS,
         deliver=webhooks_of(actions, runtime.policy.webhooks),
     )
+    claimed = True
     try:
         (first,) = yield Ask((publication,))
     except StoreUnavailable:
         log.warning("the runaway of run %s could not be claimed; it is told all the same", run.name)
-        first = True
+        claimed, first = False, True
     kinds = {action.do for action in actions}
     run.effects = Effects(
         downgrade="downgrade_model" in kinds,
@@ -75,7 +76,16 @@ def act_on(run: Run, scope: Scope, suspicion: Suspicion) -> Steps[None]:
     if "halt_new_runs" in kinds:
         _admit_no_more(scope)
     if first:
-        scope.emit(event, published=True)
+        if claimed and publication.deliver:
+            runtime.deliver()
+        runtime.events.emit(
+            event,
+            scope.callbacks,
+            published=claimed,
+            once=publication.once,
+            once_ms=publication.once_ms,
+            deliver=publication.deliver,
+        )
 
 
 def _admit_no_more(scope: Scope) -> None:

@@ -62,6 +62,8 @@ def announce(scope: Scope, watch: Watch, crossed: list[Watched]) -> Steps[None]:
         for watched in crossed:
             watch.again(watched)
         return
+    if any(first and op.deliver for op, first in zip(ops, firsts, strict=True)):
+        scope.runtime.deliver()
     for event, first in zip(events, firsts, strict=True):
         if first:
             scope.emit(event, published=True)

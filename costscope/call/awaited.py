@@ -13,6 +13,7 @@ import wrapt
 
 from costscope.call.drive import asettle, post, rescue
 from costscope.call.streams import metered_stream
+from costscope.scope.context import set_ambient_call
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Generator
@@ -73,14 +74,17 @@ class AwaitedCall(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # generic i
         assert call is not None, "it runs once"
         try:
             try:
-                call.enter()
+                set_ambient_call(call)
+                call.enter_span()
                 result = await self.__wrapped__
             except BaseException as error:
-                call.leave()
+                set_ambient_call(call.outer)
+                call.leave_span()
                 await asettle(call, spec.failed(call, error), error)
                 call.over = True
                 raise
-            call.leave()
+            set_ambient_call(call.outer)
+            call.leave_span()
             if (stream := metered_stream(spec, call, result)) is not None:
                 self._self_call = None  # the stream settles it
                 return stream

@@ -15,7 +15,6 @@ from costscope.call.tell import tell_above, tell_refused, tell_settled
 from costscope.errors import AmountOverflow, CallDenied, HoldClosed, HoldMismatch, StoreUnavailable
 from costscope.ledger import Commit, Outcome, Release, Reserve, id_from_key, new_id
 from costscope.run.heart import awake_s
-from costscope.scope.context import set_ambient_call
 from costscope.scope.scope import innermost
 
 if TYPE_CHECKING:
@@ -87,6 +86,8 @@ class Call:
     """What settles the call, the same object that its estimate was made with."""
     tier: str | None = None
     """The service tier it states."""
+    told: bool = False
+    """This process has heard of its end."""
     units: int = 0
     usage: Usage | None = None
 
@@ -166,15 +167,13 @@ class Call:
             has_output=price is None or price.has_output,
         )
 
-    def enter(self) -> None:
-        """The metered function runs now: this is the ambient call, and its span the current one."""
-        set_ambient_call(self)
+    def enter_span(self) -> None:
+        """Where the runtime traces: what runs now is a part of the call's span."""
         if self.span is not None:
             self.span.enter()
 
-    def leave(self) -> None:
-        """The function has returned, or raised."""
-        set_ambient_call(self.outer)
+    def leave_span(self) -> None:
+        """What runs now is not; does nothing the second time."""
         if self.span is not None:
             self.span.leave()
 
@@ -303,9 +302,11 @@ class Call:
 
     def abandon(self) -> None:
         """The reserve was interrupted before its answer came: whatever became of it, it shall hold nothing."""
-        if self.hold_id and not self.closed:
+        if self.closed:
+            return
+        self.unopened(None)
+        if self.hold_id:
             self.closed = True
-            self._end_span(0, "error")
             self.take_back()
 
     def came_too_late(self) -> bool:
@@ -324,6 +325,12 @@ class Call:
                 tally.settle(self.amounts.get("cost", 0), 0)
         self.runtime.outbox.put(self.releasing())
 
+    def unopened(self, error: BaseException | None) -> None:
+        """It will not be made, though nothing has refused it."""
+        if self.span is not None:
+            self.error = error
+            self._end_span(0, "error")
+
     # -------------------------------------------------------------------- settle
 
     def committing(self, actual: Mapping[str, int] | None) -> Commit | None:
@@ -334,7 +341,7 @@ class Call:
         if not self.accounts:
             seconds = perf_counter() - self.began_s
             self.scope.totals.call(self.kind, self.name, self.outcome, cost, self.usage, seconds)
-            if self.scope.acts or self.runtime.listens:
+            if self._is_watched():
                 self._ended(cost)
             return None
         keep_ms = self.runtime.store.keep_ms if self.key is None else KEY_KEEP_MS
@@ -353,7 +360,11 @@ class Call:
     def giving_back(self) -> Release | None:
         """`releasing`, as the end of the call: nothing was billed."""
         self._close(0)
-        return self.releasing() if self.accounts else None
+        if self.accounts:
+            return self.releasing()
+        if self._is_watched():
+            self._ended(0)
+        return None
 
     def settled(self, reply: Reply, command: Commit | Release) -> None:
         """Take the store's answer to a settlement.
@@ -383,8 +394,18 @@ class Call:
         if scope.closed:  # a stream that outlived its scope
             scope.record_late()
 
+    def unsent(self, command: Commit | Release) -> None:
+        """The settlement waits to be sent: for everybody in this process the call is over."""
+        if self.told:
+            return  # whoever sent it was interrupted by what it was told
+        if type(command) is Commit:
+            self.counted(command, None)
+        else:
+            self._ended(0)
+
     def counted(self, command: Commit, settlement: Settlement | None) -> None:
         """Tell the scope's totals of a commit; without a settlement it waits to be sent."""
+        self.told = True
         totals, cost = self.scope.totals, command.amounts.get("cost", 0)
         overrun = 0 if command.amounts is self.amounts else cost - self.amounts.get("cost", 0)
         seconds = perf_counter() - self.began_s
@@ -394,13 +415,18 @@ class Call:
             totals.call(self.kind, self.name, self.outcome, cost, self.usage, seconds)
             if settlement is not None:
                 totals.settlement(settlement, max(overrun, 0))
-        if self.scope.acts or self.runtime.listens or self.runtime.waiting:
+        if self._is_watched():
             self._ended(cost)
 
     # ------------------------------------------------------------------- details
 
+    def _is_watched(self) -> bool:
+        scope, runtime = self.scope, self.runtime
+        return bool(scope.acts or runtime.listens or runtime.waiting or scope.callbacks is not None)
+
     def _ended(self, cost: int) -> None:
         """The hold is settled: for whoever waits for what it gave back, or watches what calls do."""
+        self.told = True
         runtime, scope, run = self.runtime, self.scope, self.scope.run
         if runtime.waiting:
             runtime.waiting.nudge(self.accounts)
@@ -461,6 +487,7 @@ class Call:
             max_tokens=self.estimate.cap_for(self.units),
             asked=self.asked or None,
             degraded=bool(self.degraded),
+            name=self.name,
             error=self.error,
         )
 

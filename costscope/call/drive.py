@@ -43,6 +43,9 @@ def reserve(call: Call) -> None:
     except CallDenied as error:
         call.denied(error)
         raise
+    except BaseException as error:
+        call.unopened(error)
+        raise
 
 
 async def areserve(call: Call) -> None:
@@ -65,6 +68,9 @@ async def areserve(call: Call) -> None:
             raise
     except CallDenied as error:
         call.denied(error)
+        raise
+    except BaseException as error:
+        call.unopened(error)
         raise
 
 
@@ -135,6 +141,9 @@ def holding(call: Call) -> Steps[None]:
     except CallDenied as error:
         call.denied(error)
         raise
+    except BaseException as error:
+        call.unopened(error)
+        raise
 
 
 def settling(call: Call, command: Commit | Release | None) -> Steps[None]:
@@ -159,6 +168,7 @@ def settling(call: Call, command: Commit | Release | None) -> Steps[None]:
 
 def rescue(call: Call) -> None:
     """Ctrl-C came between the function and its settlement: charge the hold, unless it is settled."""
+    call.leave_span()
     if call.over:
         return
     command = call.charging() if call.closed else call.committing(None)
@@ -168,9 +178,11 @@ def rescue(call: Call) -> None:
 
 def post(call: Call, command: Commit | Release | None) -> None:
     """Send a settlement in the background: from a finalizer, or when the store is away."""
-    if command is not None:
-        if type(command) is Commit:
-            call.counted(command, None)
+    if command is None:
+        return
+    try:
+        call.unsent(command)
+    finally:  # a callback may have been interrupted
         call.runtime.outbox.put(command)
 
 

@@ -1,4 +1,8 @@
-"""Metered functions and coroutines."""
+"""Metered functions and coroutines.
+
+What is ambient is set in place, by one call into C, and not by a method of the call's: Ctrl-C may come at the start of
+any Python function, and a call that stays ambient would cover, and so hide, every later one.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +13,7 @@ from costscope.call.denied import instead_of
 from costscope.call.drive import areserve, asettle, rescue, reserve, settle
 from costscope.call.streams import metered_stream
 from costscope.errors import CallDenied
+from costscope.scope.context import set_ambient_call
 from costscope.stores.steps import in_event_loop
 
 if TYPE_CHECKING:
@@ -48,14 +53,17 @@ def function_wrapper(free: Spec, bound: Spec, *, hidden: bool = False) -> Callab
             try:
                 if call.price is not None:
                     args, kwargs = spec.granted(call, args, kwargs)
-                call.enter()
+                set_ambient_call(call)
+                call.enter_span()
                 result = wrapped(*args, **kwargs)
             except BaseException as error:
-                call.leave()
+                set_ambient_call(call.outer)
+                call.leave_span()
                 settle(call, spec.failed(call, error))
                 call.over = True
                 raise
-            call.leave()
+            set_ambient_call(call.outer)
+            call.leave_span()
             if spec.kind == "model" and (pending := metered_result(spec, call, result)) is not None:
                 return pending
             settle(call, spec.finished(call, result))
@@ -90,14 +98,17 @@ def coroutine_wrapper(free: Spec, bound: Spec) -> Callable[..., Any]:
             try:
                 if call.price is not None:
                     args, kwargs = spec.granted(call, args, kwargs)
-                call.enter()
+                set_ambient_call(call)
+                call.enter_span()
                 result = await wrapped(*args, **kwargs)
             except BaseException as error:
-                call.leave()
+                set_ambient_call(call.outer)
+                call.leave_span()
                 await asettle(call, spec.failed(call, error), error)
                 call.over = True
                 raise
-            call.leave()
+            set_ambient_call(call.outer)
+            call.leave_span()
             if spec.kind == "model" and (stream := metered_stream(spec, call, result)) is not None:
                 return stream
             await asettle(call, spec.finished(call, result))

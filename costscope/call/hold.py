@@ -8,7 +8,8 @@ from costscope.call.call import Call, scope_for
 from costscope.call.denied import on_denied_option
 from costscope.call.drive import areserve, asettle, post, reserve, settle
 from costscope.call.failures import not_billed
-from costscope.errors import InvalidInput
+from costscope.call.refused import refused_unopened
+from costscope.errors import CallUnscoped, InvalidInput, ModelUnpriced
 from costscope.estimate import Described, Estimate, estimate_of, given_estimate, settled
 from costscope.prices import billed_usage, checked_tier
 from costscope.runtime.default import get_runtime
@@ -74,8 +75,12 @@ def reserve_call(
         estimate=estimate,
         tier=tier,
     )
-    wanted, cost = estimate_of(acting.prices, call)
     kind: Literal["model", "tool"] = "model" if model is not None else "tool"
+    try:
+        wanted, cost = estimate_of(acting.prices, call)
+    except ModelUnpriced as error:
+        refused_unopened(error, acting, kind, model or tool or "", acting.current_scope())
+        raise
     key = None if idempotency_key is None else f"{kind}:{model or tool}:{idempotency_key}"
     said = None if on_denied is None else on_denied_option(on_denied)
     if said is not None and said.do == "return":
@@ -177,10 +182,12 @@ class Reservation:
         call = self._begin()
         reserve(call)
         self._call = call
+        call.enter_span()
         return self
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         call = self._entered()
+        call.leave_span()
         if not call.over:
             settle(call, self._end(call, error))
             call.over = True
@@ -189,10 +196,12 @@ class Reservation:
         call = self._begin()
         await areserve(call)
         self._call = call
+        call.enter_span()
         return self
 
     async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
         call = self._entered()
+        call.leave_span()
         if not call.over:
             await asettle(call, self._end(call, error), error)
             call.over = True
@@ -207,7 +216,12 @@ class Reservation:
             msg = "this reservation was entered already; call costscope.reserve(...) again for another one"
             raise RuntimeError(msg)
         kind, name, estimate, on_lost, key = self._make
-        call = Call(scope_for(self._runtime), kind, name, estimate, on_lost, key, ambient_call())
+        try:
+            scope = scope_for(self._runtime)
+        except CallUnscoped as error:
+            refused_unopened(error, self._runtime, kind, name, None)
+            raise
+        call = Call(scope, kind, name, estimate, on_lost, key, ambient_call())
         call.price, call.on_denied = self._price, self._on_denied
         call.begin_span()
         return call

@@ -13,8 +13,9 @@ from costscope.call.call import Call, scope_for
 from costscope.call.digest import digest_of
 from costscope.call.failures import not_billed
 from costscope.call.options import ESTIMATE_MODES, Options
+from costscope.call.refused import refused_unopened
 from costscope.call.routed import rewritten, routing_for
-from costscope.errors import InvalidInput, ModelUnpriced, UsageWarning
+from costscope.errors import CallUnscoped, InvalidInput, ModelUnpriced, UsageWarning
 from costscope.estimate import (
     CallShape,
     Estimate,
@@ -95,8 +96,15 @@ class Spec:
         outer = ambient_call()
         if outer is not None and outer.covers(self.kind, scope):
             return None
-        opening = self._open_tool if self.kind == "tool" else self._open_model
-        call = opening(scope, args, kwargs, outer)
+        if self.kind == "tool":
+            call = self._open_tool(scope, args, kwargs, outer)
+        else:
+            try:
+                call = self._open_model(scope, args, kwargs, outer)
+            except ModelUnpriced as error:
+                model = model_of(self._shape.bind(args, kwargs)) or self.name or self.function_name
+                refused_unopened(error, scope.runtime, "model", model, scope)
+                raise
         if call.runtime.spans is not None:
             call.begin_span()
         return call
@@ -107,7 +115,11 @@ class Spec:
         scope = ambient_scope()
         if scope is not None and scope.runtime is runtime and not scope.closed:
             return scope
-        return scope_for(runtime)
+        try:
+            return scope_for(runtime)
+        except CallUnscoped as error:
+            refused_unopened(error, runtime, self.kind, self.name or self.function_name, None)
+            raise
 
     def granted(
         self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -219,11 +231,7 @@ class Spec:
         """The price of a call to this model, what to hold for it, and the service tier that it states."""
         options = self.options
         tier = tier_of(arguments, options.tier)
-        try:
-            price = options.price or scope.runtime.prices.require(model)
-        except ModelUnpriced:
-            scope.totals.denial("unpriced")
-            raise
+        price = options.price or scope.runtime.prices.require(model)
         if options.estimate is None or options.estimate in ESTIMATE_MODES:
             mode: Literal["strict", "capped"] = "capped" if options.estimate == "capped" else "strict"
             estimate = estimate_call(

@@ -79,6 +79,12 @@ class EventStream:
         must_be_callable(callback, f"on({kind!r})")
         return _added(listeners, callback)
 
+    def tell(self, callbacks: Callbacks) -> None:
+        """`on` for all of these, for good."""
+        for kind in KINDS:
+            for callback in callbacks.of(kind):
+                self.on(kind, callback)
+
     def add_sink(
         self, sink: Callable[[Event], object], kinds: Collection[Kind] | None = None
     ) -> Callable[[], None]:

@@ -12,7 +12,7 @@ from costscope.call.aftermath import act_on
 from costscope.control.health import Health
 from costscope.control.usual import Usual
 from costscope.errors import InvalidInput, InvalidPolicy
-from costscope.events import EventStream, PolicyReloaded, Publisher, RunEnded
+from costscope.events import Callbacks, EventStream, PolicyReloaded, Publisher, RunEnded
 from costscope.ledger import LEASE_MAX_MS, new_id
 from costscope.policy import Policy
 from costscope.run.heart import Heart
@@ -35,6 +35,14 @@ if TYPE_CHECKING:
 
     from costscope.control.routing import Router
     from costscope.control.runaway import Suspicion
+    from costscope.events import (
+        CallRefused,
+        CallSettled,
+        Downgraded,
+        RunawayDetected,
+        ThresholdCrossed,
+    )
+    from costscope.events.callbacks import Given
     from costscope.ledger import AuditReport, LostHold
     from costscope.policy import Budget, PolicySource
     from costscope.policy.controls import Runaway
@@ -68,6 +76,11 @@ class RuntimeOptions(TypedDict, total=False):
     gen_ai_attributes: bool
     metric_labels: Collection[str]
     outbox_limit: int
+    on_threshold: Given[ThresholdCrossed]
+    on_denied: Given[CallRefused]
+    on_downgrade: Given[Downgraded]
+    on_runaway: Given[RunawayDetected]
+    on_settled: Given[CallSettled]
 
 
 class Runtime:
@@ -88,6 +101,11 @@ class Runtime:
         gen_ai_attributes: give these spans OpenTelemetry's attributes for generative AI.
         metric_labels: the scope labels that become metric attributes; a run id may not.
         outbox_limit: settlements that may wait for a store that is away.
+        on_threshold: told of every threshold that is crossed; a function or several, plain or async.
+        on_denied: told of every refusal.
+        on_downgrade: told of every call that goes to another model, or with a lower cap.
+        on_runaway: told when a run seems out of control.
+        on_settled: told of every call that has ended.
 
     Raises:
         InvalidInput, InvalidLabel, InvalidPolicy, StoreMisconfigured: something given cannot be used.
@@ -108,9 +126,21 @@ class Runtime:
         gen_ai_attributes: bool = False,
         metric_labels: Collection[str] = DEFAULT_LABELS,
         outbox_limit: int = OUTBOX_MAX,
+        on_threshold: Given[ThresholdCrossed] = None,
+        on_denied: Given[CallRefused] = None,
+        on_downgrade: Given[Downgraded] = None,
+        on_runaway: Given[RunawayDetected] = None,
+        on_settled: Given[CallSettled] = None,
     ) -> None:
         slot_lease_s = min(DEFAULT_SLOT_LEASE_S, lease_s) if slot_lease_s is None else slot_lease_s
         _check(unscoped, {"lease_s": lease_s, "slot_lease_s": slot_lease_s}, outbox_limit)
+        callbacks = Callbacks(
+            on_threshold=on_threshold,
+            on_denied=on_denied,
+            on_downgrade=on_downgrade,
+            on_runaway=on_runaway,
+            on_settled=on_settled,
+        )
         self.health = Health()
         self.usual = Usual()
         self._reloader: PolicyReloader | None = None
@@ -134,8 +164,9 @@ class Runtime:
         self.webhooks = _sender(self.store, self._rules.policy)
         self.events = EventStream(currency=self._rules.policy.currency)
         self.events.add_sink(self.telemetry.event)
-        self.publisher = Publisher(self.store, delivering=self._deliver)
+        self.publisher = Publisher(self.store, delivering=self.deliver)
         self.events.publish_with(self.publisher)
+        self.events.tell(callbacks)
         self.listens = self.events.listening("settled")
         self.notes = Notes(self.store, self._suspected)
         self._unlisten = self.store.on_lost(self._found_lost)
@@ -259,8 +290,8 @@ class Runtime:
             )
         )
 
-    def _deliver(self) -> None:
-        """Something was published that webhooks wait for."""
+    def deliver(self) -> None:
+        """Something was published that webhooks wait for. Does not wait."""
         if self.webhooks is not None:
             self.webhooks.wake()
 
@@ -328,7 +359,10 @@ def _sender(store: Store, policy: Policy) -> WebhookSender | None:
         return None
     from costscope.webhooks import WebhookSender  # noqa: PLC0415 - needs an HTTP client, which few have a use for
 
-    return WebhookSender(store, policy.webhooks)
+    sender = WebhookSender(store, policy.webhooks)
+    if store.waits:  # a process that has died may have left something to be delivered
+        sender.wake()
+    return sender
 
 
 def _spans(

@@ -32,10 +32,12 @@ _RUNS: Final = ("run", "run_id")
 class SpanHandle:
     """The span of one call, from `Spans.start` to `Spans.end`."""
 
-    __slots__ = ("_inside", "_outside", "ended", "span")
+    __slots__ = ("_inside", "_outside", "ended", "name", "span", "title")
 
-    def __init__(self, span: Span, inside: Context) -> None:
+    def __init__(self, span: Span, inside: Context, title: str, name: str) -> None:
         self.span = span
+        self.title = title
+        self.name = name
         self.ended = False
         self._inside = inside
         self._outside: Context | None = None
@@ -128,7 +130,7 @@ class Spans:
         )
         if not span.get_span_context().is_valid:
             return None
-        return SpanHandle(span, trace.set_span_in_context(span))
+        return SpanHandle(span, trace.set_span_in_context(span), title, name)
 
     def end(
         self,
@@ -143,6 +145,7 @@ class Spans:
         max_tokens: int | None = None,
         asked: str | None = None,
         degraded: bool = False,
+        name: str | None = None,
         error: BaseException | None = None,
     ) -> None:
         """End the span of a call that is settled. Does nothing the second time.
@@ -158,6 +161,7 @@ class Spans:
             max_tokens: the output cap the call was made with, where there was one.
             asked: the model it asked for, where it went to another one.
             degraded: a soft budget let it through above its limit.
+            name: of the model that was called in the end, where it may have changed since `start`.
             error: what the function raised, where that is at hand. Its text stays out of the span: it may hold a prompt.
         """
         if handle.ended:
@@ -176,6 +180,8 @@ class Spans:
                 **self._used(usage, max_tokens),
             }
             span.set_attributes({name: value for name, value in found.items() if value is not None})
+            if name is not None and name != handle.name:
+                self._rename(handle, name)
             if outcome == "error":
                 _failed(span, error, "" if error is None else type(error).__name__)
         _end(handle)
@@ -194,6 +200,13 @@ class Spans:
                     span.set_attribute(f"costscope.denial.{name}", value)
             _failed(span, denial, str(denial))
         _end(handle)
+
+    def _rename(self, handle: SpanHandle, name: str) -> None:
+        span = handle.span
+        span.update_name(handle.title.removesuffix(handle.name) + name)
+        span.set_attribute("costscope.name", name)
+        if self._gen_ai:
+            span.set_attribute("gen_ai.request.model", name)
 
     def _used(self, usage: Usage | None, max_tokens: int | None) -> dict[str, str | int | float | None]:
         found: dict[str, str | int | float | None] = {}

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
-from contextlib import contextmanager
+from contextlib import asynccontextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -18,7 +19,7 @@ from costscope.errors import InvalidPolicy
 from costscope.webhooks.signature import sign
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator
 
     import httpx2
 
@@ -53,17 +54,17 @@ def must_be_installed() -> None:
         raise InvalidPolicy(problem, path="$.webhooks")
 
 
-@contextmanager
-def open_client() -> Iterator[httpx2.Client]:
+@asynccontextmanager
+async def open_client() -> AsyncIterator[httpx2.AsyncClient]:
     """A client that follows no redirects and whose log lines, which hold whole URLs, are left out."""
     import httpx2  # noqa: PLC0415 - 70 ms, for those who have webhooks
 
     logging.getLogger("httpx2").addFilter(_is_not_ours)
-    with httpx2.Client(follow_redirects=False, headers={"user-agent": "costscope"}) as client:
+    async with httpx2.AsyncClient(follow_redirects=False, headers={"user-agent": "costscope"}) as client:
         yield client
 
 
-def post(client: httpx2.Client, receiver: Receiver, delivery: Delivery) -> Answered:
+async def post(client: httpx2.AsyncClient, receiver: Receiver, delivery: Delivery) -> Answered:
     """Send one record. The answer's body is not read."""
     import httpx2  # noqa: PLC0415 - as above
 
@@ -78,11 +79,15 @@ def post(client: httpx2.Client, receiver: Receiver, delivery: Delivery) -> Answe
     before = _posting.get()
     _posting.set(True)
     try:
-        with client.stream(
-            "POST", receiver.url, content=body, headers=headers, timeout=receiver.timeout_s
-        ) as response:
+        # The client's own time-outs are for each step: who sends one byte after the other would never meet them.
+        async with (
+            asyncio.timeout(receiver.timeout_s),
+            client.stream("POST", receiver.url, content=body, headers=headers, timeout=None) as response,
+        ):
             status = response.status_code
             retry_after = response.headers.get("retry-after", "")
+    except TimeoutError:
+        return Answered(None, f"no answer within {receiver.timeout_s:g} s")
     except (httpx2.HTTPError, httpx2.InvalidURL, OSError) as error:
         return Answered(None, type(error).__name__)
     finally:

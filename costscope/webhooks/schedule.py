@@ -13,18 +13,20 @@ from typing import TYPE_CHECKING, Final, Literal
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["Verdict", "lease_ms", "pause_s", "verdict", "worth_trying"]
+__all__ = ["LEASE_MARGIN_S", "Verdict", "lease_ms", "pause_s", "verdict", "worth_trying"]
 
-Verdict = Literal["delivered", "again", "never"]
+Verdict = Literal["delivered", "away", "again", "never"]
+"""`away`: the receiver does not answer, or says that it cannot; `again`: it does, but not to this record."""
 
 _ROUNDS_MAX: Final = 64
 """The most leases between two tries: with a lease of 15 s, 16 minutes."""
 
-_LEASE_MARGIN_S: Final = 5.0
+LEASE_MARGIN_S: Final = 5.0
 _PAUSE_MAX_S: Final = 600.0
 _RETRY_AFTER_MAX_S: Final = 3_600.0
 _ANOTHER_TIME: Final = frozenset({408, 425, 429})
 """What a receiver says that wants the request later."""
+_GONE: Final = 410
 
 
 def worth_trying(attempt: int) -> bool:
@@ -34,14 +36,15 @@ def worth_trying(attempt: int) -> bool:
     return attempt & (attempt - 1) == 0
 
 
-def lease_ms(longest_timeout_s: float, random: Callable[[], float]) -> int:
+def lease_ms(longest_timeout_s: float, random: Callable[[], float], margin_s: float = LEASE_MARGIN_S) -> int:
     """How long a process has for what it takes: two requests that run out of time, and a margin; 20% more or less.
 
     Args:
         longest_timeout_s: of any webhook.
         random: gives numbers from 0 to 1.
+        margin_s: the margin.
     """
-    return round((_LEASE_MARGIN_S + 2 * longest_timeout_s) * (0.8 + 0.4 * random()) * 1000)
+    return round((margin_s + 2 * longest_timeout_s) * (0.8 + 0.4 * random()) * 1000)
 
 
 def pause_s(failures: int, random: Callable[[], float], retry_after_s: float | None = None) -> float:
@@ -60,13 +63,13 @@ def pause_s(failures: int, random: Callable[[], float], retry_after_s: float | N
 def verdict(status: int | None) -> Verdict:
     """What becomes of a delivery.
 
+    Only 410 ends it: a path that is not there yet, or a secret that is about to be changed, must not lose records.
+
     Args:
         status: of the answer; None if there was none.
     """
-    if status is None:
-        return "again"
-    if 200 <= status < 300:  # noqa: PLR2004 - the classes of HTTP's status codes
+    if status is None or status >= 500 or status in _ANOTHER_TIME:  # noqa: PLR2004 - the classes of HTTP's status
+        return "away"
+    if 200 <= status < 300:  # noqa: PLR2004
         return "delivered"
-    if 400 <= status < 500 and status not in _ANOTHER_TIME:  # noqa: PLR2004
-        return "never"
-    return "again"
+    return "never" if status == _GONE else "again"

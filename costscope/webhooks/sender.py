@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import random
 import time
 import weakref
+from contextlib import suppress
+from itertools import groupby
+from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
 from costscope.board import Ack, Delivery, Take
@@ -15,10 +19,10 @@ from costscope.events.lifetime import CLOSING_S, ends_with_process
 from costscope.events.worker import Worker
 from costscope.webhooks.post import must_be_installed, open_client, post
 from costscope.webhooks.receivers import receivers
-from costscope.webhooks.schedule import lease_ms, verdict, worth_trying
+from costscope.webhooks.schedule import LEASE_MARGIN_S, lease_ms, verdict, worth_trying
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     import httpx2
 
@@ -32,11 +36,17 @@ _BATCH: Final = 16
 _LOOK_S: Final = 5.0
 """How often the board is asked for what other processes have left, 20% more or less."""
 
+_ENDING_S: Final = 1.0
+"""How long a request that was cancelled may take to end."""
+
+_inherited: Final[list[object]] = []
+"""Loops of a parent process: closing one in a child, as collecting it does, would deafen the parent's."""
+
 log = logging.getLogger("costscope.webhooks")
 
 
 class WebhookSender:
-    """Takes what is due from the board and sends it, one request after the other, in a thread of its own.
+    """Takes what is due from the board and sends it in a thread of its own: to each webhook one after the other.
 
     Any number of processes may do that for one ledger: what one has taken, another gets when the lease is over. So
     each record arrives at least once, or is given up by the board after seven days.
@@ -45,6 +55,8 @@ class WebhookSender:
         store: whose board it is.
         webhooks: by name, as in `Policy.webhooks`.
         environ: where the secrets are.
+        look_s: how often the board is asked, in seconds.
+        margin_s: how much longer than two time-outs a lease is, in seconds.
 
     Raises:
         InvalidPolicy: a webhook cannot be used, its secret is not in the environment, or `costscope[webhooks]` is
@@ -52,17 +64,26 @@ class WebhookSender:
     """
 
     def __init__(
-        self, store: Store, webhooks: Mapping[str, Webhook], *, environ: Mapping[str, str] = os.environ
+        self,
+        store: Store,
+        webhooks: Mapping[str, Webhook],
+        *,
+        environ: Mapping[str, str] = os.environ,
+        look_s: float = _LOOK_S,
+        margin_s: float = LEASE_MARGIN_S,
     ) -> None:
         if webhooks:
             must_be_installed()
         self._store = store
         self._receivers = receivers(webhooks, environ)
         self._longest_s = max((one.timeout_s for one in self._receivers.values()), default=0.0)
+        self._look_s = look_s
+        self._margin_s = margin_s
         self._random = random.Random()  # noqa: S311 - jitter, no secret
         # It looks for ever, so that the thread must not keep alive a runtime that everybody else has forgotten.
         self._worker = Worker(_weakly(weakref.ref(self)), "costscope-webhooks")
         self._woken = False
+        self._interrupt: Callable[[], object] = _nothing
         weakref.finalize(self, self._worker.close, 0.0).atexit = False
         ends_with_process(self, "webhooks")
 
@@ -77,11 +98,16 @@ class WebhookSender:
         deadline = time.monotonic() + timeout_s
         if self._woken and not self._worker.closing.is_set():
             self._worker.drain(timeout_s)
-        self._worker.close(max(0.0, deadline - time.monotonic()))
+        self._worker.closing.set()
+        with suppress(RuntimeError):  # it has just ended
+            self._interrupt()
+        self._worker.close(max(_ENDING_S, deadline - time.monotonic()))
 
     def restart_in_child(self) -> None:
         """Look at nothing until the child has something to be delivered: its parent still does."""
         self._woken = False
+        _inherited.append(self._interrupt)
+        self._interrupt = _nothing
         self._random.seed()  # or parent and child would pause alike
         self._worker.restart_in_child()
 
@@ -96,41 +122,68 @@ class WebhookSender:
                 pass
         except StoreUnavailable:
             log.debug("the board of %s cannot be reached", self._store.url)
-        return _LOOK_S * (0.8 + 0.4 * self._random.random())
+        except asyncio.CancelledError:
+            log.debug("closed in the middle of a request")
+        return self._look_s * (0.8 + 0.4 * self._random.random())
 
     def _round(self) -> bool:
         """Take some and send them; whether there may be more."""
-        lease = lease_ms(self._longest_s, self._random.random)
+        lease = lease_ms(self._longest_s, self._random.random, self._margin_s)
         ends_s = time.monotonic() + lease / 1000
         [taken] = self._store.tell((Take(lease_ms=lease, count=_BATCH),))
         deliveries = [one for one in taken if isinstance(one, Delivery)] if isinstance(taken, list) else []
         tried = [one for one in deliveries if worth_trying(one.attempt) and one.webhook in self._receivers]
         if tried:
-            with open_client() as client:
-                for delivery in tried:
-                    receiver = self._receivers[delivery.webhook]
-                    if (
-                        time.monotonic() + receiver.timeout_s < ends_s
-                    ):  # else it comes again with the next lease
-                        self._send(client, receiver, delivery)
+            try:
+                asyncio.run(self._send_all(tried, ends_s))
+            finally:
+                self._interrupt = _nothing
         return len(deliveries) == _BATCH
 
-    def _send(self, client: httpx2.Client, receiver: Receiver, delivery: Delivery) -> None:
-        if receiver.is_left_alone(time.monotonic()):
+    async def _send_all(self, deliveries: list[Delivery], ends_s: float) -> None:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None, "this is a coroutine"
+        self._interrupt = lambda: loop.call_soon_threadsafe(task.cancel)
+        if self._worker.closing.is_set():
             return
-        answer = post(client, receiver, delivery)
+        by_webhook = groupby(sorted(deliveries, key=attrgetter("webhook")), attrgetter("webhook"))
+        async with open_client() as client, asyncio.TaskGroup() as group:
+            for name, some in by_webhook:
+                group.create_task(self._send_some(client, self._receivers[name], list(some), ends_s))
+
+    async def _send_some(
+        self, client: httpx2.AsyncClient, receiver: Receiver, deliveries: Iterable[Delivery], ends_s: float
+    ) -> None:
+        """Send to one receiver as long as the lease lasts; what is left comes again with the next one."""
+        for delivery in deliveries:
+            now_s = time.monotonic()
+            if now_s + receiver.timeout_s >= ends_s or receiver.is_left_alone(now_s):
+                return
+            await self._send(client, receiver, delivery)
+
+    async def _send(self, client: httpx2.AsyncClient, receiver: Receiver, delivery: Delivery) -> None:
+        answer = await post(client, receiver, delivery)
         now = verdict(answer.status)
         what = f"{delivery.id} to webhook {receiver.name} at {receiver.place}"
-        if now == "again":
+        if now == "away":
             receiver.failed(time.monotonic(), self._random.random, answer.retry_after_s)
+        else:
+            receiver.answered()
+        if now in {"away", "again"}:
             log.warning("%s: %s, taken %d times; tried again later", what, answer.problem, delivery.attempt)
             return
-        receiver.answered()
         if now == "delivered":
             log.debug("%s: %s", what, answer.problem)
         else:
             log.error("%s: %s; given up, the receiver does not want it", what, answer.problem)
-        self._store.tell((Ack(ids=(delivery.id,)),))
+        try:
+            self._store.tell((Ack(ids=(delivery.id,)),))
+        except StoreUnavailable:
+            log.warning("%s: the board cannot be told, so it will arrive again", what)
+
+
+def _nothing() -> None:
+    """There is no request to interrupt."""
 
 
 def _weakly(sender: weakref.ref[WebhookSender]) -> Callable[[], float | None]:

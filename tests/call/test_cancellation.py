@@ -275,13 +275,14 @@ def test_a_time_out_charges_the_hold(make_runtime):
     books = Books(runtime)
 
     @metered_tool("t", price="0.01", runtime=runtime)
-    async def slow():
+    async def slow(limit):
+        limit.reschedule(asyncio.get_running_loop().time() + 0.01)
         await asyncio.Event().wait()
 
     async def main():
         with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.01):
-                await slow()
+            async with asyncio.timeout(None) as limit:
+                await slow(limit)
 
     with budget_scope(runtime=runtime):
         asyncio.run(main())

@@ -14,6 +14,7 @@ from costscope.events import (
     Downgraded,
     RunawayDetected,
     RunEnded,
+    RunStarted,
     ThresholdCrossed,
 )
 
@@ -43,7 +44,8 @@ class Heard:
     """The records of the stream, counted.
 
     Attributes:
-        ended: how each run ended that did.
+        open: runs that were admitted and have not ended.
+        ended: how each of the others ended.
         refused: runs that were not admitted.
         crossed: how often the stream has told of each threshold.
         downgraded: calls that went to another model than they asked for.
@@ -51,6 +53,7 @@ class Heard:
     """
 
     def __init__(self) -> None:
+        self.open: set[Path] = set()
         self.ended: dict[Path, RunStatus] = {}
         self.refused: set[Path] = set()
         self.crossed: Counter[Crossing] = Counter()
@@ -62,6 +65,8 @@ class Heard:
         """Count this record, and say in one line what of it is worth one."""
         path = _path(event.labels)
         match event:
+            case RunStarted() if path not in self.ended:
+                self.open.add(path)
             case RunEnded():
                 self._end(path, event.status)
                 if event.status == "abandoned":
@@ -92,6 +97,7 @@ class Heard:
         return sum(tenant in {None, path[0]} for path in self.refused)
 
     def _end(self, path: Path, status: RunStatus) -> None:
+        self.open.discard(path)
         if path not in self.ended or _KNOWS[status] > _KNOWS[self.ended[path]]:
             self.ended[path] = status
 
