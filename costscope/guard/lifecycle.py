@@ -53,9 +53,13 @@ def run_starts(
         except CallDenied as error:
             runs.drop(run_id)
             return refused(AdmissionDecision, opened, error)
-        yield from _looked(scope)
-        runs.admitted(opened)
-        return allowed(AdmissionDecision, opened)
+        try:
+            yield from _looked(scope)
+            runs.admitted(opened)
+            return allowed(AdmissionDecision, opened)
+        except BaseException as error:  # cancelled with its slots in hand: nobody will ever end it
+            scope.close(error)
+            raise
     except BaseException:
         runs.drop(run_id)
         raise

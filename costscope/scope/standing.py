@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from costscope.errors import InvalidInput
+from costscope.errors import InvalidInput, StoreUnavailable
 from costscope.estimate import estimate_of
 from costscope.ledger import HALTS, Read
 from costscope.scope.balance import AccountBalance, balances_of, currency
@@ -204,7 +204,10 @@ class Standing:
         return own.spent, own.held
 
     def _read(self, accounts: tuple[Account, ...]) -> tuple[Balance, ...]:
-        reply = self.runtime.store.execute((Read(accounts),))[0]
+        try:
+            reply = self.runtime.store.execute((Read(accounts),))[0]
+        except StoreUnavailable:  # what was seen last, as of a store that waits
+            return tuple(view.balance for view in self._views) or ((),) * len(accounts)
         self.seen(accounts, reply)
         return reply.balances
 

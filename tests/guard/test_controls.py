@@ -57,6 +57,16 @@ def test_a_passed_threshold_sends_calls_to_the_fallback_and_says_why(started):
     hooks.books.settle()
 
 
+def test_a_call_that_costs_more_than_it_held_acts_on_the_very_next_one(started):
+    hooks = started(budget({"at": 50, "actions": ["downgrade_model"]}), routing=[ROUTE])
+    assert hooks.before_tool_call("r", "spend", price="0.10").warnings == ()
+    assert kinds(hooks.after_tool_call("r", "0.60")) == ["threshold"]
+    decision = hooks.before_model_call("r", "big", messages="Hi", max_tokens=100)
+    assert decision.effective_model == "small"
+    hooks.on_run_end("r")
+    hooks.books.settle()
+
+
 def test_a_route_decides_by_stage_and_caps_the_output(started):
     stages = [{"stage": "planning", "model": "small", "max_tokens": 200}, {"max_tokens": 1000}]
     hooks = started(budget(), routing=[{"id": "by-stage", "stages": stages}])
