@@ -193,6 +193,52 @@ class TestProvider:
         assert provider.billed == {("t",): to_nano(TOOLS["web_search"])}
         assert (provider.calls, provider.unanswered) == (1, 1)
 
+    def test_a_request_that_was_sent_elsewhere_says_what_it_has_saved(self):
+        async def bill():
+            async with Provider() as provider:
+                reader, writer = await asyncio.open_connection("127.0.0.1", provider.port)
+                request = Request(("t",), "demo-small", 0, 0, 4, 50, 10, asked="demo-large")
+                await ask(reader, writer, request, b"a b ")
+                await ask(reader, writer, msgspec.structs.replace(request, asked="demo-small"), b"a b ")
+                writer.close()
+                return provider
+
+        provider = asyncio.run(bill())
+        assert (provider.instead, provider.calls) == (1, 2)
+        assert provider.saved == 2 * (2_500 - 150) + 10 * (10_000 - 600)
+
+    def test_what_is_out_of_order_is_answered_with_an_error_and_not_billed(self, monkeypatch):
+        monkeypatch.setattr("costscope.cli.demo.provider._DELAY_S", 0)
+
+        async def bill():
+            async with Provider() as provider:
+                reader, writer = await asyncio.open_connection("127.0.0.1", provider.port)
+                gone = await ask(reader, writer, Request(("t",), "old_service", 0, 0))
+                answers = [await ask(reader, writer, Request(("t",), "run_code", 0, 0)) for _ in range(399)]
+                writer.close()
+                return gone, answers, provider
+
+        gone, answers, provider = asyncio.run(bill())
+        assert gone.error
+        assert [bool(answer.error) for answer in answers] == [False] * 398 + [True]
+        assert (provider.calls, provider.requests) == (398, {("t",): 400})
+        assert provider.billed == {("t",): 398 * to_nano(TOOLS["run_code"])}
+
+    def test_it_knows_how_many_requests_of_a_tenant_it_had_at_once(self):
+        async def bill():
+            async with Provider() as provider:
+
+                async def one(tenant):
+                    reader, writer = await asyncio.open_connection("127.0.0.1", provider.port)
+                    for _ in range(2):
+                        await ask(reader, writer, Request((tenant,), "run_code", 0, 0))
+                    writer.close()
+
+                await asyncio.gather(*[one(tenant) for tenant in "aaab"])
+                return provider.most_at_once
+
+        assert asyncio.run(bill()) == {"a": 3, "b": 1}
+
 
 class TestAgents:
     def test_a_prompt_has_exactly_the_tokens_of_the_trace(self):

@@ -8,7 +8,7 @@ from costscope.cli.demo.heard import Crossing, Heard
 from costscope.cli.demo.ledger import Places
 from costscope.cli.demo.promises import broken_promises
 from costscope.cli.demo.result import conclude
-from costscope.events import CallRefused, Downgraded, RunEnded, RunStarted
+from costscope.events import CallRefused, Downgraded, RunEnded
 
 AT = {"id": "1", "at": datetime(2026, 1, 1, tzinfo=UTC)}
 LABELS = dict(zip(("tenant", "workflow", "agent", "run"), RUNS["acme"][0], strict=True))
@@ -49,7 +49,10 @@ class TestPromises:
         assert broken_promises(lost) == ["cedar: 168 runs admitted by the ledger, 167 ended"]
 
     def test_one_run_too_many_at_once_or_in_a_day_is_one_too_many(self):
-        assert broken_promises(outcome(most_taken={"acme": 17})) == ["acme: 17 runs at once on 16 places"]
+        for who, seen in (("ledger", "most_taken"), ("provider", "most_served")):
+            assert broken_promises(outcome(**{seen: {"acme": 17}})) == [
+                f"acme: the {who} saw 17 runs at once on 16 places"
+            ]
         many = outcome()
         many.books.runs["acme"] = Places(176, 175, 0, 16)
         assert broken_promises(many) == ["acme: 176 runs admitted, 175 allowed in a day"]
@@ -92,7 +95,6 @@ class TestHeard:
 
     def test_runs_are_counted_by_tenant(self):
         heard, lines = self.heard(
-            RunStarted(**AT, labels=LABELS, run="r"),
             self.ended("completed", run="2"),
             self.ended("abandoned", run="3"),
             self.ended("abandoned", run="4"),
@@ -100,7 +102,6 @@ class TestHeard:
         )
         assert heard.statuses("acme") == {"completed": 1, "abandoned": 2}
         assert heard.statuses("birch") == {"failed": 1}
-        assert heard.open == {RUNS["acme"][0]}
         assert len(lines) == 1, "what is abandoned is worth one line for all of them"
 
     def test_a_lower_cap_is_no_downgrade(self):

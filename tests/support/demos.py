@@ -48,6 +48,7 @@ def outcome(billed=None, spent=None, audit=NOTHING_ODD, **changes):
         "heard": heard,
         "told": Counter(heard.crossed),
         "most_taken": dict.fromkeys(TENANTS, 16),
+        "most_served": dict.fromkeys(TENANTS, 15),
         "denials": {"exhausted": 2, "in_flight": 1},
         "pairs_us": [30, 10, 20],
         "seconds": 1.5,

@@ -14,7 +14,6 @@ from costscope.events import (
     Downgraded,
     RunawayDetected,
     RunEnded,
-    RunStarted,
     ThresholdCrossed,
 )
 
@@ -44,8 +43,7 @@ class Heard:
     """The records of the stream, counted.
 
     Attributes:
-        open: runs that were admitted and have not ended.
-        ended: how each of the others ended.
+        ended: how each run ended that did.
         refused: runs that were not admitted.
         crossed: how often the stream has told of each threshold.
         downgraded: calls that went to another model than they asked for.
@@ -53,7 +51,6 @@ class Heard:
     """
 
     def __init__(self) -> None:
-        self.open: set[Path] = set()
         self.ended: dict[Path, RunStatus] = {}
         self.refused: set[Path] = set()
         self.crossed: Counter[Crossing] = Counter()
@@ -65,8 +62,6 @@ class Heard:
         """Count this record, and say in one line what of it is worth one."""
         path = _path(event.labels)
         match event:
-            case RunStarted() if path not in self.ended:
-                self.open.add(path)
             case RunEnded():
                 self._end(path, event.status)
                 if event.status == "abandoned":
@@ -97,7 +92,6 @@ class Heard:
         return sum(tenant in {None, path[0]} for path in self.refused)
 
     def _end(self, path: Path, status: RunStatus) -> None:
-        self.open.discard(path)
         if path not in self.ended or _KNOWS[status] > _KNOWS[self.ended[path]]:
             self.ended[path] = status
 

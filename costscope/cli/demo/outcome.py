@@ -42,6 +42,8 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True):
     """How often a callback was told of each threshold, in all workers."""
     most_taken: Mapping[str, int]
     """By tenant, the most runs at once that any look into the books has found."""
+    most_served: Mapping[str, int]
+    """By tenant, the most requests that the provider had at one moment: each is of another run."""
     denials: Mapping[str, int]
     """Calls that were refused, by kind."""
     pairs_us: list[int]

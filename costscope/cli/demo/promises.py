@@ -53,9 +53,10 @@ def _runs(outcome: Outcome) -> Iterator[str]:
             yield f"{tenant}: {counted(runs.admitted, 'run')} admitted by the ledger, {ended:,} ended"
         if runs.admitted > runs.limit:
             yield f"{tenant}: {counted(runs.admitted, 'run')} admitted, {runs.limit:,} allowed in a day"
-        most = outcome.most_taken.get(tenant, 0)
-        if most > runs.places:
-            yield f"{tenant}: {counted(most, 'run')} at once on {runs.places:,} places"
+        seen = {"ledger": outcome.most_taken, "provider": outcome.most_served}
+        for who, most in seen.items():
+            if most.get(tenant, 0) > runs.places:
+                yield f"{tenant}: the {who} saw {most[tenant]:,} runs at once on {runs.places:,} places"
     if outcome.killed_processes and not outcome.heard.statuses()["abandoned"]:
         yield "a worker was killed, and none of its runs was found abandoned"
 

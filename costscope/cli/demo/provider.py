@@ -9,11 +9,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from costscope.cli.demo.scenario import Path
 
 __all__ = ["Answer", "Provider", "Request", "Usage"]
@@ -81,11 +84,14 @@ class Provider:
         """Requests that were sent here although another product had been asked for ..."""
         self.saved = 0
         """... which would have cost so many nano-USD more, by our own prices."""
+        self.most_at_once: Counter[str] = Counter()
+        """By tenant, the most requests that were being served at one moment; a run has one at a time."""
         self.unanswered = 0
         self.port = 0
         self._silent_for = silent_for
         self._silent_from = silent_from
         self._silent = False
+        self._serving_now: Counter[str] = Counter()
         self._left_unanswered = asyncio.Condition()
         self._server: asyncio.Server | None = None
         self._serving: set[asyncio.Task[None]] = set()
@@ -118,22 +124,34 @@ class Provider:
         try:
             while line := await reader.readline():
                 request = _decoder.decode(line)
-                answer = self._serve_one(request, await reader.readexactly(request.text_bytes))
-                if not answer.error and self._is_silent(request):
-                    async with self._left_unanswered:
-                        self.unanswered += 1
-                        self._left_unanswered.notify_all()
-                    await reader.read()  # until the client is gone
-                    return
-                await asyncio.sleep(
-                    min(_DELAY_S + _DELAY_S_PER_TOKEN * answer.usage.completion_tokens, _DELAY_S_MAX)
-                )
+                text = await reader.readexactly(request.text_bytes)
+                with self._at_once(request.account[0]):
+                    answer = self._serve_one(request, text)
+                    if not answer.error and self._is_silent(request):
+                        async with self._left_unanswered:
+                            self.unanswered += 1
+                            self._left_unanswered.notify_all()
+                        await reader.read()  # until the client is gone
+                        return
+                    await asyncio.sleep(
+                        min(_DELAY_S + _DELAY_S_PER_TOKEN * answer.usage.completion_tokens, _DELAY_S_MAX)
+                    )
                 writer.write(_encoder.encode(answer) + b"\n")
                 await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError):
             pass  # a client that died: half a request is not billed, a whole one was
         finally:
             writer.close()
+
+    @contextmanager
+    def _at_once(self, tenant: str) -> Iterator[None]:
+        now = self._serving_now
+        now[tenant] += 1
+        self.most_at_once[tenant] = max(now[tenant], self.most_at_once[tenant])
+        try:
+            yield
+        finally:
+            now[tenant] -= 1
 
     def _is_silent(self, request: Request) -> bool:
         """Whether it gets no answer: from the first late request of the process on, none of its requests does."""

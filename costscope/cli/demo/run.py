@@ -107,6 +107,7 @@ def _outcome(progress: Progress, provider: Provider, url: str, audit: AuditRepor
         heard=progress.heard,
         told=progress.told,
         most_taken=progress.most_taken,
+        most_served=provider.most_at_once,
         denials=progress.denials,
         pairs_us=progress.pairs_us,
         seconds=progress.seconds,

@@ -106,7 +106,7 @@ def live_view(progress: Progress, console: Console) -> Group:
     lines += [Text(), legend(ascii_only=ascii_only), _bills(progress), _runs(progress), _acted(progress)]
     lines += [_happened(at_s, text) for at_s, text in progress.events[-_EVENTS:]]
     for line in lines:
-        line.no_wrap, line.overflow = True, "ellipsis"
+        line.no_wrap, line.overflow = True, "crop" if ascii_only else "ellipsis"  # … is no ASCII
     return Group(*lines)
 
 
