@@ -8,14 +8,15 @@ import msgspec
 import pytest
 from demos import SCENARIO, outcome
 
-from costscope import budget_scope
+from costscope import StoreUnavailable, budget_scope
 from costscope.cli.demo import Scenario, over_budget
-from costscope.cli.demo.agents import Agent, prompt_of
+from costscope.cli.demo.agents import Agent
 from costscope.cli.demo.bill import unaccounted
+from costscope.cli.demo.calls import Calls, prompt_of
 from costscope.cli.demo.command import fresh_ledger
+from costscope.cli.demo.conclusion import conclude
 from costscope.cli.demo.ledger import Places, read_books
 from costscope.cli.demo.provider import Answer, Provider, Request
-from costscope.cli.demo.result import conclude
 from costscope.cli.demo.rules import MODELS, TOOLS, policy_of
 from costscope.cli.demo.scenario import run_of
 from costscope.cli.demo.timing import TimedStore, percentile_us
@@ -26,6 +27,7 @@ from costscope.policy import load_policy
 from costscope.prices import PriceBook
 from costscope.runtime import Runtime, set_runtime
 from costscope.stores import open_store
+from costscope.testing import OutageStore
 from costscope.usage import Usage, read_usage
 
 
@@ -270,14 +272,51 @@ class TestAgents:
             async with Provider() as provider:
                 monkeypatch.setattr("costscope.cli.demo.provider._DELAY_S_MAX", 0)
                 path = next(scenario.agents_of(0))
-                agent = Agent(scenario, 0, path, Counter())
-                async with agent.connected(provider.port), budget_scope(tenant=path[0], workflow=path[1]):
+                calls = Calls(path, 0)
+                async with calls.connected(provider.port), budget_scope(tenant=path[0], workflow=path[1]):
                     for size in load_trace()[::50]:
-                        await agent.ask_large(prompt_of(size), answer_tokens=size.generated_tokens)
+                        await calls.ask_large(prompt_of(size), answer_tokens=size.generated_tokens)
 
         asyncio.run(run())
         assert len(seen) == 177
         assert all(0 < actual <= held for held, actual in seen)
+
+    @pytest.mark.parametrize("away", [1, 99])
+    def test_an_agent_goes_on_after_a_moment_without_the_store_and_not_after_a_long_one(
+        self, away, monkeypatch
+    ):
+        monkeypatch.setattr("costscope.cli.demo.provider._DELAY_S_MAX", 0)
+        scenario = Scenario(1, 1, 60, to_nano("1"), 1, 3, None)
+        agent, denials = scenario.agents[0], Counter()
+
+        class Hiccups(OutageStore):
+            batches = 0
+
+            async def aexecute(self, commands):
+                self.batches += 1
+                if self.batches > away:
+                    return await super().aexecute(commands)
+                with self.away():
+                    return await super().aexecute(commands)
+
+        async def run():
+            async with Provider() as provider:
+                with Runtime(store=Hiccups(open_store("memory://")), policy=policy_of(scenario)) as runtime:
+                    set_runtime(runtime)
+                    try:
+                        await Agent(scenario, 0, agent, denials).work(provider.port)
+                    finally:
+                        requests.update(provider.requests)
+
+        requests = Counter()
+        if away > scenario.runs:
+            with pytest.raises(StoreUnavailable):
+                asyncio.run(run())
+            assert not requests
+        else:
+            asyncio.run(run())
+            assert {path[-1] for path in requests} == {"agent-01.2", "agent-01.3"}
+            assert denials["unavailable"] == away
 
 
 def test_the_books_are_read_as_they_stand_while_a_run_goes_on():

@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 
 from demos import RUNS, WILD, outcome
 
+from costscope.cli.demo.conclusion import conclude
 from costscope.cli.demo.heard import Crossing, Heard
 from costscope.cli.demo.ledger import Places
 from costscope.cli.demo.promises import broken_promises
-from costscope.cli.demo.result import conclude
 from costscope.events import CallRefused, Downgraded, RunEnded
 
 AT = {"id": "1", "at": datetime(2026, 1, 1, tzinfo=UTC)}

@@ -7,9 +7,9 @@ import pytest
 from demos import RUNS, SCENARIO, TENANTS, outcome
 from rich.console import Console
 
+from costscope.cli.demo.conclusion import conclude
 from costscope.cli.demo.ledger import Places
 from costscope.cli.demo.progress import Progress
-from costscope.cli.demo.result import conclude
 from costscope.cli.demo.screen import DemoScreen, live_view
 
 LONGEST = "acme-day at 95% (12,345.67 of 12,345.67 USD): downgrade_model, limit_capabilities"

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Final
 
 from costscope.board import Published, Recent
 from costscope.cli.amounts import counted
+from costscope.cli.demo.conclusion import conclude
 from costscope.cli.demo.ledger import await_settled, read_books
 from costscope.cli.demo.outcome import Outcome
 from costscope.cli.demo.progress import Progress
 from costscope.cli.demo.provider import Provider
-from costscope.cli.demo.result import conclude
 from costscope.cli.demo.worker import Job, work
 from costscope.cli.demo.workers import Worker
 from costscope.errors import StoreUnavailable
