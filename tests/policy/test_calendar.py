@@ -154,6 +154,9 @@ ALL = [period for period in PERIODS if period != "total"]
 @given(st.sampled_from(ALL), moments(), st.sampled_from(WEEKDAYS), year_starts, st.integers(1, 31))
 @example("daily", ("America/St_Johns", 1289097120), "monday", "01-01", 1)
 @example("yearly", ("Pacific/Apia", 1325200000), "monday", "12-31", 1)
+@example(
+    "daily", ("America/Toronto", -1601726400), "monday", "01-01", 1
+)  # put forward at half past eleven at night
 @example("monthly", ("America/Santiago", 1788667200), "monday", "01-01", 6)
 def test_a_window_is_what_the_wall_clock_of_its_zone_says(period, moment, week_start, year_start, cycle_day):
     name, second = moment
