@@ -12,7 +12,7 @@ from costscope.errors import StoreUnavailable
 from costscope.events.records import RunawayDetected, encode_event
 from costscope.ledger import HALTS, Commit, new_id
 from costscope.run.lifecycle import order_to_stop
-from costscope.stores.steps import Ask
+from costscope.stores.steps import Ask, Pause
 
 if TYPE_CHECKING:
     from costscope.call.call import Call
@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from costscope.scope.scope import Scope
     from costscope.stores.steps import Steps
 
-__all__ = ["act_on", "aftermath"]
+__all__ = ["act_on", "aftermath", "put_in_force"]
+
+_ANSWER_S = 1.0
+"""How long a call that makes its run suspect waits for the counts of all its processes."""
 
 _ONCE_MS = 35 * 86_400_000
 """As long as a run's account is kept."""
@@ -30,17 +33,28 @@ log = logging.getLogger("costscope")
 
 
 def aftermath(call: Call) -> Steps[None]:
-    """See to what the last settlement has brought up; nothing in nearly every case."""
-    suspicion, call.suspicion = call.suspicion, None
-    if suspicion is not None:
-        assert call.scope.run is not None, "only runs are watched"
-        yield from act_on(call.scope.run, call.scope, suspicion)
+    """See to what the settlement has made this process suspect.
+
+    Where several processes may work in the run, it waits until the board has been told of this call: it knows better,
+    and whoever tells it acts on what it answers. If it does not answer, this process decides by what it knows.
+    """
+    suspicion, noted, call.suspicion, call.noted = call.suspicion, call.noted, None, None
+    run = call.scope.run
+    if suspicion is None or run is None:
+        return
+    if noted is not None:
+        yield Pause(_ANSWER_S, noted)
+        if noted.called:
+            return
+    yield from act_on(run, call.scope, suspicion)
 
 
 def act_on(run: Run, scope: Scope, suspicion: Suspicion) -> Steps[None]:
-    """Claim a runaway for all processes of the run, tell of it, and put its actions in force here."""
+    """Claim a runaway for all processes of the run, tell of it, and put its actions in force."""
     runtime = scope.runtime
     assert run.detector is not None, "who is suspected was watched"
+    if not run.detector.claim(suspicion.reason):
+        return
     actions = run.detector.rule.actions
     event = RunawayDetected(
         **scope.stamp(),
@@ -64,18 +78,15 @@ def act_on(run: Run, scope: Scope, suspicion: Suspicion) -> Steps[None]:
     except StoreUnavailable:
         log.warning("the runaway of run %s could not be claimed; it is told all the same", run.name)
         claimed, first = False, True
+    put_in_force(run)
+    if runtime.store.waits:
+        runtime.notes.flag(run, scope, suspicion.reason)
     kinds = {action.do for action in actions}
-    run.effects = Effects(
-        downgrade="downgrade_model" in kinds,
-        model=next((action.model for action in actions if action.model), None),
-        max_tokens=tuple(action.max_tokens for action in actions if action.max_tokens is not None),
-        iterations=tuple(action.iterations for action in actions if action.iterations is not None),
-    )
     if "halt_run" in kinds:
         yield from order_to_stop(run, f"it seems out of control: {suspicion.detail}")
-    if "halt_new_runs" in kinds:
-        _admit_no_more(scope)
     if first:
+        if "halt_new_runs" in kinds:
+            _admit_no_more(scope)
         if claimed and publication.deliver:
             runtime.deliver()
         runtime.events.emit(
@@ -86,6 +97,18 @@ def act_on(run: Run, scope: Scope, suspicion: Suspicion) -> Steps[None]:
             once_ms=publication.once_ms,
             deliver=publication.deliver,
         )
+
+
+def put_in_force(run: Run) -> None:
+    """What the actions of a runaway change for this process's further calls in the run."""
+    assert run.detector is not None, "who is suspected was watched"
+    actions = run.detector.rule.actions
+    run.detector.effects = Effects(
+        downgrade=any(action.do == "downgrade_model" for action in actions),
+        model=next((action.model for action in actions if action.model), None),
+        max_tokens=tuple(action.max_tokens for action in actions if action.max_tokens is not None),
+        iterations=tuple(action.iterations for action in actions if action.iterations is not None),
+    )
 
 
 def _admit_no_more(scope: Scope) -> None:

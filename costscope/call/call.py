@@ -16,6 +16,7 @@ from costscope.errors import AmountOverflow, CallDenied, HoldClosed, HoldMismatc
 from costscope.ledger import Commit, Outcome, Release, Reserve, id_from_key, new_id
 from costscope.run.heart import awake_s
 from costscope.scope.scope import innermost
+from costscope.stores.steps import Wake
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -99,9 +100,13 @@ class Call:
     digest: int = 0
     error: BaseException | None = None
     """What the function raised, for the span."""
+    failed: bool | None = False
+    """The function raised; None if that says nothing about it: it was cancelled, or a call inside was refused."""
     fallback: Callable[[Call], bool] | None = None
     """Sends the call to the next model of its route; False if there is none."""
     on_denied: OnDenied | None = None
+    refused: BudgetExceeded | None = None
+    """What its first attempt met, not yet raised."""
     rewritten: tuple[tuple[Any, ...], dict[str, Any]] | None = None
     """The arguments it is made with, where a route changed them."""
     routing: Routing | None = None
@@ -116,6 +121,8 @@ class Call:
     tallied: bool = False
     suspicion: Suspicion | None = None
     """Something the run's detector says about it, not yet acted on."""
+    noted: Wake | None = None
+    """Called when the board has been told of that call, where it is waited for."""
 
     def __init__(
         self,
@@ -219,6 +226,8 @@ class Call:
     def opened(self, reply: Reply) -> Reserve | None:
         """Take the store's answer: None when the hold stands, else the command to try next.
 
+        Where policies act, a limit that stands in the way is left in `refused`: something may be done about it.
+
         Raises:
             BudgetExceeded: a limit stands in the way.
             HoldMismatch: the idempotency key was used for another call.
@@ -240,7 +249,11 @@ class Call:
         if outcome is Outcome.CANCELLED and self.key is not None and self.attempts < _KEY_ATTEMPTS:
             return self.opening()  # an earlier call with this key was not billed: this one stands for itself
         if outcome is Outcome.DENIED:
-            raise self.refusal(reply)
+            refusal = self.refusal(reply)
+            if not self.scope.acts and self.on_denied is None:
+                raise refusal
+            self.refused = refusal
+            return None
         raise self._refused(reply)
 
     def refusal(self, reply: Reply) -> BudgetExceeded:
@@ -366,6 +379,13 @@ class Call:
             self._ended(0)
         return None
 
+    def raised(self, error: BaseException) -> None:
+        """The function has raised."""
+        self.outcome = "error"
+        self.failed = True if isinstance(error, Exception) and not isinstance(error, CallDenied) else None
+        if self.span is not None:
+            self.error = error
+
     def settled(self, reply: Reply, command: Commit | Release) -> None:
         """Take the store's answer to a settlement.
 
@@ -430,16 +450,18 @@ class Call:
         runtime, scope, run = self.runtime, self.scope, self.scope.run
         if runtime.waiting:
             runtime.waiting.nudge(self.accounts)
-        failed = self.outcome == "error"
-        now_s = perf_counter()
-        if self.kind == "model" and runtime.router.watches:
-            runtime.health.saw(self.name, now_s, now_s - self.began_s, failed=failed)
+        if self.kind == "model" and self.failed is not None and runtime.router.watches:
+            now_s = perf_counter()
+            runtime.health.saw(self.name, now_s, now_s - self.began_s, failed=self.failed)
         if run is not None:
             run.cost += cost
-            if run.detector is not None:
-                self.suspicion = run.detector.settled(self.digest, cost, now_s, failed=failed)
-                if runtime.store.waits:
-                    runtime.notes.put(run, scope, self.digest, failed=failed)
+            detector = run.detector
+            if detector is not None:
+                now_ms = int(perf_counter() * 1000)
+                self.suspicion = detector.settled(self.digest, cost, now_ms, failed=self.failed)
+                if detector.shared:
+                    self.noted = Wake() if self.suspicion is not None else None
+                    runtime.notes.put(run, scope, self.digest, cost, failed=self.failed, wake=self.noted)
         if scope.watch is not None and scope.watch.throttles:
             runtime.usual.saw(self.name, cost, self.usage)
         if runtime.listens or scope.callbacks is not None:

@@ -1,6 +1,7 @@
 """Reserving a call over which policies act: clocks, effects, waiting, fallbacks; then what has come about by it.
 
-Plain calls (a policy with limits and nothing else, no run) go straight through `costscope.call.drive`.
+Most calls need none of it, even where policies act: they go straight through `costscope.call.drive`, which asks here
+whether anything is to be seen to before (`eventful`) or behind (`remarkable`) the reserve.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from costscope.call.clocks import check_clocks
 from costscope.call.pacing import keep_pace
 from costscope.call.patience import Patience
 from costscope.call.tell import tell_downgraded
+from costscope.control.effects import NOTHING
 from costscope.errors import BudgetExceeded, CallDenied, StoreUnavailable
 from costscope.ledger import HALTS, Outcome
 from costscope.policy.controls import OnDenied
@@ -21,14 +23,42 @@ from costscope.stores.steps import Execute
 if TYPE_CHECKING:
     from costscope.call.call import Call
     from costscope.control.effects import Effects
-    from costscope.ledger import Reply
     from costscope.stores.steps import Steps
 
-__all__ = ["controlled"]
+__all__ = ["behind", "controlled", "eventful", "remarkable"]
+
+
+def eventful(call: Call) -> bool:
+    """True if something may refuse, hold up or change the call before it is reserved."""
+    scope = call.scope
+    run, watch = scope.run, scope.watch
+    if run is not None and (run.clock_ms is not None or not run.goes_on):
+        return True
+    return scope.clocked or (watch is not None and watch.effects() is not NOTHING)
+
+
+def remarkable(call: Call) -> bool:
+    """True if something may be told of the call now that its hold stands."""
+    if call.asked or call.refused is not None or call.beat is not None:
+        return True
+    run, watch = call.scope.run, call.scope.watch
+    return (run is not None and not run.goes_on) or (watch is not None and watch.above())
+
+
+def behind(call: Call) -> Steps[None]:
+    """What is to be done after the first attempt: tell of it, or do something about its refusal.
+
+    Raises:
+        CallDenied: refused; nothing is held.
+    """
+    if call.refused is not None or call.came_too_late():
+        yield from controlled(call)
+    else:
+        yield from _told(call)
 
 
 def controlled(call: Call) -> Steps[None]:
-    """Hold the call's estimate.
+    """Hold the call's estimate; go on from the refusal of its first attempt, if one was made.
 
     Raises:
         CallDenied: refused; nothing is held.
@@ -45,13 +75,7 @@ def controlled(call: Call) -> Steps[None]:
     except BaseException:
         call.abandon()
         raise
-    try:
-        if call.scope.run is not None:
-            call.scope.run.check()  # this process may have slept since it asked for the hold
-        yield from _told(call)
-    except BaseException:  # halted or cancelled with the hold in hand: the function will not be called
-        call.abandon()
-        raise
+    yield from _told(call)
 
 
 def _hold(call: Call) -> Steps[None]:
@@ -61,23 +85,26 @@ def _hold(call: Call) -> Steps[None]:
         CallDenied: nothing is.
     """
     patience: Patience | None = None
+    refusal, call.refused = call.refused, None
     try:
         while True:
-            error = yield from _tried(call, patience)
-            if error is None:
+            if refusal is None:
+                refusal = yield from _tried(call, patience)
+            if refusal is None:
                 if not call.came_too_late():
                     return
                 call.attempts = 0
                 continue
-            if call.redirect(error):
-                call.attempts = 0
+            _check_orders(call, refusal)
+            if call.redirect(refusal):
+                call.attempts, refusal = 0, None
                 continue
-            if error.kind == "in_flight":
-                patience = patience or Patience.of(call.runtime, _on_denied(call, error))
+            if refusal.kind == "in_flight":
+                patience = patience or Patience.of(call.runtime, _on_denied(call, refusal))
                 if patience is not None and (yield from patience.wait(call.accounts)):
-                    call.attempts = 0
+                    call.attempts, refusal = 0, None
                     continue
-            raise error
+            raise refusal
     finally:
         if patience is not None:
             patience.over()
@@ -90,18 +117,42 @@ def _tried(call: Call, patience: Patience | None) -> Steps[BudgetExceeded | None
         CallDenied: refused for good.
     """
     yield from _may_go_on(call)
-    reply = yield from _attempt(call, patience)
-    if reply is None:
-        return None
+    command = call.opening() if patience is None else call.opening(patience)
+    while command is not None:
+        reply = (yield Execute((command,)))[0]
+        if patience is not None:
+            patience.told(reply)
+        if reply.outcome is Outcome.DENIED:
+            return call.refusal(reply)
+        command = call.opened(reply)
+    return None
+
+
+def _check_orders(call: Call, refusal: BudgetExceeded) -> None:
+    """A refusal may be an order to stop.
+
+    Raises:
+        RunHalted: it is.
+    """
     run = call.scope.run
-    if run is not None and reply.denial is not None and reply.denial.meter == HALTS:
+    if run is not None and refusal.meter == HALTS:
         run.halt(STOPPED_ELSEWHERE)
         raise run.halted()
-    return call.refusal(reply)
 
 
 def _told(call: Call) -> Steps[None]:
-    """What has come about by the hold: thresholds that are crossed, limits that are passed, another model."""
+    """What has come about by the hold."""
+    try:
+        if call.scope.run is not None:
+            call.scope.run.check()  # this process may have slept since it asked for the hold
+        yield from _tell(call)
+    except BaseException:  # halted or cancelled with the hold in hand: the function will not be called
+        call.abandon()
+        raise
+
+
+def _tell(call: Call) -> Steps[None]:
+    """Thresholds that are crossed, limits that are passed, another model."""
     if call.asked:
         tell_downgraded(call)
     watch = call.scope.watch
@@ -142,19 +193,6 @@ def _may_go_on(call: Call) -> Steps[None]:
         run.check()
     if effects.throttled:
         yield from keep_pace(call, watch, effects.throttled)
-
-
-def _attempt(call: Call, patience: Patience | None) -> Steps[Reply | None]:
-    """One reserve, and what the store's clock makes of it; its reply if it was refused."""
-    command = call.opening() if patience is None else call.opening(patience)
-    while command is not None:
-        reply = (yield Execute((command,)))[0]
-        if patience is not None:
-            patience.told(reply)
-        if reply.outcome is Outcome.DENIED:
-            return reply  # type: ignore[no-any-return]  # the answer to Execute is a list of replies
-        command = call.opened(reply)
-    return None
 
 
 def _on_denied(call: Call, error: CallDenied) -> OnDenied:

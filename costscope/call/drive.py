@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from costscope.call.aftermath import aftermath
-from costscope.call.controlled import controlled
+from costscope.call.controlled import behind, controlled, eventful, remarkable
 from costscope.errors import CallDenied, StoreUnavailable
 from costscope.ledger import Commit, Extend, Outcome
 from costscope.stores.steps import Execute, arun, run
@@ -24,9 +24,9 @@ def reserve(call: Call) -> None:
     Raises:
         CallDenied: refused; nothing is held.
     """
-    store = call.runtime.store
+    store, acts = call.runtime.store, call.scope.acts or call.on_denied is not None
     try:
-        if call.scope.acts or call.on_denied is not None:
+        if acts and eventful(call):
             run(controlled(call), store)
             return
         try:
@@ -40,6 +40,8 @@ def reserve(call: Call) -> None:
         except BaseException:
             call.abandon()
             raise
+        if acts and remarkable(call):
+            run(behind(call), store)
     except CallDenied as error:
         call.denied(error)
         raise
@@ -50,9 +52,9 @@ def reserve(call: Call) -> None:
 
 async def areserve(call: Call) -> None:
     """`reserve` for an event loop."""
-    store = call.runtime.store
+    store, acts = call.runtime.store, call.scope.acts or call.on_denied is not None
     try:
-        if call.scope.acts or call.on_denied is not None:
+        if acts and eventful(call):
             await arun(controlled(call), store)
             return
         try:
@@ -66,6 +68,8 @@ async def areserve(call: Call) -> None:
         except BaseException:
             call.abandon()
             raise
+        if acts and remarkable(call):
+            await arun(behind(call), store)
     except CallDenied as error:
         call.denied(error)
         raise
@@ -90,8 +94,8 @@ def settle(call: Call, command: Commit | Release | None) -> None:
             post(call, command)
         else:
             call.settled(reply, command)
-            if call.scope.acts:
-                run(aftermath(call), call.runtime.store)
+        if call.suspicion is not None:
+            run(aftermath(call), call.runtime.store)
     except Exception:
         call.over = True
         raise
@@ -120,8 +124,8 @@ async def asettle(call: Call, command: Commit | Release | None, error: BaseExcep
             post(call, command)
         else:
             call.settled(reply, command)
-            if call.scope.acts:
-                await arun(aftermath(call), call.runtime.store)
+        if call.suspicion is not None:
+            await arun(aftermath(call), call.runtime.store)
     except Exception:
         call.over = True
         raise

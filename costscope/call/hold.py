@@ -237,5 +237,5 @@ class Reservation:
             return self._unsent or call.charging()
         if error is None:
             return call.committing(None)
-        call.outcome, call.error = "error", error
+        call.raised(error)
         return call.giving_back() if not_billed(error) else call.committing(None)

@@ -309,9 +309,7 @@ class Spec:
 
     def failed(self, call: Call, error: BaseException) -> Commit | Release | None:
         """Settle a call that raised: release what was provably not billed, else charge the hold."""
-        call.outcome = "error"
-        if call.span is not None:
-            call.error = error
+        call.raised(error)
         verdict: object = self.options.on_error
         if callable(verdict):
             verdict = self._verdict(error)

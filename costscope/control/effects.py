@@ -58,7 +58,7 @@ def effects_of(passed: Iterable[Watched]) -> Effects:
                 found.setdefault(action.do, []).append((watched, action))
     downgrades = [action for _, action in found.get("downgrade_model", ()) if action is not None]
     limited = [action for _, action in found.get("limit_capabilities", ()) if action is not None]
-    return Effects(
+    effects = Effects(
         downgrade=bool(downgrades),
         model=next((action.model for action in downgrades if action.model), None),
         max_tokens=tuple(action.max_tokens for action in limited if action.max_tokens is not None),
@@ -68,6 +68,7 @@ def effects_of(passed: Iterable[Watched]) -> Effects:
         halt_new_runs=next((watched for watched, _ in found.get("halt_new_runs", ())), None),
         over=tuple(watched for watched, _ in found.get("over", ())),
     )
+    return NOTHING if effects == NOTHING else effects
 
 
 def lowered(value: int | None, caps: Iterable[int | float]) -> int | None:

@@ -1,42 +1,59 @@
 """When a run seems out of control: failures in a row, the same call again and again, cost that speeds up.
 
 Every detector compares a run with itself, so there is nothing to tune for a workload. Each says something once per
-run; the first process to say it claims it for all (`costscope.run.lifecycle`).
+run; the first process to say it claims it for all (`costscope.call.aftermath`).
+
+The numbers are those of `costscope.board`: of all processes of the run where they share a store, else of this one.
 """
 
 from __future__ import annotations
 
 from collections import deque
+from threading import Lock, RLock
 from typing import TYPE_CHECKING, Final, Literal
+from weakref import WeakValueDictionary
 
 import msgspec
 
+from costscope.board.notes import RunNotes
+from costscope.control.effects import NOTHING, Effects
+
 if TYPE_CHECKING:
+    from costscope.board import Noted
     from costscope.policy.controls import Runaway
 
-__all__ = ["BASELINE_S", "RECENT_S", "REPEATS_AMONG", "Detector", "Suspicion"]
+__all__ = ["BASELINE_MS", "RECENT_MS", "REPEATS_AMONG", "Detector", "Detectors", "Reason", "Suspicion"]
+
+Reason = Literal["failures", "burn_rate", "repeats"]
 
 REPEATS_AMONG: Final = 32
 """The last calls of a run among which repetitions are counted: a loop repeats itself soon, and an hour of work on
 similar things is none. In a production hour of a coding service no prompt length came up more than 6 times in 32."""
 
-RECENT_S: Final = 300.0
-"""The stretch whose cost per minute is compared."""
+RECENT_MS: Final = 300_000
+"""The stretch whose cost per minute is compared. Shorter ones are too uneven: in that hour one minute cost 4.5 times,
+two minutes 2.9 times what had been usual until then, five minutes 1.5 times at most, however the hour was cut."""
 
-BASELINE_S: Final = 900.0
-"""What a run must have done before that: from its start to the beginning of the recent stretch."""
+BASELINE_MS: Final = 900_000
+"""What a run must have done before that: from its start to the beginning of the recent stretch. Times are of activity,
+in which a long pause counts as a minute."""
 
-SLICE_S: Final = 10.0
-"""Costs are summed in slices this long."""
+_SLICE_MS: Final = 10_000
+"""The cost is looked at once in such a while."""
 
 _CALLS_MIN: Final = 20
 """Calls that each of the two must have: a rate made of a few calls is chance."""
+
+_Point = tuple[int, int, int]
+"""How long the run had been active, what it had cost, how many calls it had made."""
+
+_START: Final[_Point] = (0, 0, 0)
 
 
 class Suspicion(msgspec.Struct, frozen=True):
     """Why a run seems out of control."""
 
-    reason: Literal["failures", "burn_rate", "repeats"]
+    reason: Reason
     measured: float
     allowed: float
 
@@ -51,79 +68,115 @@ class Suspicion(msgspec.Struct, frozen=True):
 
 
 class Detector:
-    """What one run did, as far as this process knows."""
+    """What one run did. Used by every thread that works in it.
 
-    def __init__(self, rule: Runaway) -> None:
+    Args:
+        rule: what counts as out of control.
+        shared: other processes may work in the run, and the board knows of all; what this process knows is a hint.
+    """
+
+    def __init__(self, rule: Runaway, *, shared: bool = False) -> None:
         self.rule = rule
-        self._failures = 0
-        self._last: deque[int] = deque(maxlen=REPEATS_AMONG)
-        self._told: set[str] = set()
-        self._slices: deque[tuple[float, int, int]] = deque()
-        """Recent ones: when each began, its cost, its calls."""
-        self._before = [0, 0]
-        """Cost and calls of all slices before these."""
-        self._began_s: float | None = None
+        self.shared = shared
+        self._lock = (
+            RLock()
+        )  # a finalizer may settle a call in the middle of another settlement of its thread
+        self.begin_anew()
 
-    def settled(self, digest: int, cost: int, now_s: float, *, failed: bool) -> Suspicion | None:
-        """A call of the run has ended.
+    def begin_anew(self) -> None:
+        """Know nothing."""
+        self.effects: Effects = NOTHING
+        """What a runaway has put in force for the rest of the run."""
+        self._own = RunNotes()
+        self._calls = 0
+        self._claimed: set[str] = set()
+        self._curve: deque[_Point] = deque((_START,))
+        self._look_ms = _SLICE_MS
+
+    def settled(self, digest: int, cost: int, now_ms: int, *, failed: bool | None) -> Suspicion | None:
+        """A call of this process has ended: what that says, in a shared run as far as one process can know.
 
         Args:
             digest: of its name and arguments; 0: not to be counted as a repetition.
             cost: what it cost, in nano-units (or any other unit that stays the same).
-            now_s: by a clock that only goes forward.
-            failed: it raised.
+            now_ms: by a clock that only goes forward.
+            failed: it raised; None if it was given up for a reason outside of it.
         """
-        self._failures = self._failures + 1 if failed else 0
-        repeats = 0
-        if digest and self.rule.repeats:
-            self._last.append(digest)
-            repeats = self._last.count(digest)
-        found = self.seen(self._failures, repeats)
-        return self._burnt(cost, now_s) or found if self.rule.burn_rate else found
+        with self._lock:
+            own = self._own
+            repeats = own.count(digest, failed, cost, now_ms)
+            found = self._counted(own.failures, repeats)
+            if found is None and own.active_ms >= self._look_ms and not self.shared:
+                return self._burnt((own.active_ms, own.cost, own.calls))
+            return found
 
-    def seen(self, failures: int, repeats: int) -> Suspicion | None:
-        """What these counts say, which may come from all processes of the run."""
+    def noted(self, answer: Noted) -> Suspicion | None:
+        """The board has answered a note of the run: what all processes together say."""
+        with self._lock:
+            if answer.calls < self._calls:
+                self.begin_anew()  # somebody has reset the run, or it was silent for a day
+            self._calls = answer.calls
+            found = self._counted(answer.failures, answer.repeats)
+            if found is None and answer.active_ms >= self._look_ms:
+                return self._burnt((answer.active_ms, answer.cost, answer.calls))
+            return found
+
+    def claim(self, reason: str) -> bool:
+        """See to this reason, unless somebody in this process does already; it is never suspected again."""
+        with self._lock:
+            news = reason not in self._claimed
+            self._claimed.add(reason)
+            return news
+
+    def _counted(self, failures: int, repeats: int) -> Suspicion | None:
         rule = self.rule
-        if rule.failures and failures >= rule.failures:
-            return self._once(Suspicion("failures", failures, rule.failures))
-        if rule.repeats and repeats >= rule.repeats:
-            return self._once(Suspicion("repeats", repeats, rule.repeats))
+        if failures >= rule.failures and rule.failures and "failures" not in self._claimed:
+            return Suspicion("failures", failures, rule.failures)
+        if repeats >= rule.repeats and rule.repeats and "repeats" not in self._claimed:
+            return Suspicion("repeats", repeats, rule.repeats)
         return None
 
-    def _burnt(self, cost: int, now_s: float) -> Suspicion | None:
-        if self._began_s is None:
-            self._began_s = now_s
-        slices = self._slices
-        if slices and now_s - slices[-1][0] < SLICE_S:
-            began_s, so_far, calls = slices[-1]
-            slices[-1] = (began_s, so_far + cost, calls + 1)
-            return None  # looked at when the next slice begins
-        while slices and now_s - slices[0][0] > RECENT_S:
-            _, gone, calls = slices.popleft()
-            self._before[0] += gone
-            self._before[1] += calls
-        found = self._compared(now_s)
-        slices.append((now_s, cost, 1))
-        return found
+    def _burnt(self, now: _Point) -> Suspicion | None:
+        self._look_ms = now[0] + _SLICE_MS
+        curve = self._curve
+        curve.append(now)
+        then_ms = now[0] - RECENT_MS
+        if then_ms < BASELINE_MS or not self.rule.burn_rate:
+            return None
+        while curve[1][0] <= then_ms:
+            curve.popleft()
+        then = _between(curve[0], curve[1], then_ms)
+        cost, calls = now[1] - then[1], now[2] - then[2]
+        if calls < _CALLS_MIN or then[2] < _CALLS_MIN or not then[1]:
+            return None
+        times = (cost / RECENT_MS) / (then[1] / then_ms)
+        if times <= self.rule.burn_rate or "burn_rate" in self._claimed:
+            return None
+        return Suspicion("burn_rate", times, self.rule.burn_rate)
 
-    def _compared(self, now_s: float) -> Suspicion | None:
-        assert self._began_s is not None, "set by the first call"
-        baseline_s = now_s - RECENT_S - self._began_s
-        cost, calls = sum(c for _, c, _ in self._slices), sum(n for _, _, n in self._slices)
-        if (
-            baseline_s < BASELINE_S
-            or calls < _CALLS_MIN
-            or self._before[1] < _CALLS_MIN
-            or not self._before[0]
-        ):
-            return None
-        times = (cost / RECENT_S) / (self._before[0] / baseline_s)
-        if times <= self.rule.burn_rate:
-            return None
-        return self._once(Suspicion("burn_rate", times, self.rule.burn_rate))
 
-    def _once(self, suspicion: Suspicion) -> Suspicion | None:
-        if suspicion.reason in self._told:
-            return None
-        self._told.add(suspicion.reason)
-        return suspicion
+class Detectors:
+    """The detectors of one runtime, one for each run, however many scopes work in it."""
+
+    def __init__(self, *, shared: bool) -> None:
+        self._shared = shared
+        self._lock = Lock()
+        self._detectors: WeakValueDictionary[str, Detector] = WeakValueDictionary()
+
+    def of(self, key: str, rule: Runaway) -> Detector:
+        """The detector of the run whose account has this key; it keeps the rule that it began with."""
+        with self._lock:
+            found = self._detectors.get(key)
+            if found is None:
+                found = self._detectors[key] = Detector(rule, shared=self._shared)
+            return found
+
+
+def _between(before: _Point, behind: _Point, at_ms: int) -> tuple[float, float, float]:
+    """The point of a straight line at that moment."""
+    part = (at_ms - before[0]) / (behind[0] - before[0])
+    return (
+        at_ms,
+        before[1] + part * (behind[1] - before[1]),
+        before[2] + part * (behind[2] - before[2]),
+    )

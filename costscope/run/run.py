@@ -7,12 +7,12 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from costscope.control.effects import NOTHING, Effects
-from costscope.control.runaway import Detector
 from costscope.errors import RunHalted
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from costscope.control.runaway import Detector
     from costscope.events.records import RunStatus
     from costscope.ledger import Account, Reply
     from costscope.run.heart import Beat
@@ -67,10 +67,10 @@ class Run:
         self.opened_s = monotonic()
         self.cost = 0
         """Of this process's calls, in nano-units."""
-        self.effects: Effects = NOTHING
-        """What a runaway has put in force for the rest of the run."""
         runaway = runtime.runaway_for(labels)
-        self.detector = Detector(runaway) if runaway is not None else None
+        self.detector: Detector | None = None
+        if runaway is not None and account is not None:
+            self.detector = runtime.detectors.of(account.key, runaway)
         self.ends_ms = 0
         """When a clock ends it, as far as is known; 0 for never."""
         self.ends_why = ""
@@ -89,9 +89,19 @@ class Run:
         """What names it on the board."""
         return self.account.key if self.account is not None else ""
 
+    @property
+    def effects(self) -> Effects:
+        """What a runaway has put in force for the rest of the run."""
+        return self.detector.effects if self.detector is not None else NOTHING
+
     def limit(self, meter: str) -> int | None:
         """What the run's own account allows of a meter; None for as much as it likes."""
         return None if self.account is None else dict(self.account.limits).get(meter)
+
+    @property
+    def goes_on(self) -> bool:
+        """False if it was stopped, or has ended."""
+        return self.status is None and (self.beat is None or not self.beat.lost or self.inherited)
 
     def check(self) -> None:
         """Refuse to go on in a run that was stopped.
@@ -128,11 +138,10 @@ class Run:
         """The run's limits were set back: whatever stopped it stands no more, and its detector knows nothing."""
         self.status, self.reason, self.cut_short = None, "", False
         self.opened_ms = self.iterations = self.ends_ms = 0
-        self.effects = NOTHING
         if self._reschedule is not None:
             self._reschedule()
         if self.detector is not None:
-            self.detector = Detector(self.detector.rule)
+            self.detector.begin_anew()
 
     def ends_at(self, at_ms: int, why: str) -> None:
         """A clock over the run ends it then, if no other one does so earlier."""

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from costscope.run.run import Run
     from costscope.scope.scope import Scope
     from costscope.stores.base import Store
+    from costscope.stores.steps import Wake
 
 __all__ = ["Notes"]
 
@@ -32,18 +33,41 @@ class Notes:
     Args:
         store: whose board it is.
         suspect: acts on what the counts of all processes say about a run; called in the background.
+        join: puts in force what another process has suspected; called in the background.
     """
 
-    def __init__(self, store: Store, suspect: Callable[[Run, Scope, Suspicion], object]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        suspect: Callable[[Run, Scope, Suspicion], object],
+        join: Callable[[Run, str], object],
+    ) -> None:
         self._store = store
         self._suspect = suspect
-        self._waiting: deque[tuple[Run, Scope, Note]] = deque(maxlen=_WAITING_MAX)
+        self._join = join
+        self._waiting: deque[tuple[Run, Scope, Note, Wake | None]] = deque(maxlen=_WAITING_MAX)
         self._worker = Worker(self._send, "costscope-notes")
         ends_with_process(self, "callbacks")
 
-    def put(self, run: Run, scope: Scope, digest: int, *, failed: bool) -> None:
-        """A call of the run has ended. Does not wait."""
-        self._waiting.append((run, scope, Note(run.key, f"{digest:x}" if digest else "", failed, _KEEP_MS)))
+    def put(
+        self,
+        run: Run,
+        scope: Scope,
+        digest: int,
+        cost: int,
+        *,
+        failed: bool | None,
+        wake: Wake | None = None,
+    ) -> None:
+        """A call of the run has ended. Does not wait; `wake` is called when it has been told and acted on."""
+        note = Note(run.key, f"{digest:x}" if digest else "", failed, _KEEP_MS, cost)
+        self._waiting.append((run, scope, note, wake))
+        self._worker.wake()
+
+    def flag(self, run: Run, scope: Scope, reason: str) -> None:
+        """Let every process of the run know of a suspicion."""
+        note = Note(run.key, "", None, _KEEP_MS, flag=reason, counts=False)
+        self._waiting.append((run, scope, note, None))
         self._worker.wake()
 
     def drain(self, timeout_s: float) -> bool:
@@ -64,15 +88,26 @@ class Notes:
         while self._waiting:
             batch = [self._waiting[at] for at in range(min(_BATCH, len(self._waiting)))]
             try:
-                answers = self._store.tell([note for _, _, note in batch])
+                answers = self._store.tell([note for _, _, note, _ in batch])
             except StoreUnavailable:
                 return _AGAIN_S
-            for (run, scope, _), answer in zip(batch, answers, strict=True):
+            for (run, scope, _, wake), answer in zip(batch, answers, strict=True):
                 self._waiting.popleft()
                 assert isinstance(answer, Noted), "the answer to a note"
-                found = (
-                    run.detector.seen(answer.failures, answer.repeats) if run.detector is not None else None
-                )
-                if found is not None:
-                    self._suspect(run, scope, found)
+                try:
+                    self._heard(run, scope, answer)
+                finally:
+                    if wake is not None:
+                        wake()
         return None
+
+    def _heard(self, run: Run, scope: Scope, answer: Noted) -> None:
+        detector = run.detector
+        if detector is None:
+            return
+        for reason in answer.flags.split():
+            if detector.claim(reason):
+                self._join(run, reason)
+        suspicion = detector.noted(answer)
+        if suspicion is not None:
+            self._suspect(run, scope, suspicion)

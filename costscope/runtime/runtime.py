@@ -8,8 +8,9 @@ from pathlib import Path
 from time import time_ns
 from typing import TYPE_CHECKING, Final, Literal, Self, TypedDict
 
-from costscope.call.aftermath import act_on
+from costscope.call.aftermath import act_on, put_in_force
 from costscope.control.health import Health
+from costscope.control.runaway import Detectors
 from costscope.control.usual import Usual
 from costscope.errors import InvalidInput, InvalidPolicy
 from costscope.events import Callbacks, EventStream, PolicyReloaded, Publisher, RunEnded
@@ -168,7 +169,8 @@ class Runtime:
         self.events.publish_with(self.publisher)
         self.events.tell(callbacks)
         self.listens = self.events.listening("settled")
-        self.notes = Notes(self.store, self._suspected)
+        self.detectors = Detectors(shared=self.store.waits)
+        self.notes = Notes(self.store, self._suspected, lambda run, _: put_in_force(run))
         self._unlisten = self.store.on_lost(self._found_lost)
         self._unscoped_given = unscoped
         self._clock_ns = clock

@@ -41,15 +41,18 @@ class Ask(msgspec.Struct, frozen=True, gc=False):
 class Wake:
     """Ends a pause early, from any thread."""
 
-    __slots__ = ("_event", "_future", "_loop")
+    __slots__ = ("_event", "_future", "_loop", "called")
 
     def __init__(self) -> None:
+        self.called = False
+        """It has been called, if only once."""
         self._event = threading.Event()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._future: asyncio.Future[None] | None = None
 
     def __call__(self) -> None:
         """Wake whoever pauses, or the next one to pause."""
+        self.called = True
         self._event.set()
         loop = self._loop
         if loop is not None and not loop.is_closed():
