@@ -14,7 +14,7 @@ from costscope.call.pacing import keep_pace
 from costscope.call.patience import Patience
 from costscope.call.tell import tell_downgraded
 from costscope.control.effects import NOTHING
-from costscope.errors import BudgetExceeded, CallDenied, StoreUnavailable
+from costscope.errors import BudgetExceeded
 from costscope.ledger import HALTS, Outcome
 from costscope.policy.controls import OnDenied
 from costscope.run.lifecycle import STOPPED_ELSEWHERE, order_to_stop
@@ -49,7 +49,7 @@ def behind(call: Call) -> Steps[None]:
     """What is to be done after the first attempt: tell of it, or do something about its refusal.
 
     Raises:
-        CallDenied: refused; nothing is held.
+        CallDenied: refused; nothing is held, unless it is that the store cannot be reached.
     """
     if call.refused is not None or call.came_too_late():
         yield from controlled(call)
@@ -61,19 +61,12 @@ def controlled(call: Call) -> Steps[None]:
     """Hold the call's estimate; go on from the refusal of its first attempt, if one was made.
 
     Raises:
-        CallDenied: refused; nothing is held.
+        CallDenied: refused; nothing is held, unless it is that the store cannot be reached.
     """
     try:
         yield from _hold(call)
-    except StoreUnavailable as error:
-        call.unreachable(error)
-    except CallDenied as error:
+    except BudgetExceeded as error:
         yield from _refused(call, error)
-        raise
-    except Exception:
-        raise
-    except BaseException:
-        call.abandon()
         raise
     yield from _told(call)
 
@@ -195,7 +188,7 @@ def _may_go_on(call: Call) -> Steps[None]:
         yield from keep_pace(call, watch, effects.throttled)
 
 
-def _on_denied(call: Call, error: CallDenied) -> OnDenied:
+def _on_denied(call: Call, error: BudgetExceeded) -> OnDenied:
     """What this refusal is to lead to: what the call was told, else what the budget says."""
     if call.on_denied is not None:
         return call.on_denied
@@ -203,10 +196,10 @@ def _on_denied(call: Call, error: CallDenied) -> OnDenied:
     return said or OnDenied()
 
 
-def _refused(call: Call, error: CallDenied) -> Steps[None]:
+def _refused(call: Call, error: BudgetExceeded) -> Steps[None]:
     """What a refusal does to the run it was met in."""
     run = call.scope.run
-    if run is None or not isinstance(error, BudgetExceeded):
+    if run is None:
         return
     budget = call.runtime.budget(error.budget)
     if budget is not None and budget.on_limit == "halt_run" and error.kind in {"exhausted", "never_fits"}:

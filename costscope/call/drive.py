@@ -26,13 +26,15 @@ def reserve(call: Call) -> None:
     """
     store, acts = call.runtime.store, call.scope.acts or call.on_denied is not None
     try:
-        if acts and eventful(call):
-            run(controlled(call), store)
-            return
         try:
+            if acts and eventful(call):
+                run(controlled(call), store)
+                return
             command = call.opening()
             while command is not None:
                 command = call.opened(store.execute((command,))[0])
+            if acts and remarkable(call):
+                run(behind(call), store)
         except StoreUnavailable as error:
             call.unreachable(error)
         except Exception:
@@ -40,8 +42,6 @@ def reserve(call: Call) -> None:
         except BaseException:
             call.abandon()
             raise
-        if acts and remarkable(call):
-            run(behind(call), store)
     except CallDenied as error:
         call.denied(error)
         raise
@@ -54,13 +54,15 @@ async def areserve(call: Call) -> None:
     """`reserve` for an event loop."""
     store, acts = call.runtime.store, call.scope.acts or call.on_denied is not None
     try:
-        if acts and eventful(call):
-            await arun(controlled(call), store)
-            return
         try:
+            if acts and eventful(call):
+                await arun(controlled(call), store)
+                return
             command = call.opening()
             while command is not None:
                 command = call.opened((await store.aexecute((command,)))[0])
+            if acts and remarkable(call):
+                await arun(behind(call), store)
         except StoreUnavailable as error:
             call.unreachable(error)
         except Exception:
@@ -68,8 +70,6 @@ async def areserve(call: Call) -> None:
         except BaseException:
             call.abandon()
             raise
-        if acts and remarkable(call):
-            await arun(behind(call), store)
     except CallDenied as error:
         call.denied(error)
         raise
@@ -141,7 +141,15 @@ def holding(call: Call) -> Steps[None]:
         CallDenied: refused; nothing is held.
     """
     try:
-        yield from controlled(call)
+        try:
+            yield from controlled(call)
+        except StoreUnavailable as error:
+            call.unreachable(error)
+        except Exception:
+            raise
+        except BaseException:
+            call.abandon()
+            raise
     except CallDenied as error:
         call.denied(error)
         raise
@@ -161,7 +169,7 @@ def settling(call: Call, command: Commit | Release | None) -> Steps[None]:
             post(call, command)
         else:
             call.settled(reply, command)
-            yield from aftermath(call)
+        yield from aftermath(call)
     except Exception:
         call.over = True
         raise
