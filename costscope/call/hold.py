@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from costscope.call.call import Call, scope_for
 from costscope.call.denied import on_denied_option
+from costscope.call.described import routed_call
 from costscope.call.drive import areserve, asettle, post, reserve, settle
 from costscope.call.failures import not_billed
 from costscope.call.refused import refused_unopened
 from costscope.errors import CallUnscoped, InvalidInput, ModelUnpriced
-from costscope.estimate import Described, Estimate, estimate_of, given_estimate, settled
+from costscope.estimate import Described, Estimate, estimate_of, given_estimate, output_cap, settled
 from costscope.prices import billed_usage, checked_tier
 from costscope.runtime.default import get_runtime
 from costscope.scope.context import ambient_call
@@ -18,6 +19,7 @@ from costscope.usage import coerce_usage, read_usage
 
 if TYPE_CHECKING:
     from costscope.call.denied import Wait
+    from costscope.call.described import DescribedCall
     from costscope.ledger import Amounts, Commit, OnLost, Release
     from costscope.policy.controls import OnDenied
     from costscope.prices import Price
@@ -39,6 +41,8 @@ def reserve_call(
     on_lost: OnLost = "charge",
     idempotency_key: str | None = None,
     on_denied: Literal["raise"] | Wait | None = None,
+    routed: bool = False,
+    stage: str | None = None,
     runtime: Runtime | None = None,
 ) -> Reservation:
     """A reservation to enter with `with` or `async with`.
@@ -59,6 +63,9 @@ def reserve_call(
         idempotency_key: calls with one key are reserved and charged once within a day.
         on_denied: `Wait("30s")` waits for calls in flight, "raise" does not; by default as the budget says. A block
             returns nothing, so `Return` means nothing here, and a budget that says `return` raises.
+        routed: let routes and thresholds send the model call elsewhere and cap its output. Only for a caller that
+            then calls `hold.model` with `hold.max_tokens`.
+        stage: for the routes.
         runtime: the runtime to act on; by default the one made by `configure`.
 
     Raises (on entering):
@@ -76,11 +83,16 @@ def reserve_call(
         tier=tier,
     )
     kind: Literal["model", "tool"] = "model" if model is not None else "tool"
-    try:
-        wanted, cost = estimate_of(acting.prices, call)
-    except ModelUnpriced as error:
-        refused_unopened(error, acting, kind, model or tool or "", acting.current_scope())
-        raise
+    route: DescribedCall | None = None
+    wanted, cost = Estimate({}), None
+    if routed or stage is not None:
+        route = routed_call(call, stage, routed=routed, on_lost=on_lost, key=idempotency_key)
+    else:
+        try:
+            wanted, cost = estimate_of(acting.prices, call)
+        except ModelUnpriced as error:
+            refused_unopened(error, acting, kind, model or tool or "", acting.current_scope())
+            raise
     key = None if idempotency_key is None else f"{kind}:{model or tool}:{idempotency_key}"
     said = None if on_denied is None else on_denied_option(on_denied)
     if said is not None and said.do == "return":
@@ -97,6 +109,7 @@ def reserve_call(
         max_output_tokens,
         checked_tier(tier),
         said,
+        route,
     )
 
 
@@ -117,6 +130,7 @@ class Reservation:
         asked_cap: int | None,
         tier: str | None,
         on_denied: OnDenied | None = None,
+        route: DescribedCall | None = None,
     ) -> None:
         self._runtime = runtime
         self._on_denied = on_denied
@@ -124,12 +138,21 @@ class Reservation:
         self._price = price
         self._asked_cap = asked_cap
         self._tier = tier
+        self._route = route
         self._unsent: Commit | Release | None = None
+
+    @property
+    def model(self) -> str:
+        """What is to be called: with `routed=True` a route or a threshold may have chosen another model or tool."""
+        return self._entered().name
 
     @property
     def max_tokens(self) -> int | None:
         """The output cap the call must be made with for its cost to stay within the hold; None: no cap needed."""
         call = self._entered()
+        if self._route is not None:
+            spec, arguments = self._route
+            return output_cap(spec.granted(call, *arguments)[1])
         cap = call.estimate.cap_for(call.units)
         return self._asked_cap if cap is None else cap
 
@@ -161,13 +184,13 @@ class Reservation:
         """
         call = self._entered()
         amounts: Amounts | None = None
-        if usage is not None and self._price is None:
+        if usage is not None and call.price is None:
             amounts = given_estimate(usage, calls="tool_calls").amounts
-        elif usage is not None and self._price is not None:
+        elif usage is not None and call.price is not None:
             found = read_usage(usage) or coerce_usage(usage)
             if found is not None:
                 call.usage = billed_usage(found, self._tier)
-                amounts = settled(self._price, call.usage)
+                amounts = settled(call.price, call.usage)
         self._unsent = call.committing(amounts)
 
     def release(self) -> None:
@@ -221,6 +244,11 @@ class Reservation:
         except CallUnscoped as error:
             refused_unopened(error, self._runtime, kind, name, None)
             raise
+        if self._route is not None:
+            spec, arguments = self._route
+            call = spec.begin(scope, *arguments, ambient_call())
+            call.on_denied = self._on_denied
+            return call
         call = Call(scope, kind, name, estimate, on_lost, key, ambient_call())
         call.price, call.on_denied = self._price, self._on_denied
         call.begin_span()

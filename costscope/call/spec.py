@@ -96,6 +96,14 @@ class Spec:
         outer = ambient_call()
         if outer is not None and outer.covers(self.kind, scope):
             return None
+        return self.begin(scope, args, kwargs, outer)
+
+    def begin(self, scope: Scope, args: tuple[Any, ...], kwargs: dict[str, Any], outer: Call | None) -> Call:
+        """The call to reserve, whatever is around it.
+
+        Raises:
+            ModelUnpriced: refused before anything was asked of a store.
+        """
         if self.kind == "tool":
             call = self._open_tool(scope, args, kwargs, outer)
         else:

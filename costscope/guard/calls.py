@@ -17,8 +17,9 @@ from costscope.ledger import Commit, new_id
 
 if TYPE_CHECKING:
     from costscope.call.call import Call
+    from costscope.call.routed import Arguments
     from costscope.call.spec import Spec
-    from costscope.guard.requests import Arguments, ModelRequest, ToolRequest
+    from costscope.guard.requests import ModelRequest, ToolRequest
     from costscope.guard.runs import OpenRun
     from costscope.ledger import Release
     from costscope.stores.steps import Steps

@@ -6,19 +6,18 @@ import difflib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypedDict
 
+from costscope.call.described import DescribedCall, described_model, described_tool, keyed, model_arguments
 from costscope.call.options import Options
-from costscope.call.spec import Spec
 from costscope.errors import InvalidInput
 from costscope.usage import read_usage
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from costscope.call.denied import OnDeniedOption
     from costscope.ledger import OnLost
 
 __all__ = ["ModelRequest", "ToolRequest", "model_call", "tool_call"]
-
-Arguments = tuple[tuple[Any, ...], dict[str, Any]]
-"""`(args, kwargs)` of a call."""
 
 
 class ModelRequest(TypedDict, total=False):
@@ -65,19 +64,7 @@ class ToolRequest(TypedDict, total=False):
     call_id: str
 
 
-def before_model_call(**request: object) -> None:
-    """The shape of every model call of a framework: it may have any argument."""
-
-
-def before_tool_call(*values: object, **arguments: object) -> None:
-    """The shape of every tool call of a framework."""
-
-
-_MODEL = Spec("model", None, Options(), before_model_call)
-_TOOL = Spec("tool", None, Options(), before_tool_call)
-
-
-def model_call(model: str, given: ModelRequest) -> tuple[Spec, Arguments]:
+def model_call(model: str, given: ModelRequest) -> DescribedCall:
     """How the call is estimated and settled, and its arguments.
 
     Raises:
@@ -85,11 +72,6 @@ def model_call(model: str, given: ModelRequest) -> tuple[Spec, Arguments]:
     """
     _check_names(given, ModelRequest)
     _check_text("model", model)
-    arguments: dict[str, Any] = {"model": model, **given.get("request", {})}
-    for name in ("messages", "max_tokens"):
-        value = given.get(name)
-        if value is not None:
-            arguments[name] = value
     options = Options(
         price=given.get("price"),
         estimate=given.get("estimate"),
@@ -101,10 +83,11 @@ def model_call(model: str, given: ModelRequest) -> tuple[Spec, Arguments]:
         tier=given.get("tier"),
         input_tokens=given.get("input_tokens"),
     )
-    return _MODEL.like(None, options), ((), arguments)
+    arguments = model_arguments(model, given.get("messages"), given.get("max_tokens"), given.get("request"))
+    return described_model(options), ((), arguments)
 
 
-def tool_call(tool: str, given: ToolRequest) -> tuple[Spec, Arguments]:
+def tool_call(tool: str, given: ToolRequest) -> DescribedCall:
     """As `model_call`.
 
     Raises:
@@ -121,7 +104,7 @@ def tool_call(tool: str, given: ToolRequest) -> tuple[Spec, Arguments]:
         on_lost=given.get("on_lost", "charge"),
         idempotency_key=_key(given.get("idempotency_key")),
     )
-    spec = _TOOL.like(tool, options)
+    spec = described_tool(tool, options)
     if isinstance(arguments, Mapping):
         return spec, ((), {str(name): value for name, value in arguments.items()})
     return spec, (() if arguments is None else (arguments,), {})
@@ -136,11 +119,10 @@ def _as_it_is(reported: object) -> object:
     return reported
 
 
-def _key(key: str | None) -> Any:
-    if key is None:
-        return None
-    _check_text("idempotency_key", key)
-    return lambda *_, **__: key
+def _key(key: str | None) -> Callable[..., str] | None:
+    if key is not None:
+        _check_text("idempotency_key", key)
+    return keyed(key)
 
 
 def _check_names(given: Mapping[str, object], known: type) -> None:
