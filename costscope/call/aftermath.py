@@ -6,13 +6,13 @@ import logging
 from typing import TYPE_CHECKING
 
 from costscope.board import Publish
-from costscope.call.announce import webhooks_of
+from costscope.call.announce import announce, webhooks_of
 from costscope.control.effects import Effects
 from costscope.errors import StoreUnavailable
 from costscope.events.records import RunawayDetected, encode_event
-from costscope.ledger import HALTS, Commit, new_id
+from costscope.ledger import HALTS, Commit, Read, new_id
 from costscope.run.lifecycle import order_to_stop
-from costscope.stores.steps import Ask, Pause
+from costscope.stores.steps import Ask, Execute, Pause
 
 if TYPE_CHECKING:
     from costscope.call.call import Call
@@ -33,6 +33,29 @@ log = logging.getLogger("costscope")
 
 
 def aftermath(call: Call) -> Steps[None]:
+    """See to what the settlement has brought about: thresholds that it crossed, a run that is suspect."""
+    if call.moved:
+        yield from _crossed(call)
+    if call.suspicion is not None:
+        yield from _suspected(call)
+
+
+def _crossed(call: Call) -> Steps[None]:
+    """A commit may take an account above a threshold, or back below one that is in force."""
+    scope = call.scope
+    watch = scope.watch
+    call.moved = False
+    if watch is None:
+        return
+    if not call.runtime.store.waits:  # which tells the balances with every reply
+        (found,) = yield Execute((Read(call.accounts),))
+        scope.seen(call.accounts, found)
+    crossed = watch.crossed()
+    if crossed:
+        yield from announce(scope, watch, crossed)
+
+
+def _suspected(call: Call) -> Steps[None]:
     """See to what the settlement has made this process suspect.
 
     Where several processes may work in the run, it waits until the board has been told of this call: it knows better,

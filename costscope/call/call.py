@@ -19,9 +19,10 @@ from costscope.scope.scope import innermost
 from costscope.stores.steps import Wake
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from costscope.call.patience import Patience
+    from costscope.call.routed import Given
     from costscope.control.routing import Routing
     from costscope.control.runaway import Suspicion
     from costscope.errors import BudgetExceeded
@@ -102,9 +103,15 @@ class Call:
     """What the function raised, for the span."""
     failed: bool | None = False
     """The function raised; None if that says nothing about it: it was cancelled, or a call inside was refused."""
-    fallback: Callable[[Call], bool] | None = None
-    """Sends the call to the next model of its route; False if there is none."""
+    fell_back: bool = False
+    """It was refused where it was to go, and went to a fallback."""
+    given: Given | None = None
+    """What was asked for, where it may have to go elsewhere."""
+    moved: bool = False
+    """Its settlement may have taken an account across a mark."""
     on_denied: OnDenied | None = None
+    paced: bool = False
+    """It has waited for its turn in the budgets that are throttled."""
     refused: BudgetExceeded | None = None
     """What its first attempt met, not yet raised."""
     rewritten: tuple[tuple[Any, ...], dict[str, Any]] | None = None
@@ -112,6 +119,8 @@ class Call:
     routing: Routing | None = None
     saved: int | None = None
     """What it costs less by that, at most, in nano-units."""
+    sent_again: bool = False
+    """Its first hold was given back, since it has shown that others have passed a threshold."""
     sent_s: float = 0.0
     """When its hold was asked for, by `awake_s`."""
     beat: Beat | None = None
@@ -264,9 +273,9 @@ class Call:
     def redirect(self, error: BudgetExceeded) -> bool:
         """Send the call to a cheaper model where the budget that refuses it wants that; say whether there is one."""
         budget = self.runtime.budget(error.budget)
-        if budget is None or budget.on_limit != "downgrade_then_reject" or self.fallback is None:
+        if budget is None or budget.on_limit != "downgrade_then_reject" or self.given is None:
             return False
-        return self.fallback(self)
+        return self.given.spec.fall_back(self)
 
     def above(self, watch: Watch, over: tuple[Watched, ...]) -> None:
         """The hold stands above the limit of budgets that let calls through."""
@@ -331,12 +340,16 @@ class Call:
 
     def take_back(self) -> None:
         """The hold is not needed, whatever became of its reserve."""
+        self.runtime.outbox.put(self.taking_back())
+
+    def taking_back(self) -> Release:
+        """The command that gives the hold back, as if it had never been asked for."""
         self._keep_up_no_more()
         if self.tallied:
             self.tallied = False
             for tally in self.scope.tallies:
                 tally.settle(self.amounts.get("cost", 0), 0)
-        self.runtime.outbox.put(self.releasing())
+        return self.releasing()
 
     def unopened(self, error: BaseException | None) -> None:
         """It will not be made, though nothing has refused it."""
@@ -355,7 +368,7 @@ class Call:
             seconds = perf_counter() - self.began_s
             self.scope.totals.call(self.kind, self.name, self.outcome, cost, self.usage, seconds)
             if self._is_watched():
-                self._ended(cost)
+                self._ended(cost, amounts)
             return None
         keep_ms = self.runtime.store.keep_ms if self.key is None else KEY_KEEP_MS
         return Commit(self.hold_id, self.accounts, amounts, keep_ms)
@@ -376,7 +389,7 @@ class Call:
         if self.accounts:
             return self.releasing()
         if self._is_watched():
-            self._ended(0)
+            self._ended(0, {})
         return None
 
     def raised(self, error: BaseException) -> None:
@@ -410,7 +423,7 @@ class Call:
             self.counted(command, settlement)
         else:
             scope.totals.settlement(settlement)
-            self._ended(0)
+            self._ended(0, {})
         if scope.closed:  # a stream that outlived its scope
             scope.record_late()
 
@@ -421,7 +434,7 @@ class Call:
         if type(command) is Commit:
             self.counted(command, None)
         else:
-            self._ended(0)
+            self._ended(0, {})
 
     def counted(self, command: Commit, settlement: Settlement | None) -> None:
         """Tell the scope's totals of a commit; without a settlement it waits to be sent."""
@@ -436,7 +449,7 @@ class Call:
             if settlement is not None:
                 totals.settlement(settlement, max(overrun, 0))
         if self._is_watched():
-            self._ended(cost)
+            self._ended(cost, command.amounts)
 
     # ------------------------------------------------------------------- details
 
@@ -444,7 +457,7 @@ class Call:
         scope, runtime = self.scope, self.runtime
         return bool(scope.acts or runtime.listens or runtime.waiting or scope.callbacks is not None)
 
-    def _ended(self, cost: int) -> None:
+    def _ended(self, cost: int, actual: Amounts) -> None:
         """The hold is settled: for whoever waits for what it gave back, or watches what calls do."""
         self.told = True
         runtime, scope, run = self.runtime, self.scope, self.scope.run
@@ -462,8 +475,14 @@ class Call:
                 if detector.shared:
                     self.noted = Wake() if self.suspicion is not None else None
                     runtime.notes.put(run, scope, self.digest, cost, failed=self.failed, wake=self.noted)
-        if scope.watch is not None and scope.watch.throttles:
-            runtime.usual.saw(self.name, cost, self.usage)
+        watch = scope.watch
+        if watch is not None:
+            if watch.throttles:
+                runtime.usual.saw(self.name, cost, self.usage)
+            overran = (
+                actual is not self.amounts and not runtime.store.waits and _overran(actual, self.amounts)
+            )
+            self.moved = overran or watch.above()
         if runtime.listens or scope.callbacks is not None:
             tell_settled(self, cost)
 
@@ -524,3 +543,10 @@ class Call:
             return HoldMismatch(msg)
         msg = f"{what}: the store answered {outcome.name.lower()}, its clock does not agree with the proposed window"
         return StoreUnavailable(msg)
+
+
+def _overran(actual: Amounts, held: Amounts) -> bool:
+    for meter, amount in actual.items():  # noqa: SIM110 - of every call that policies act on
+        if amount > held.get(meter, 0):
+            return True
+    return False

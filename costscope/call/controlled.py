@@ -12,10 +12,11 @@ from costscope.call.announce import announce
 from costscope.call.clocks import check_clocks
 from costscope.call.pacing import keep_pace
 from costscope.call.patience import Patience
+from costscope.call.routed import astray
 from costscope.call.tell import tell_downgraded
 from costscope.control.effects import NOTHING
 from costscope.errors import BudgetExceeded
-from costscope.ledger import HALTS, Outcome
+from costscope.ledger import HALTS, Outcome, Read
 from costscope.policy.controls import OnDenied
 from costscope.run.lifecycle import STOPPED_ELSEWHERE, order_to_stop
 from costscope.stores.steps import Execute
@@ -23,6 +24,7 @@ from costscope.stores.steps import Execute
 if TYPE_CHECKING:
     from costscope.call.call import Call
     from costscope.control.effects import Effects
+    from costscope.scope.watch import Watch
     from costscope.stores.steps import Steps
 
 __all__ = ["behind", "controlled", "eventful", "remarkable"]
@@ -51,7 +53,7 @@ def behind(call: Call) -> Steps[None]:
     Raises:
         CallDenied: refused; nothing is held, unless it is that the store cannot be reached.
     """
-    if call.refused is not None or call.came_too_late():
+    if call.refused is not None or call.came_too_late() or (yield from _sent_back(call)):
         yield from controlled(call)
     else:
         yield from _told(call)
@@ -84,7 +86,7 @@ def _hold(call: Call) -> Steps[None]:
             if refusal is None:
                 refusal = yield from _tried(call, patience)
             if refusal is None:
-                if not call.came_too_late():
+                if not call.came_too_late() and not (yield from _sent_back(call)):
                     return
                 call.attempts = 0
                 continue
@@ -119,6 +121,37 @@ def _tried(call: Call, patience: Patience | None) -> Steps[BudgetExceeded | None
             return call.refusal(reply)
         command = call.opened(reply)
     return None
+
+
+def _sent_back(call: Call) -> Steps[bool]:
+    """Give the hold back if it has shown that the call is not what it should be, since others have passed a threshold.
+
+    So a process that has not asked for a long time, or never, is subject to what is in force all the same. Once a call:
+    whoever goes on while others come and go around a level has been right for a moment.
+    """
+    if not _misjudged(call):
+        return False
+    scope, release = call.scope, call.taking_back()
+    call.hold_id, call.sent_again, call.attempts = "", True, 0
+    try:
+        _, found = yield Execute((release, Read(release.accounts)))
+    except BaseException:
+        call.runtime.outbox.put(release)
+        raise
+    scope.seen(release.accounts, found)
+    if call.given is not None:
+        call.given.spec.send_again(call)
+    return True
+
+
+def _misjudged(call: Call) -> bool:
+    watch, run = call.scope.watch, call.scope.run
+    if watch is None or call.sent_again or not call.hold_id:
+        return False
+    now = watch.effects(call.taken)
+    if (now.halt_run is not None and run is not None) or (now.throttled and not call.paced):
+        return True
+    return astray(call)
 
 
 def _check_orders(call: Call, refusal: BudgetExceeded) -> None:
@@ -177,6 +210,9 @@ def _may_go_on(call: Call) -> Steps[None]:
     if watch is None:
         return
     effects: Effects = watch.effects()
+    if (effects.halt_run is not None and run is not None) or (effects.throttled and not call.paced):
+        # What this process has seen may be long past: somebody may have given back what was held.
+        effects = yield from _seen_now(call, watch)
     if effects.halt_run is not None and run is not None:
         threshold = effects.halt_run.mark.threshold
         percent = f"{threshold.at:g} %" if threshold is not None else "its limit"
@@ -184,8 +220,19 @@ def _may_go_on(call: Call) -> Steps[None]:
             run, f"budget {effects.halt_run.budget.id} is at {percent}, where it halts runs"
         )
         run.check()
-    if effects.throttled:
+    if effects.throttled and not call.paced:
         yield from keep_pace(call, watch, effects.throttled)
+        call.paced = True
+        if run is not None:
+            run.check()
+
+
+def _seen_now(call: Call, watch: Watch) -> Steps[Effects]:
+    """What is in force by the store's word."""
+    accounts = call.scope.accounts(call.runtime.now_ms())
+    (found,) = yield Execute((Read(accounts),))
+    call.scope.seen(accounts, found)
+    return watch.effects()
 
 
 def _on_denied(call: Call, error: BudgetExceeded) -> OnDenied:

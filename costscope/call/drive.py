@@ -94,7 +94,7 @@ def settle(call: Call, command: Commit | Release | None) -> None:
             post(call, command)
         else:
             call.settled(reply, command)
-        if call.suspicion is not None:
+        if call.suspicion is not None or call.moved:
             run(aftermath(call), call.runtime.store)
     except Exception:
         call.over = True
@@ -124,7 +124,7 @@ async def asettle(call: Call, command: Commit | Release | None, error: BaseExcep
             post(call, command)
         else:
             call.settled(reply, command)
-        if call.suspicion is not None:
+        if call.suspicion is not None or call.moved:
             await arun(aftermath(call), call.runtime.store)
     except Exception:
         call.over = True

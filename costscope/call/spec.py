@@ -14,7 +14,8 @@ from costscope.call.digest import digest_of
 from costscope.call.failures import not_billed
 from costscope.call.options import ESTIMATE_MODES, Options
 from costscope.call.refused import refused_unopened
-from costscope.call.routed import rewritten, routing_for
+from costscope.call.routed import Given, rewritten, routing_for
+from costscope.control.routing import Routing
 from costscope.errors import CallUnscoped, InvalidInput, ModelUnpriced, UsageWarning
 from costscope.estimate import (
     CallShape,
@@ -23,6 +24,7 @@ from costscope.estimate import (
     given_estimate,
     given_hold,
     model_of,
+    output_cap,
     settled,
     tier_of,
     tool_estimate,
@@ -35,7 +37,6 @@ from costscope.usage import StreamUsage, Usage, coerce_usage, read_usage
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from costscope.control.routing import Routing
     from costscope.ledger import Amounts, Commit, Release
     from costscope.prices import Price
     from costscope.runtime.runtime import Runtime
@@ -167,66 +168,84 @@ class Spec:
         if model is None:
             msg = f"{self.function_name}: no model is named; write @metered_model('NAME') or pass model= to the call"
             raise ModelUnpriced(msg)
-        routing = routing_for(scope, model, options.stage, monotonic()) if scope.acts else None
-        if routing is not None:
-            return self._open_routed(scope, args, kwargs, outer, model, routing)
-        price, estimate, tier = self._estimated(scope, model, args, kwargs, arguments)
-        call = Call(scope, "model", model, estimate, options.on_lost, self._key(args, kwargs), outer)
-        call.price = price
-        if tier is not None:
-            call.tier = tier
+        routing = given = None
+        if scope.acts:
+            routing = routing_for(scope, model, options.stage, monotonic())
+            if routing is not None or scope.watch is not None:
+                given = Given(
+                    self, args, kwargs, arguments, model, options.stage or scope.labels.get("stage")
+                )
+        if given is not None and routing is not None:
+            call = Call(scope, "model", model, EMPTY, options.on_lost, self._key(args, kwargs), outer)
+            call.given, call.stage = given, given.stage
+            self.send(call, routing)
+        else:
+            price, estimate, tier = self._estimated(scope, model, args, kwargs, arguments)
+            call = Call(scope, "model", model, estimate, options.on_lost, self._key(args, kwargs), outer)
+            call.price = price
+            if given is not None:
+                call.given = given
+            if tier is not None:
+                call.tier = tier
         if scope.acts or options.on_denied is not None:
             self._control(call, args, kwargs)
         return call
 
-    def _open_routed(
-        self,
-        scope: Scope,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        outer: Call | None,
-        asked: str,
-        routing: Routing,
-    ) -> Call:
-        """A call that goes where its route says, and on to the route's fallbacks if it is refused there."""
-        given, arguments = (args, kwargs), self._shape.bind(args, kwargs)
+    def send(self, call: Call, routing: Routing) -> None:
+        """Let a call go where its route says.
 
-        def redirect(call: Call, routing: Routing) -> None:
-            changed = rewritten(self._shape, given, arguments, asked, routing)
-            there = given if changed is None else changed
-            model = routing.model if self._shape.takes_model else asked
-            call.price, call.estimate, call.tier = self._estimated(
-                scope, model, *there, arguments if changed is None else self._shape.bind(*there)
-            )
-            call.name, call.amounts, call.rewritten, call.routing = (
-                model,
-                call.estimate.amounts,
-                changed,
-                routing,
-            )
-            if changed is not None:
-                call.asked = asked
-                call.saved = self._saved(scope, asked, given, arguments, call)
+        Raises:
+            ModelUnpriced: there it has no price.
+        """
+        given, scope = call.given, call.scope
+        assert given is not None, "only calls that may be sent elsewhere remember what was asked for"
+        asked, as_given = given.model, (given.args, given.kwargs)
+        model = routing.model if self._shape.takes_model else asked
+        most = self._most(scope, model, given) if routing.caps else None
+        changed = rewritten(self._shape, as_given, given.arguments, asked, routing, most)
+        there = as_given if changed is None else changed
+        arguments = given.arguments if changed is None else self._shape.bind(*there)
+        call.price, call.estimate, call.tier = self._estimated(scope, model, *there, arguments)
+        call.name, call.amounts, call.rewritten, call.routing = (
+            model,
+            call.estimate.amounts,
+            changed,
+            routing,
+        )
+        call.stage = given.stage
+        call.asked, call.saved = "", None
+        if changed is not None:
+            call.asked, call.saved = asked, self._saved(call, given)
 
-        def fall_back(call: Call) -> bool:
-            """Go to the next fallback that has a price."""
-            while call.routing is not None and call.routing.fallbacks and self._shape.takes_model:
-                following = call.routing.fell_back("downgrade_then_reject")
-                call.routing = following
-                try:
-                    redirect(call, following)
-                except ModelUnpriced:
-                    log.warning("%s has no price and is passed over as a fallback", following.model)
-                else:
-                    return True
-            return False
+    def send_again(self, call: Call) -> None:
+        """Let a call go where it is to go by what is known now, instead of where it went."""
+        given = call.given
+        if given is not None and not call.fell_back:
+            routing = routing_for(call.scope, given.model, given.stage, monotonic())
+            self.send(call, routing or Routing(given.model))
 
-        call = Call(scope, "model", asked, EMPTY, self.options.on_lost, self._key(args, kwargs), outer)
-        call.stage = self.options.stage or scope.labels.get("stage")
-        redirect(call, routing)
-        call.fallback = fall_back
-        self._control(call, args, kwargs)
-        return call
+    def fall_back(self, call: Call) -> bool:
+        """Let a refused call go to the next fallback that has a price; False if there is none."""
+        while call.routing is not None and call.routing.fallbacks and self._shape.takes_model:
+            following = call.routing.fell_back("downgrade_then_reject")
+            call.routing, call.fell_back = following, True
+            try:
+                self.send(call, following)
+            except ModelUnpriced:
+                log.warning("%s has no price and is passed over as a fallback", following.model)
+            else:
+                return True
+        return False
+
+    def _most(self, scope: Scope, model: str, given: Given) -> int | None:
+        """The output that a call may make which states no cap itself; None if it states one, or has no price."""
+        if output_cap(given.arguments) is not None:
+            return None
+        try:
+            _, estimate, _ = self._estimated(scope, model, given.args, given.kwargs, given.arguments)
+        except ModelUnpriced:
+            return None
+        return estimate.cap_for(estimate.units_max)
 
     def _estimated(
         self,
@@ -255,17 +274,10 @@ class Spec:
             estimate = self._given_estimate(args, kwargs)
         return price, estimate, tier
 
-    def _saved(
-        self,
-        scope: Scope,
-        asked: str,
-        given: tuple[tuple[Any, ...], dict[str, Any]],
-        arguments: Mapping[str, object],
-        call: Call,
-    ) -> int | None:
+    def _saved(self, call: Call, given: Given) -> int | None:
         """What the hold is cheaper than that of the call as it was asked for; None where that has no price."""
         try:
-            _, would, _ = self._estimated(scope, asked, *given, arguments)
+            _, would, _ = self._estimated(call.scope, given.model, given.args, given.kwargs, given.arguments)
         except ModelUnpriced:
             return None
         return would.most("cost") - call.estimate.most("cost")

@@ -46,10 +46,15 @@ class Routing(msgspec.Struct, frozen=True):
             self, model=self.fallbacks[0], fallbacks=self.fallbacks[1:], reason=reason
         )
 
-    def cap(self, own: int | None) -> int | None:
-        """The output cap of a call that states this one itself; None for none."""
+    def cap(self, own: int | None, most: int | None = None) -> int | None:
+        """The output cap of a call that states this one itself; None for none.
+
+        Args:
+            own: what it states.
+            most: the most output it may make without any cap: what a factor is one of then.
+        """
         least = min((cap for cap in (own, self.max_tokens) if cap is not None), default=None)
-        return lowered(least, self.caps) if self.caps else least
+        return lowered(most if least is None else least, self.caps) if self.caps else least
 
 
 class Router:

@@ -185,21 +185,23 @@ def slot_account(
     )
 
 
-def run_account(labels: Mapping[str, str], limits: Mapping[str, int]) -> Account:
+def run_account(labels: Mapping[str, str], limits: Mapping[str, int], *, turns: bool = False) -> Account:
     """The account of one run, shared by every process that opens a run with the same labels.
 
     Args:
         labels: all labels in effect where the run was opened.
         limits: of the run, meter to limit in the ledger's units; an order to stop is always obeyed.
+        turns: count its iterations, even if nothing limits them yet.
     """
     ordered = tuple((meter, limits[meter]) for meter in METERS if meter in limits)
+    counted = (("iterations", MAX_AMOUNT),) if turns and "iterations" not in limits else ()
     return _account(
         budget=RUN_BUDGET,
         place=_parts(sorted(labels.items())),
         labels=dict(labels),
         period="total",
         span=(0, 0),
-        limits=(*ordered, (HALTS, 0)),
+        limits=(*ordered, *counted, (HALTS, 0)),
         shown=ordered,
         keep_ms=KEEP_SHARED_MS,
     )

@@ -53,6 +53,8 @@ class Covered(msgspec.Struct, frozen=True):
     run_limits: tuple[tuple[str, int], ...]
     """Meter to limit of each single run."""
     run_clock_ms: int | None
+    curbs: bool
+    """Something may limit the iterations of a run later on."""
     halts: bool
     """Something may halt a run."""
     slots: bool
@@ -120,6 +122,12 @@ class Coverage:
             clocks=tuple(_clocks(owners)),
             run_limits=limits,
             run_clock_ms=clock_ms,
+            curbs=any(
+                action.iterations is not None
+                for budget in budgets
+                for threshold in budget.thresholds
+                for action in threshold.actions
+            ),
             halts=any(_halts(budget) for budget in budgets),
             slots=any(meter == "concurrent_calls" for a in accounts for meter, _ in a.limits),
             from_ms=max((a.start_ms for a in windows), default=0),

@@ -12,11 +12,13 @@ from costscope.call.refusals import exceeded
 from costscope.call.tell import tell_refused
 from costscope.control.effects import lowered
 from costscope.errors import BudgetExceeded, CallDenied, StoreUnavailable
-from costscope.ledger import HALTS, Commit, Outcome, Release, Reserve, new_id
+from costscope.ledger import HALTS, MAX_AMOUNT, Commit, Outcome, Read, Release, Reserve, new_id
 from costscope.run.lifecycle import STOPPED_ELSEWHERE, order_to_stop
 from costscope.stores.steps import Execute, arun, run
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from costscope.ledger import Account, Reply
     from costscope.run.run import Run
     from costscope.scope.scope import Scope
@@ -131,6 +133,9 @@ class Iteration:
             accounts = _counting(scope, now_ms)
             if not accounts:
                 return
+            cap = _cap(scope)
+            if cap is not None and scope.run is not None:
+                accounts = _capped(accounts, scope.run.account, cap)
             self._accounts, self._hold_id = accounts, new_id(now_ms)
             amounts = {_METER: 1, **({HALTS: 0} if HALTS in scope.extra else {})}
             reserve = Reserve(self._hold_id, accounts, amounts, runtime.lease_ms)
@@ -150,6 +155,8 @@ class Iteration:
                 if reply.denial.meter == HALTS and scope.run is not None:
                     scope.run.halt(STOPPED_ELSEWHERE)
                     raise scope.run.halted()
+                if cap is not None and reply.denial.limit == cap:
+                    raise _fewer(cap, reply.denial.spent + reply.denial.held)
                 # A turn that was begun counts: one that is not over yet is no reason to wait for it.
                 spent = msgspec.structs.replace(reply.denial, kind="exhausted")
                 raise exceeded(_WHAT, accounts, msgspec.structs.replace(reply, denial=spent))
@@ -252,17 +259,16 @@ def _may_go_on(scope: Scope) -> Steps[None]:
         return
     watch = scope.watching()
     effects = watch.effects() if watch is not None else None
+    if watch is not None and effects is not None and effects.halt_run is not None:
+        accounts = scope.accounts(scope.runtime.now_ms())
+        (found,) = yield Execute((Read(accounts),))  # what was seen may be long past
+        scope.seen(accounts, found)
+        effects = watch.effects()
     if effects is not None and effects.halt_run is not None:
         yield from order_to_stop(
             working, f"budget {effects.halt_run.budget.id} has come to where it halts runs"
         )
         working.check()
-    caps = (*working.effects.iterations, *(effects.iterations if effects is not None else ()))
-    if caps:
-        limit = working.limit(_METER)
-        cap = lowered(limit, caps)
-        if cap is not None and working.iterations >= cap:
-            raise _fewer(cap, working.iterations)
 
 
 def _refused(scope: Scope, error: CallDenied) -> Steps[None]:
@@ -274,6 +280,22 @@ def _refused(scope: Scope, error: CallDenied) -> Steps[None]:
         yield from order_to_stop(
             scope.run, f"budget {budget.id} has no more {error.meter}, and halts the run then"
         )
+
+
+def _cap(scope: Scope) -> int | None:
+    """The most iterations the run may make by now, where a threshold or a runaway has limited them; else None."""
+    working, watch = scope.run, scope.watch
+    if working is None:
+        return None
+    caps = (*working.effects.iterations, *(watch.effects().iterations if watch is not None else ()))
+    if not caps:
+        return None
+    own = [limit for account in (*scope.inline, working.account) if account for limit in _turns(account)]
+    return lowered(min(own, default=None), caps)
+
+
+def _turns(account: Account) -> Iterator[int]:
+    yield from (limit for meter, limit in account.limits if meter == _METER and limit < MAX_AMOUNT)
 
 
 def _fewer(cap: int, made: int) -> BudgetExceeded:
@@ -293,6 +315,19 @@ def _fewer(cap: int, made: int) -> BudgetExceeded:
         requested=1,
         resets_at=None,
         retry_after=None,
+    )
+
+
+def _capped(accounts: tuple[Account, ...], run: Account | None, cap: int) -> tuple[Account, ...]:
+    """The same, with fewer iterations for the run: decided in the store, for all its processes."""
+    return tuple(
+        msgspec.structs.replace(
+            account,
+            limits=tuple((m, min(limit, cap) if m == _METER else limit) for m, limit in account.limits),
+        )
+        if account is run
+        else account
+        for account in accounts
     )
 
 

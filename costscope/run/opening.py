@@ -33,7 +33,11 @@ def run_of(
     covered = runtime.coverage.accounts(labels, runtime.now_ms())
     clocks = [ms for ms in (clock_ms, covered.run_clock_ms) if ms is not None]
     told = covered.accounts or covered.admission or covered.run_limits or clocks
+    runaway = runtime.runaway_for(labels)
+    turns = covered.curbs or (
+        runaway is not None and any(action.iterations is not None for action in runaway.actions)
+    )
     account = inline
-    if told or runtime.runaway_for(labels) is not None:
-        account = run_account(labels, dict(covered.run_limits))
+    if told or runaway is not None:
+        account = run_account(labels, dict(covered.run_limits), turns=turns)
     return Run(runtime, labels, account, min(clocks, default=None), joined=joined)
