@@ -60,8 +60,7 @@ def check(
         sys.stderr.write(f"{error}\n")
         raise typer.Exit(2) from error
     lint = _lint(loaded)
-    warnings = [(loaded.document.place(steps), problem) for steps, problem in lint.warnings]
-    warnings.sort(key=lambda warning: (warning[0].file or "", warning[0].line or 0))
+    warnings = _placed(loaded, lint)
     if json:
         _print_json(source, loaded, labels, warnings, lint.notes)
     else:
@@ -111,6 +110,15 @@ def _lint(loaded: LoadedPolicy) -> Lint:
     from costscope.policy.lint import lint_policy  # noqa: PLC0415 - may load the table of prices
 
     return lint_policy(loaded.policy)
+
+
+def _placed(loaded: LoadedPolicy, lint: Lint) -> list[tuple[Place, str]]:
+    """The warnings where they were written, from the top of each file to its end.
+
+    What was written once and means several things, as in other formats, is said once.
+    """
+    found = dict.fromkeys((loaded.document.place(steps), problem) for steps, problem in lint.warnings)
+    return sorted(found, key=lambda warning: (warning[0].file or "", warning[0].line or 0))
 
 
 def _print_json(

@@ -37,6 +37,9 @@ _SOFT: Final = {
 }
 _HARD: Final = {"HALT_RUN": "halt_run", "REJECT_NEW_RUNS": "reject_new_runs"}
 _THRESHOLDS: Final = (0.7, 0.9, 1.0)
+_TELL: Final = ({"do": "log"}, {"do": "callback"})
+"""What every threshold does, before the action that the file names."""
+_TOLD: Final = len(_TELL)
 _LIMITED: Final = {"do": "limit_capabilities", "max_tokens": 0.5, "iterations": 0.5}
 """The format does not say by how much; half is enough to be felt and leaves work possible."""
 
@@ -103,12 +106,14 @@ def _thresholds(fields: Fields, budget: dict[str, Any], to: Steps) -> None:
     budget["thresholds"] = []
     for index, part in enumerate(given):
         plain = isinstance(part, int | float) and not isinstance(part, bool)
-        fields.work.moved((*to, "thresholds", index), (*fields.origin, "soft_thresholds", index))
+        place: Steps = (*to, "thresholds", index)
+        fields.work.moved(place, (*fields.origin, "soft_thresholds", index))
+        fields.came("on_soft_threshold_exceeded", (*place, "actions", _TOLD))
         budget["thresholds"].append(
             {
                 "at": round(part * 100, 9) if plain else part,
                 "meter": "cost",
-                "actions": [{"do": "log"}, {"do": "callback"}, *act],
+                "actions": [*_TELL, *act],
             }
         )
 

@@ -48,3 +48,11 @@ def test_the_format_of_strands_costguard_is_named_as_it_was_written(tmp_path):
         f"{path}:5: $.pricing.models.gpt-4o.input_per_1k",
         f"{path}:6: $.pricing.models.gpt-4o.output_per_1k",
     ]
+
+
+def test_an_action_of_that_format_is_named_where_it_was_written(tmp_path):
+    path = tmp_path / "budgets.yaml"
+    path.write_text("budgets:\n  - id: x\n    max_cost: 1\n    on_soft_threshold_exceeded: DOWNGRADE_MODEL\n")
+    loaded = read_policy(path)
+    places = {str(loaded.document.place(steps)) for steps, _ in lint_policy(loaded.policy).warnings}
+    assert places == {f"{path}:4: $.budgets[0].on_soft_threshold_exceeded"}
