@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from costscope.guard.decisions import DecisionWarning
 from costscope.ledger import MAX_AMOUNT
+from costscope.scope.balance import about_of
 from costscope.scope.report import format_amount
 
 if TYPE_CHECKING:
@@ -22,18 +23,22 @@ __all__ = ["changes", "left", "warnings"]
 
 def left(scope: Scope) -> dict[str, Any]:
     """The fields `remaining` and `utilisation` of a decision, as last seen."""
-    accounts = scope.accounts(scope.runtime.now_ms())
-    # A budget that lets calls through has no limit in the ledger: nothing is left of it, and nothing is refused.
-    refusing = {
-        (account.key, meter) for account in accounts for meter, at in account.limits if at < MAX_AMOUNT
-    }
     remaining: dict[str, int] = {}
     fullest: float | None = None
-    for row in scope.balances():
-        if (row.key, row.meter) in refusing:
-            remaining[row.meter] = min(row.remaining, remaining.get(row.meter, row.remaining))
-        if row.meter == "cost":
-            fullest = row.utilisation if fullest is None else max(row.utilisation, fullest)
+    for account, balance in zip(*scope.readings(), strict=True):
+        shown = about_of(account.about).limits
+        for at, (meter, limit) in enumerate(account.limits):
+            if meter not in shown:  # orders to stop
+                continue
+            used = balance[2 * at] + balance[2 * at + 1] if balance else 0
+            # A budget that lets calls through has no limit in the ledger: nothing is refused where nothing is left.
+            if limit < MAX_AMOUNT:
+                free = limit - used if used < limit else 0
+                if free < remaining.get(meter, MAX_AMOUNT):
+                    remaining[meter] = free
+            if meter == "cost":
+                part = used / shown[meter] if shown[meter] else 1.0
+                fullest = part if fullest is None or part > fullest else fullest
     return {"remaining": remaining, "utilisation": fullest}
 
 

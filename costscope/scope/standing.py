@@ -12,6 +12,7 @@ from costscope.scope.preview import Preview, preview
 from costscope.scope.watch import Watch
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from decimal import Decimal
     from typing import Unpack
 
@@ -144,10 +145,14 @@ class Standing:
 
     def balances(self) -> list[AccountBalance]:
         """Every account and meter that limits this scope, as last seen: own limits first, no I/O."""
+        return balances_of(*self.readings())
+
+    def readings(self) -> tuple[tuple[Account, ...], Sequence[Balance]]:
+        """The accounts of this scope and what stands in each, as `balances` has them by meter."""
         accounts = self.accounts(self.runtime.now_ms())
         if self.runtime.store.waits:
-            return balances_of(accounts, [view.balance for view in self._views])
-        return balances_of(accounts, self._read(accounts))
+            return accounts, [view.balance for view in self._views]
+        return accounts, self._read(accounts)
 
     def refresh(self) -> list[AccountBalance]:
         """Ask the store; then as `balances`."""
