@@ -10,6 +10,7 @@ from typing import Any, TypeVar, assert_type
 import costscope
 from costscope import (
     BudgetExceeded,
+    Guard,
     Reservation,
     Runtime,
     Scope,
@@ -19,6 +20,14 @@ from costscope import (
     budget_scope,
     metered_model,
     metered_tool,
+)
+from costscope.guard import (
+    AdmissionDecision,
+    IterationDecision,
+    ModelDecision,
+    RunSummary,
+    SettledDecision,
+    ToolDecision,
 )
 
 T = TypeVar("T")
@@ -209,3 +218,24 @@ try:
 except BudgetExceeded as error:
     assert_type(error.limit, int)
     assert_type(error.retry_after, float | None)
+
+
+# The hooks of a guard: every decision has its type, and a misspelt part of a request is an error.
+def hooks(guard: Guard) -> None:
+    assert_type(guard.on_run_start("r", tenant="acme", max_cost="1"), AdmissionDecision)
+    assert_type(guard.before_iteration("r"), IterationDecision)
+    decision = guard.before_model_call("r", "gpt-4o", messages="Hi", max_tokens=3, request={"n": 2})
+    assert_type(decision, ModelDecision)
+    assert_type(decision.max_tokens, int | None)
+    assert_type(guard.after_model_call("r", (1, 2), call_id=decision.call_id), SettledDecision)
+    assert_type(guard.before_tool_call("r", "search", price="0.01"), ToolDecision)
+    assert_type(guard.after_tool_call("r", "0.02"), SettledDecision)
+    summary = guard.on_run_end("r", "completed")
+    assert_type(summary, RunSummary)
+    assert_type(summary.cost, Decimal)
+    guard.before_model_call("r", "gpt-4o", max_token=3)  # type: ignore[call-arg]
+
+
+async def ahooks(guard: Guard) -> None:
+    assert_type(await guard.abefore_model_call("r", "gpt-4o", stage="planning"), ModelDecision)
+    assert_type(await guard.aon_run_end("r"), RunSummary)
