@@ -1,9 +1,11 @@
 """The limits of a single run, merged: the more specific budget's value holds, field by field."""
 
+import contextlib
 import itertools
 
 import pytest
 
+from costscope import BudgetExceeded, budget_scope, reserve
 from costscope.policy import covering, parse_policy
 from costscope.policy.constraints import merged_constraints, run_limits
 from costscope.policy.specificity import specificity
@@ -90,3 +92,38 @@ def test_the_ledger_gets_the_meters_and_the_clock_by_itself():
     )
     assert run_limits(policy.budgets) == ((("tokens", 5),), 60_000)
     assert run_limits(policy.budgets[1:]) == ((), None)
+
+
+@pytest.mark.parametrize(
+    ("labels", "turns"),
+    [
+        ({"workflow": "chat"}, 2),
+        ({"workflow": "research"}, 4),
+        ({"workflow": "research", "tenant": "small"}, 3),
+    ],
+)
+def test_a_run_has_the_turns_of_the_most_specific_budget_and_hard_limits_hold_all_the_same(
+    make_runtime, labels, turns
+):
+    """The specific budget may give more than the general one; a limit of iterations is no constraint."""
+    runtime = make_runtime(
+        policy={
+            "budgets": [
+                {"id": "everybody", "constraints": {"iterations": 2, "tool_calls": 1}},
+                {"id": "research", "match": {"workflow": "research"}, "constraints": {"iterations": 4}},
+                {"id": "small", "match": {"tenant": "small"}, "limits": {"iterations": 3}},
+            ]
+        }
+    )
+    for name in ("r1", "r2") if "tenant" not in labels else ("r1",):
+        with budget_scope(**labels, run=name, runtime=runtime) as run:
+            done = 0
+            with contextlib.suppress(BudgetExceeded):
+                for _ in run.iterations():
+                    done += 1
+            assert done == turns
+            with reserve(tool="t", runtime=runtime):
+                pass
+            with pytest.raises(BudgetExceeded) as caught, reserve(tool="t", runtime=runtime):
+                pass
+            assert (caught.value.meter, caught.value.limit) == ("tool_calls", 1)  # inherited from everybody

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from costscope.policy.patterns import is_glob
 from costscope.policy.strands.fields import LABELS, Fields, match_of
 
 if TYPE_CHECKING:
@@ -70,8 +71,10 @@ def _budget(fields: Fields, to: Steps) -> Iterator[dict[str, Any]]:
     label = fields.choice("scope", _SCOPES, "tenant")
     budget["match"] = match_of(fields, to)
     # Its own label is there in any case; where the value is left open, each one has an account of its own.
-    if label and "*" in budget["match"].setdefault(label, "*"):
-        budget["per"] = [label]
+    if label:
+        pattern = budget["match"].setdefault(label, "*")
+        if isinstance(pattern, list) or is_glob(pattern):
+            budget["per"] = [label]
     budget["period"] = fields.take("period", "monthly")
     fields.came("period", (*to, "period"))
     # It is about max_cost only: the other limits hold in any case.

@@ -111,8 +111,15 @@ def match_of(fields: Fields, to: Steps) -> dict[str, Any]:
     fields.came("match", (*to, "match"))
     for name, label in LABELS.items():
         value = given.take(name)
-        if value is not None and value != "*":
-            found[label] = value
-            given.came(name, (*to, "match", label))
+        if value is None or value == "*":
+            continue
+        if not isinstance(value, str) and not (isinstance(value, list) and all(map(_is_text, value))):
+            given.refuse(f"expected text or a list of texts, got {cut(value)}", name)
+        found[label] = value
+        given.came(name, (*to, "match", label))
     given.done()
     return found
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)

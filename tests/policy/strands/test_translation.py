@@ -68,6 +68,10 @@ def test_the_three_files_say_this_in_our_words(policy):
             "match: {tenant: a, strand: 's*'}, per: [strand], period: monthly, limits: {cost: 5}",
         ),
         (
+            "scope: tenant, match: {tenant_id: [a, b]}, max_cost: 5",
+            "match: {tenant: [a, b]}, per: [tenant], period: monthly, limits: {cost: 5}",
+        ),
+        (
             "scope: run, max_cost: 5, period: hourly",
             "match: {run: '*'}, per: [run], period: hourly, limits: {cost: 5}",
         ),
@@ -162,6 +166,8 @@ def test_a_default_model_serves_every_stage_that_is_not_named():
         ("budgets: [{id: x, max_cost: -1}]", "$.budgets[0].max_cost", "negative"),
         ("budgets: [{id: x, max_cost: 1, soft_thresholds: [0.5, 0.5]}]", "$.budgets[0].soft_thresholds[1]", "is thresholds[0] too"),
         ("budgets: [{id: x, max_cost: 1, match: {tenant: a}}]", "$.budgets[0].match.tenant", "did you mean tenant_id?"),
+        ("budgets: [{id: x, max_cost: 1, match: {tenant_id: true}}]", "$.budgets[0].match.tenant_id", "expected text or a list"),
+        ("routing_policies: [{id: r, match: {strand_id: [null]}, stages: []}]", "$.routing_policies[0].match.strand_id", "expected text or a list"),
         ("budgets: [{id: x, scope: tenant}]", "$.budgets[0]", "caps nothing"),
         ("budgets: [{id: x, scope: tenant, soft_thresholds: [0.5]}]", "$.budgets[0].soft_thresholds", "max_cost, which is missing"),
         ("budgets: [{id: x, max_cost: 1, constraints: {max_iterations: 1}}]", "$.budgets[0].constraints.max_iterations", "did you mean max_iterations_per_run?"),
