@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from costscope.errors import InvalidAmount, InvalidInput, InvalidPolicy
 from costscope.policy.durations import to_ms
-from costscope.webhooks.schedule import pause_s
+from costscope.webhooks.schedule import FIRST_PAUSE_S, pause_s
 from costscope.webhooks.signature import check_secret
 
 if TYPE_CHECKING:
@@ -61,10 +61,16 @@ class Receiver:
         self._failures = 0
         self._silent_until_s = 0.0
 
-    def failed(self, now_s: float, random: Callable[[], float], retry_after_s: float | None) -> None:
-        """It is not there, or not now: it is left alone for a while, longer each time."""
+    def failed(
+        self,
+        now_s: float,
+        random: Callable[[], float],
+        retry_after_s: float | None,
+        first_pause_s: float = FIRST_PAUSE_S,
+    ) -> None:
+        """It is not there, or not now: it is left alone for a while, longer each time; see `pause_s`."""
         self._failures += 1
-        self._silent_until_s = now_s + pause_s(self._failures, random, retry_after_s)
+        self._silent_until_s = now_s + pause_s(self._failures, random, retry_after_s, first_pause_s)
 
 
 def receivers(webhooks: Mapping[str, Webhook], environ: Mapping[str, str]) -> dict[str, Receiver]:

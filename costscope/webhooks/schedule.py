@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["LEASE_MARGIN_S", "Verdict", "lease_ms", "pause_s", "verdict", "worth_trying"]
+__all__ = ["FIRST_PAUSE_S", "LEASE_MARGIN_S", "Verdict", "lease_ms", "pause_s", "verdict", "worth_trying"]
 
 Verdict = Literal["delivered", "away", "again", "never"]
 """`away`: the receiver does not answer, or says that it cannot; `again`: it does, but not to this record."""
@@ -22,6 +22,7 @@ _ROUNDS_MAX: Final = 64
 """The most leases between two tries: with a lease of 15 s, 16 minutes."""
 
 LEASE_MARGIN_S: Final = 5.0
+FIRST_PAUSE_S: Final = 2.0
 _PAUSE_MAX_S: Final = 600.0
 _RETRY_AFTER_MAX_S: Final = 3_600.0
 _ANOTHER_TIME: Final = frozenset({408, 425, 429})
@@ -47,15 +48,21 @@ def lease_ms(longest_timeout_s: float, random: Callable[[], float], margin_s: fl
     return round((margin_s + 2 * longest_timeout_s) * (0.8 + 0.4 * random()) * 1000)
 
 
-def pause_s(failures: int, random: Callable[[], float], retry_after_s: float | None = None) -> float:
+def pause_s(
+    failures: int,
+    random: Callable[[], float],
+    retry_after_s: float | None = None,
+    first_s: float = FIRST_PAUSE_S,
+) -> float:
     """How long a receiver is left alone after so many failures one after the other (at least 1).
 
     Args:
         failures: how many.
         random: gives numbers from 0 to 1.
         retry_after_s: what the receiver asked for; at most an hour is granted.
+        first_s: the longest after the first failure; it doubles with each.
     """
-    longest = min(2.0 ** min(failures, 30), _PAUSE_MAX_S)
+    longest = min(first_s * 2.0 ** min(failures - 1, 30), _PAUSE_MAX_S)
     asked = min(retry_after_s, _RETRY_AFTER_MAX_S) if retry_after_s is not None else 0.0
     return max(asked, longest * (0.5 + 0.5 * random()))
 

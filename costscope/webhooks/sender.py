@@ -19,7 +19,7 @@ from costscope.events.lifetime import CLOSING_S, ends_with_process
 from costscope.events.worker import Worker
 from costscope.webhooks.post import must_be_installed, open_client, post
 from costscope.webhooks.receivers import receivers
-from costscope.webhooks.schedule import LEASE_MARGIN_S, lease_ms, verdict, worth_trying
+from costscope.webhooks.schedule import FIRST_PAUSE_S, LEASE_MARGIN_S, lease_ms, verdict, worth_trying
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -57,6 +57,7 @@ class WebhookSender:
         environ: where the secrets are.
         look_s: how often the board is asked, in seconds.
         margin_s: how much longer than two time-outs a lease is, in seconds.
+        first_pause_s: how long a receiver is left alone when it is away, at first and at most, in seconds.
 
     Raises:
         InvalidPolicy: a webhook cannot be used, its secret is not in the environment, or `costscope[webhooks]` is
@@ -71,6 +72,7 @@ class WebhookSender:
         environ: Mapping[str, str] = os.environ,
         look_s: float = _LOOK_S,
         margin_s: float = LEASE_MARGIN_S,
+        first_pause_s: float = FIRST_PAUSE_S,
     ) -> None:
         if webhooks:
             must_be_installed()
@@ -79,6 +81,7 @@ class WebhookSender:
         self._longest_s = max((one.timeout_s for one in self._receivers.values()), default=0.0)
         self._look_s = look_s
         self._margin_s = margin_s
+        self._first_pause_s = first_pause_s
         self._random = random.Random()  # noqa: S311 - jitter, no secret
         # It looks for ever, so that the thread must not keep alive a runtime that everybody else has forgotten.
         self._worker = Worker(_weakly(weakref.ref(self)), "costscope-webhooks")
@@ -166,7 +169,7 @@ class WebhookSender:
         now = verdict(answer.status)
         what = f"{delivery.id} to webhook {receiver.name} at {receiver.place}"
         if now == "away":
-            receiver.failed(time.monotonic(), self._random.random, answer.retry_after_s)
+            receiver.failed(time.monotonic(), self._random.random, answer.retry_after_s, self._first_pause_s)
         else:
             receiver.answered()
         if now in {"away", "again"}:
