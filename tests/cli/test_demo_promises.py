@@ -117,6 +117,14 @@ class TestHeard:
             CallRefused(**refused, labels=LABELS, what="run", limit=5),
             CallRefused(**refused, labels=LABELS | {"run": "2"}, what="run", limit=5),
             CallRefused(**refused, labels=LABELS, what="model"),
+            CallRefused(
+                **AT,
+                labels=LABELS | {"run": "3"},
+                what="run",
+                name="n",
+                kind="unavailable",
+                reason="the store is away: it is tried again",
+            ),
         )
         assert heard.refusals("acme") == heard.refusals() == 2
         assert lines == ["b: no more runs today, 5 were admitted"]

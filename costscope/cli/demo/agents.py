@@ -37,7 +37,7 @@ _TASTES: Final = {"research": (70, 15, 15), "support": (25, 60, 15)}
 _REFUSED_PAUSE_S: Final = 0.01
 """An agent that was refused everything thinks it over for a moment."""
 _NOT_ADMITTED_PAUSE_S: Final = 0.2
-"""One whose run was refused for what others hold comes back with the next one."""
+"""One whose run was refused comes back with the next one, if there may be one today."""
 _OUTAGES_MAX: Final = 10
 """Calls in a row without an answer from the store after which an agent gives up: some five seconds."""
 
@@ -51,6 +51,8 @@ class Agent:
         self.calls = Calls(path, process)
         self._denials = denials
         self._random = random.Random(f"{scenario.seed}:{path}")  # noqa: S311 - which calls it makes is no secret
+        self._answered = False
+        """Whether the store has admitted the run that is tried, or refused it."""
         self._outages = 0
 
     async def work(self, provider_port: int) -> None:
@@ -63,34 +65,38 @@ class Agent:
             StoreUnavailable: the store is, for longer than a moment.
         """
         tenant, workflow, name = self._path
-        lost = 0
         async with (
             self.calls.connected(provider_port),
             budget_scope(tenant=tenant, workflow=workflow),
             budget_scope(agent=name),
         ):
-            for number in range(self._scenario.runs):
-                try:
-                    await self._run(number)
-                except NotBilled:
-                    pass  # the provider was out of order: this run has failed, the next one may be luckier
-                except RunHalted:
-                    pass  # somebody had to stop it
-                except StoreUnavailable as outage:
-                    self._missed(outage)
-                    lost += 1
-                    if lost == self._scenario.runs:
-                        raise
-                except BudgetExceeded as refusal:
-                    if refusal.kind == "exhausted":
-                        break
-                    await asyncio.sleep(_NOT_ADMITTED_PAUSE_S)
+            number = 0
+            while number < self._scenario.runs and await self._admitted(number):
+                number += self._answered
+
+    async def _admitted(self, number: int) -> bool:
+        """Make one run, or find out that it is not to be: False when none is admitted any more today."""
+        self._answered = False
+        try:
+            await self._run(number)
+        except NotBilled:
+            pass  # the provider was out of order: this run has failed, the next one may be luckier
+        except RunHalted:
+            self._answered = True  # somebody had to stop it
+        except StoreUnavailable as outage:
+            self._missed(outage)  # a run without an answer is tried again
+        except BudgetExceeded as refusal:
+            self._answered = True
+            await asyncio.sleep(_NOT_ADMITTED_PAUSE_S)
+            return refusal.kind != "exhausted"
+        return True
 
     async def _run(self, number: int) -> None:
         scenario, path = self._scenario, run_of(self._path, number)
         wild, attempts = scenario.wild.get(path), iter(scenario.calls_of(number))
         self.calls.whom = path
         async with budget_scope(run=path[-1]) as run:
+            self._answered = True
             while turn := list(islice(attempts, scenario.turn_calls)):
                 async with run.iteration():
                     for self.calls.attempt in turn:
@@ -136,11 +142,11 @@ class Agent:
 
     async def _wild_call(self, wild: Wild) -> None:
         """An agent that has lost its mind: it asks the same again, or does not see that a service is gone."""
-        if wild == "repeats":
-            await self.calls.ask_small("def answer ( question ) : ", answer_tokens=1)
-            return
         with suppress(NotBilled):
-            await self.calls.old_service()
+            if wild == "repeats":
+                await self.calls.ask_small("def answer ( question ) : ", answer_tokens=1)
+            else:
+                await self.calls.old_service()
 
     async def _large_or_small(self, size: TracedCall) -> None:
         try:

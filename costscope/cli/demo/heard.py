@@ -68,7 +68,7 @@ class Heard:
                     yield from self._once(
                         "abandoned", "runs of the killed worker found abandoned: their places are free"
                     )
-            case CallRefused(what="run"):
+            case CallRefused(what="run", budget=str()):  # else the store was away, and the run is tried again
                 self.refused.add(path)
                 yield from self._once(("refused", path[0], event.budget), _refusal(event))
             case ThresholdCrossed():
