@@ -10,7 +10,7 @@ from costscope.guard.standing import left, warnings
 
 if TYPE_CHECKING:
     from costscope.errors import CallDenied
-    from costscope.guard.runs import OpenRun
+    from costscope.guard.opened import OpenRun
 
 __all__ = ["afterwards", "allowed", "refused", "why"]
 

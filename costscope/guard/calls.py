@@ -10,8 +10,8 @@ from costscope.errors import CallDenied
 from costscope.estimate import output_cap
 from costscope.guard.answers import afterwards, allowed, refused
 from costscope.guard.decisions import DecisionWarning, ModelDecision, SettledDecision, ToolDecision
+from costscope.guard.opened import OpenCall
 from costscope.guard.requests import model_call, tool_call
-from costscope.guard.runs import OpenCall
 from costscope.guard.standing import changes
 from costscope.ledger import Commit, new_id
 
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from costscope.call.call import Call
     from costscope.call.routed import Arguments
     from costscope.call.spec import Spec
+    from costscope.guard.opened import OpenRun
     from costscope.guard.requests import ModelRequest, ToolRequest
-    from costscope.guard.runs import OpenRun
     from costscope.ledger import Release
     from costscope.stores.steps import Steps
     from costscope.telemetry import CallKind

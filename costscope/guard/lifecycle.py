@@ -11,7 +11,7 @@ from costscope.errors import CallDenied, InvalidInput, InvalidLabel, StoreUnavai
 from costscope.events.records import RunStatus
 from costscope.guard.answers import afterwards, allowed, refused, why
 from costscope.guard.decisions import AdmissionDecision, IterationDecision, RunSummary, SettledDecision
-from costscope.guard.runs import OpenRun
+from costscope.guard.opened import OpenRun
 from costscope.guard.standing import left, warnings
 from costscope.ledger import Read
 from costscope.run.lifecycle import status_of
@@ -21,7 +21,8 @@ from costscope.stores.steps import Execute
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from costscope.guard.runs import OpenCall, Runs
+    from costscope.guard.opened import OpenCall
+    from costscope.guard.runs import Runs
     from costscope.runtime.runtime import Runtime
     from costscope.scope.scope import Scope
     from costscope.stores.steps import Steps
