@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 if TYPE_CHECKING:
     from costscope.errors import RunHalted
@@ -21,10 +21,18 @@ class Interrupt:
         self._loop = asyncio.get_running_loop()
         self._timeout = asyncio.timeout(None)
 
-    async def begin(self) -> None:
-        """From now on the task can be ended."""
-        await self._timeout.__aenter__()
-        self._run.interrupts(self._from_any_thread)
+    @classmethod
+    async def of(cls, run: Run) -> Self | None:
+        """From now on the task can be ended; None where there is no task."""
+        try:
+            if asyncio.current_task() is None:
+                return None
+        except RuntimeError:  # no loop: somebody steps the coroutine by hand
+            return None
+        interrupt = cls(run)
+        await interrupt._timeout.__aenter__()
+        run.interrupts(interrupt._from_any_thread)
+        return interrupt
 
     async def end(self, error: BaseException | None) -> RunHalted | None:
         """From now on it cannot. What is to be raised instead of the cancellation that this has caused."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 __all__ = ["STOPPED_ELSEWHERE", "admit", "end", "ending", "order_to_stop", "started", "status_of"]
 
 STOPPED_ELSEWHERE: Final = "another process, or an earlier one, ordered it to stop"
+
+log = logging.getLogger("costscope")
 
 _ATTEMPTS: Final = 3
 _SLOT: Final = "concurrent_runs"
@@ -137,7 +140,12 @@ def started(run: Run, scope: Scope) -> None:
 
 def order_to_stop(run: Run, reason: str) -> Steps[None]:
     """Halt a run in every process that works in it."""
-    if not run.halt(reason) or run.account is None:
+    if not run.halt(reason):
+        return
+    if run.account is None:
+        log.warning(
+            "run %s is halted in this process only: no budget covers it, so it has no books", run.name
+        )
         return
     runtime = run.runtime
     command = Commit(new_id(runtime.now_ms()), (run.account,), {HALTS: 1}, runtime.store.keep_ms)

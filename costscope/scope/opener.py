@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import difflib
 import inspect
 from typing import TYPE_CHECKING, Any, Final, TypeVar
@@ -167,9 +166,8 @@ class BudgetScope:
         await scope.abegin()
         self._scope = scope
         run = scope.run
-        if scope.opens_run and run is not None and asyncio.current_task() is not None:
-            self._interrupt = Interrupt(run)
-            await self._interrupt.begin()
+        if scope.opens_run and run is not None:
+            self._interrupt = await Interrupt.of(run)
         return scope.enter()
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:

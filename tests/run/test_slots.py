@@ -1,0 +1,180 @@
+"""Slots are leases: kept as long as their process lives, free when it is dead, never with two at once.
+
+Real processes that are killed (SIGKILL) and put to sleep (SIGSTOP) around a real server.
+"""
+
+from __future__ import annotations
+
+import time
+from itertools import accumulate
+
+import pytest
+from until import until
+
+from costscope.board import Recent
+from costscope.events import RunEnded, decode_event
+from costscope.stores import open_store
+
+LEASE_S = 0.6
+PLACES = 3
+POLICY = {
+    "budgets": [
+        {"id": "places", "limits": {"concurrent_runs": PLACES}},
+        {"id": "money", "limits": {"cost": "100", "runs": 1000}},
+    ]
+}
+
+
+@pytest.fixture
+def books(patient_url):
+    store = open_store(patient_url)
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def agents(make_agent):
+    """One more than there are places, and the first ones have them."""
+    found = [make_agent(POLICY, slot_lease_s=LEASE_S) for _ in range(PLACES + 1)]
+    for number, agent in enumerate(found[:PLACES]):
+        assert agent.do("open", {"run": f"r-{number}"}) == "ok"
+    return found
+
+
+def enter(agent, run: str) -> str:
+    return agent.do("open", {"run": run})
+
+
+NO_PLACE = "in_flight places concurrent_runs"
+
+
+def test_a_living_process_keeps_its_slot_for_many_leases(agents, books):
+    waiting, until_s = agents[-1], time.monotonic() + 4 * LEASE_S
+    while time.monotonic() < until_s:
+        assert enter(waiting, "late") == NO_PLACE
+    for agent in agents[:PLACES]:
+        assert agent.do("call") == "ok"
+        assert agent.do("leave") == "completed"
+    assert enter(waiting, "late") == "ok"
+    assert books.audit().exact
+
+
+def test_the_slot_of_a_killed_process_is_free_when_its_lease_is_over_and_not_before(agents, books):
+    dead, waiting = agents[0], agents[-1]
+    dead.kill()
+    holds = {hold.id: hold.deadline_ms for hold in books.snapshot().holds}
+    died_s = time.monotonic()
+    until(lambda: enter(waiting, "late") == "ok")
+    took_s = time.monotonic() - died_s
+    snapshot = books.snapshot()
+    left = {hold.id for hold in snapshot.holds}
+    (lost,) = holds.keys() - left
+    assert snapshot.now_ms >= holds[lost], "it was given away while the lease ran"
+    assert took_s < LEASE_S + 2, "the machine is slow, or the slot is not free"
+    for agent in agents[1:PLACES]:
+        assert agent.do("call") == "ok", "those that live have kept theirs"
+    assert books.audit().exact
+
+
+def ends_of(store, run: str):
+    found = [decode_event(entry.record) for entry in store.tell([Recent(1000)])[0]]
+    return [event for event in found if isinstance(event, RunEnded) and event.run == run]
+
+
+def test_the_run_of_a_killed_process_is_abandoned_and_that_is_told_once(agents, books):
+    dead, *others = agents
+    dead.kill()
+    until(lambda: [other.do("look") for other in others] == [PLACES - 1] * PLACES)
+    for other in others:
+        assert other.do("published")
+    (ended,) = ends_of(books, "r-0")
+    assert (ended.status, ended.labels) == ("abandoned", {"run": "r-0"})
+    (money,) = [account for account in books.snapshot().accounts if account.key.startswith("money/")]
+    runs = money.meters["runs"]
+    assert (runs.spent, runs.presumed, runs.held) == (1, 1, PLACES - 1), "it was a run all the same"
+
+
+def test_a_process_that_slept_longer_than_its_lease_makes_no_call_any_more(agents, books):
+    """Its slot is another's by now. At no moment were more than three at work."""
+    sleeper, waiting = agents[0], agents[-1]
+    end_s = time.monotonic() + 5 * LEASE_S
+    for agent in agents[:PLACES]:
+        agent.tell("work", end_s, 0.005)
+    time.sleep(LEASE_S)  # they work
+    sleeper.freeze()
+    until(lambda: enter(waiting, "late") == "ok")
+    waiting.tell("work", end_s, 0.005)
+    time.sleep(LEASE_S / 2)  # four would be at work if it woke and went on
+    sleeper.thaw()
+    worked = [agent.hears() for agent in agents]
+    assert [said for _, said in worked] == [
+        "halted: its slot could not be renewed in time, and may be another's by now",
+        *["ok"] * PLACES,
+    ]
+    at_work = [(made[0], made[-1]) for made, _ in worked]
+    assert most_at_once(at_work) == PLACES
+    assert sum(len(made) for made, _ in worked) > 100, "they have worked"
+    assert sleeper.do("leave") == "halted"
+    assert sleeper.do("published")
+    assert [event.status for event in ends_of(books, "r-0")] == ["abandoned"], "the first word stands"
+    assert books.audit().exact
+
+
+def most_at_once(intervals) -> int:
+    """How many of these intervals overlap anywhere."""
+    steps = sorted([(start, 1) for start, _ in intervals] + [(end, -1) for _, end in intervals])
+    return max(accumulate(step for _, step in steps))
+
+
+def test_a_process_that_falls_asleep_between_the_grant_and_the_call_does_not_make_it(agents):
+    sleeper, waiting = agents[0], agents[-1]
+    sleeper.tell("stop_inside_a_reserve")
+    assert sleeper.hears() == "stopping"
+    sleeper.stands_still()
+    until(lambda: enter(waiting, "late") == "ok")
+    sleeper.thaw()
+    assert sleeper.hears().startswith("halted: its slot could not be renewed")
+
+
+def test_a_task_that_waits_in_a_run_is_ended_when_the_slot_is_lost(make_agent):
+    sleeper, waiting = [make_agent(POLICY, slot_lease_s=LEASE_S) for _ in range(2)]
+    sleeper.tell("wait_async", {"run": "r-0"}, {}, 60)
+    assert sleeper.hears() == "in"
+    assert waiting.do("open_many", PLACES, "others") == PLACES - 1
+    sleeper.freeze()
+    until(lambda: enter(waiting, "late") == "ok")
+    sleeper.thaw()
+    said, seconds = sleeper.hears()
+    assert said.startswith("halted: its slot could not be renewed")
+    assert seconds < 30
+
+
+# ------------------------------------------------------------------------- slots of calls
+
+CALLS = {"budgets": [{"id": "places", "limits": {"concurrent_calls": 1}}]}
+
+
+def test_a_call_whose_process_slept_before_it_asks_for_a_place_again(make_agent):
+    """Between the grant and the call: the place may be another's, so it is asked for anew."""
+    sleeper, other = [make_agent(CALLS, slot_lease_s=LEASE_S) for _ in range(2)]
+    assert sleeper.do("open", {"team": "a"}) == "ok"
+    assert other.do("open", {"team": "b"}) == "ok"
+    sleeper.tell("stop_inside_a_reserve")
+    assert sleeper.hears() == "stopping"
+    sleeper.stands_still()
+    assert other.do("call") == NO_PLACE.replace("concurrent_runs", "concurrent_calls")
+    until(lambda: other.do("call") == "ok")
+    sleeper.thaw()
+    assert sleeper.hears() == "ok"
+    assert other.do("call") == "ok", "the place is free again"
+
+
+def test_the_place_of_a_killed_call_is_free_after_its_lease(make_agent):
+    dead, other = [make_agent(CALLS, slot_lease_s=LEASE_S) for _ in range(2)]
+    assert dead.do("open", {"team": "a"}) == "ok"
+    assert other.do("open", {"team": "b"}) == "ok"
+    dead.tell("stop_inside_a_reserve")
+    assert dead.hears() == "stopping"
+    assert other.do("call") != "ok"
+    dead.kill()
+    until(lambda: other.do("call") == "ok")

@@ -1,0 +1,213 @@
+"""A process that works in runs, step by step as a test tells it: `RunAgent` here, `_serve` there.
+
+The processes are forked from one that has imported everything, since an interpreter takes a second to start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import multiprocessing
+import os
+import signal
+import time
+from pathlib import Path
+
+from until import until
+
+from costscope import BudgetExceeded, CallDenied, RunHalted, Runtime, budget_scope, metered_tool
+from costscope.stores import open_store
+
+__all__ = ["RunAgent"]
+
+_IMPORTED = [
+    "costscope",
+    "costscope.cli.demo.worker",
+    "costscope_valkey",
+    "costscope.testing",
+    "tenacity",
+    "wrapt",
+]
+
+
+class RunAgent:
+    """The other process, as the test sees it."""
+
+    def __init__(self, url: str, policy: dict, options: dict) -> None:
+        processes = multiprocessing.get_context("forkserver")
+        processes.set_forkserver_preload(_IMPORTED)
+        self._here, there = processes.Pipe()
+        self.process = processes.Process(target=_serve, args=(there, url, policy, options), daemon=True)
+        self.process.start()
+        there.close()
+
+    def tell(self, verb: str, *args: object) -> None:
+        """Give an order, and do not wait for the answer."""
+        self._here.send((verb, args))
+
+    def hears(self):
+        """The next answer."""
+        assert self._here.poll(60), "the process does not answer"
+        return self._here.recv()
+
+    def do(self, verb: str, *args: object):
+        """Give an order and wait for the answer."""
+        self.tell(verb, *args)
+        return self.hears()
+
+    def kill(self) -> None:
+        """SIGKILL."""
+        self.process.kill()
+        self.process.join()
+
+    def freeze(self) -> None:
+        """SIGSTOP; returns when it stands still."""
+        os.kill(self.process.pid, signal.SIGSTOP)
+        self.stands_still()
+
+    def stands_still(self) -> None:
+        """Wait until it has been stopped, by itself or by `freeze`."""
+        status = Path(f"/proc/{self.process.pid}/stat")
+        if status.exists():
+            until(lambda: status.read_text().rpartition(")")[2].split()[0] == "T")
+
+    def thaw(self) -> None:
+        """SIGCONT."""
+        os.kill(self.process.pid, signal.SIGCONT)
+
+    def leaves_quietly(self) -> None:
+        """Its program ends, whatever it has open."""
+        self._here.close()
+        self.process.join()
+
+    def end(self) -> None:
+        """Whatever it is doing."""
+        self.kill()
+        self._here.close()
+        self.process.close()
+
+
+def _serve(orders, url: str, policy: dict, options: dict) -> None:
+    with Runtime(store=open_store(url), policy=policy, **options) as runtime:
+        agent = _Agent(runtime, orders)
+        while True:
+            try:
+                verb, args = orders.recv()
+            except EOFError:
+                return
+            orders.send(getattr(agent, verb)(*args))
+
+
+class _Agent:
+    def __init__(self, runtime, orders) -> None:
+        self.runtime = runtime
+        self._orders = orders
+        self.opened = []
+        self.tool = metered_tool("step", price="0.01", runtime=runtime)(lambda: time.monotonic())  # noqa: PLW0108 - a builtin has no signature
+
+    def open(self, labels: dict, limits: dict | None = None) -> str:
+        """Enter a run; "in", or why not."""
+        return _said(lambda: self._enter(labels, limits or {}))
+
+    def call(self) -> str:
+        """Make one metered call."""
+        return _said(self.tool)
+
+    def iterate(self) -> str:
+        """One turn."""
+
+        def turn() -> None:
+            with self.opened[-1][1].iteration():
+                pass
+
+        return _said(turn)
+
+    def work(self, until_s: float, pause_s: float) -> list:
+        """Make calls until a moment of the machine's monotonic clock; when each was made, and what ended it."""
+        made, said = [], "ok"
+        while said == "ok" and time.monotonic() < until_s:
+            at = []
+            said = _said(lambda at=at: at.append(self.tool()))
+            made += at
+            time.sleep(pause_s)
+        return [made, said]
+
+    def wait_async(self, labels: dict, limits: dict, seconds: float) -> list:
+        """Wait in an `async with` run; how that ended, and after how many seconds."""
+
+        async def waits() -> None:
+            async with budget_scope(runtime=self.runtime, **limits, **labels):
+                self._orders.send("in")
+                await asyncio.sleep(seconds)
+
+        began = time.monotonic()
+        said = _said(lambda: asyncio.run(waits()))
+        return [said, time.monotonic() - began]
+
+    def stop_inside_a_reserve(self) -> str:
+        """Stop this process when the store has answered the reserve of a call, until it is continued; make the call."""
+        store, execute = self.runtime.store, self.runtime.store.execute
+
+        def stopping(commands):
+            replies = execute(commands)
+            store.execute = execute
+            self._orders.send("stopping")
+            os.kill(os.getpid(), signal.SIGSTOP)
+            return replies
+
+        store.execute = stopping
+        return self.call()
+
+    def halt(self, reason: str) -> str:
+        """Stop the run."""
+        self.opened[-1][1].halt(reason)
+        return "ok"
+
+    def leave(self) -> str | None:
+        """Leave the run; its status."""
+        opener, scope = self.opened.pop()
+        opener.__exit__(None, None, None)
+        return scope.run.status
+
+    def open_many(self, tries: int, name: str) -> int:
+        """Try to enter so many runs, and stay in those that are admitted; how many."""
+        admitted = 0
+        for number in range(tries):
+            admitted += (
+                _said(lambda number=number: self._enter({"run": f"{name}-{number}"}, {}, nested=False))
+                == "ok"
+            )
+        return admitted
+
+    def leave_all(self) -> int:
+        """Leave every run; how many."""
+        left = len(self.opened)
+        while self.opened:
+            self.leave()
+        return left
+
+    def look(self) -> int:
+        """Look at the books, as a monitor does; how many holds are live."""
+        return len(self.runtime.store.snapshot().holds)
+
+    def published(self) -> bool:
+        """Wait until everything is told that was to be."""
+        return self.runtime.events.drain(20) and self.runtime.outbox.drain(20)
+
+    def _enter(self, labels: dict, limits: dict, *, nested: bool = True) -> None:
+        opener = budget_scope(runtime=self.runtime, **limits, **labels)
+        context = None if nested else contextvars.copy_context()
+        scope = opener.__enter__() if context is None else context.run(opener.__enter__)
+        self.opened.append((opener, scope))
+
+
+def _said(act) -> str:
+    try:
+        act()
+    except RunHalted as halted:
+        return f"halted: {halted.reason}"
+    except BudgetExceeded as refused:
+        return f"{refused.kind} {refused.budget} {refused.meter}"
+    except CallDenied as denied:
+        return denied.kind
+    return "ok"
