@@ -232,19 +232,24 @@ def test_a_task_that_ends_in_time_is_left_alone(short):
 
 
 def test_somebody_elses_cancellation_stays_a_cancellation(make_runtime):
-    runtime = make_runtime(policy=None)
+    runtime, runs = make_runtime(policy=None), []
+
+    async def agent() -> None:
+        async with (
+            asyncio.timeout(None) as soon,
+            budget_scope(runtime=runtime, run="r-1", max_wall_clock=30) as run,
+        ):
+            runs.append(run.run)
+            soon.reschedule(asyncio.get_running_loop().time())
+            await asyncio.sleep(60)
 
     async def main() -> None:
         with pytest.raises(TimeoutError):
-            async with (
-                asyncio.timeout(0.05),
-                budget_scope(runtime=runtime, run="r-1", max_wall_clock=30) as run,
-            ):
-                await asyncio.sleep(60)
-        assert (run.run.status, run.run.reason) == ("halted", "CancelledError")
+            await agent()
         await runtime.store.aclose()
 
     asyncio.run(main())
+    assert [(run.status, run.reason) for run in runs] == [("halted", "CancelledError")]
 
 
 def test_the_processes_of_a_run_share_its_clock_from_the_admission_on(make_agent):

@@ -55,23 +55,19 @@ def halt(runtime, colour):
 
 def test_a_halted_run_makes_no_call_and_no_turn_in_any_thread(runtime, halt, colour):
     tool = metered_tool("t", price="0.01", runtime=runtime)(colour.define(lambda: None))
-    with budget_scope(runtime=runtime, run="r-1") as run:
-        with budget_scope(runtime=runtime, agent="w") as inner:
-            colour.run(tool)
-            halt(inner, "enough")
-            halt(inner, "said twice")
-            for stopped in (
-                lambda: colour.run(tool),
-                run.iteration().__enter__,
-                bind_scope(lambda: colour.run(tool)),
-            ):
-                with pytest.raises(RunHalted, match="run r-1 was halted: enough") as halted:
-                    stopped()
-                assert (halted.value.run, halted.value.reason, halted.value.kind) == (
-                    "r-1",
-                    "enough",
-                    "frozen",
-                )
+    run = budget_scope(runtime=runtime, run="r-1").open()
+    run.begin()
+    run.enter()
+    with budget_scope(runtime=runtime, agent="w") as inner, ThreadPoolExecutor(1) as pool:
+        colour.run(tool)
+        halt(inner, "enough")
+        halt(inner, "said twice")
+        call = bind_scope(lambda: colour.run(tool))
+        for stopped in (call, run.iteration().__enter__, lambda: pool.submit(call).result()):
+            with pytest.raises(RunHalted, match="run r-1 was halted: enough") as halted:
+                stopped()
+            assert (halted.value.run, halted.value.reason, halted.value.kind) == ("r-1", "enough", "frozen")
+    run.end()
     assert (run.run.status, run.run.reason) == ("halted", "enough")
     with budget_scope(runtime=runtime, run="r-2"):
         colour.run(tool)
