@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
 from costscope.call.refusals import exceeded, unscoped
-from costscope.call.tell import tell_above, tell_refused, tell_settled
+from costscope.call.tell import tell_above, tell_late, tell_refused, tell_settled
 from costscope.errors import AmountOverflow, CallDenied, HoldClosed, HoldMismatch, StoreUnavailable
 from costscope.ledger import Commit, Outcome, Release, Reserve, id_from_key, new_id
 from costscope.run.heart import awake_s
@@ -21,6 +21,7 @@ from costscope.stores.steps import Wake
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from costscope.call.clocks import Late
     from costscope.call.patience import Patience
     from costscope.call.routed import Given
     from costscope.control.routing import Routing
@@ -96,7 +97,7 @@ class Call:
     # What only calls have over which policies act.
     asked: str = ""
     """The model that was asked for, where the call went to another one."""
-    degraded: tuple[Watched, ...] = ()
+    degraded: tuple[str, ...] = ()
     """The budgets that let it through above their limit."""
     digest: int = 0
     error: BaseException | None = None
@@ -107,6 +108,8 @@ class Call:
     """It was refused where it was to go, and went to a fallback."""
     given: Given | None = None
     """What was asked for, where it may have to go elsewhere."""
+    late: tuple[Late, ...] = ()
+    """The budgets whose time is over, and that let it through."""
     moved: bool = False
     """Its settlement may have taken an account across a mark."""
     on_denied: OnDenied | None = None
@@ -281,9 +284,17 @@ class Call:
         """The hold stands above the limit of budgets that let calls through."""
         taken = self.taken
         above = [watched for watched in over if watched.mark.meter in taken]
-        self.degraded = tuple(watched for watched in above if watched.budget.enforcement != "shadow")
+        self.degraded += tuple(
+            watched.budget.id for watched in above if watched.budget.enforcement != "shadow"
+        )
         for watched in above:
             tell_above(self.scope, self.kind, self.name, watch, watched, taken[watched.mark.meter])
+
+    def too_late(self) -> None:
+        """It is made after the time of budgets that let calls through."""
+        self.degraded += tuple(late.budget.id for late in self.late if late.budget.enforcement != "shadow")
+        for late in self.late:
+            tell_late(self.scope, self.kind, self.name, late)
 
     @property
     def taken(self) -> Amounts:

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from costscope.board import First
 from costscope.errors import BudgetExceeded
+from costscope.policy import refuses
 from costscope.scope.balance import about_of, resets_at
 from costscope.stores.steps import Ask
 
 if TYPE_CHECKING:
     from costscope.ledger import Account
+    from costscope.policy import Budget
     from costscope.run.run import Run
     from costscope.scope.scope import Scope
+    from costscope.scope.views import View
     from costscope.stores.steps import Steps
 
-__all__ = ["CLOCK_KEPT_MS", "WALL_CLOCK", "check_clocks", "late", "opened_mark"]
+__all__ = ["CLOCK_KEPT_MS", "WALL_CLOCK", "Late", "check_clocks", "late", "opened_mark"]
 
 WALL_CLOCK: Final = "wall_clock"
 
@@ -23,8 +26,18 @@ CLOCK_KEPT_MS: Final = 400 * 86_400_000
 """How long the first use of an account without a window is remembered: longer than a year of silence."""
 
 
-def check_clocks(scope: Scope) -> Steps[None]:
+class Late(NamedTuple):
+    """The time of a budget is over that lets calls through all the same."""
+
+    budget: Budget
+    elapsed_ms: int
+
+
+def check_clocks(scope: Scope) -> Steps[tuple[Late, ...]]:
     """Refuse what comes too late. The first use is agreed on over all processes, and asked for once.
+
+    Returns:
+        The budgets that would have refused it, and do not.
 
     Raises:
         BudgetExceeded: an account's time is over.
@@ -50,13 +63,26 @@ def check_clocks(scope: Scope) -> Steps[None]:
         if now_ms >= run.opened_ms + run.clock_ms:
             run.halt(late(run))
             raise run.halted()
-    for account, view, limit_ms in clocks:
-        elapsed_ms = now_ms - view.opened_ms
-        if elapsed_ms >= limit_ms:
-            raise _over(account, limit_ms, elapsed_ms)
-        ends_ms = view.opened_ms + limit_ms
-        if run is not None and (not account.end_ms or ends_ms < account.end_ms):
-            run.ends_at(ends_ms, _why(account, limit_ms))
+    over = [_judged(account, view, budget, now_ms, run) for account, view, budget in clocks]
+    return tuple(late for late in over if late is not None)
+
+
+def _judged(account: Account, view: View, budget: Budget, now_ms: int, run: Run | None) -> Late | None:
+    """Whether the time of an account is over, where that is only told.
+
+    Raises:
+        BudgetExceeded: it is, and calls are refused.
+    """
+    elapsed_ms, limit_ms = now_ms - view.opened_ms, budget.wall_clock_ms
+    assert limit_ms is not None, "only budgets with a clock are asked"
+    if not refuses(budget, in_run=run is not None):
+        return Late(budget, elapsed_ms) if elapsed_ms >= limit_ms else None
+    if elapsed_ms >= limit_ms:
+        raise _over(account, limit_ms, elapsed_ms)
+    ends_ms = view.opened_ms + limit_ms
+    if run is not None and (not account.end_ms or ends_ms < account.end_ms):
+        run.ends_at(ends_ms, _why(account, limit_ms))
+    return None
 
 
 def late(run: Run) -> str:

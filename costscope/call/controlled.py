@@ -41,7 +41,7 @@ def eventful(call: Call) -> bool:
 
 def remarkable(call: Call) -> bool:
     """True if something may be told of the call now that its hold stands."""
-    if call.asked or call.refused is not None or call.beat is not None:
+    if call.asked or call.late or call.refused is not None or call.beat is not None:
         return True
     run, watch = call.scope.run, call.scope.watch
     return (run is not None and not run.goes_on) or (watch is not None and watch.above())
@@ -181,6 +181,8 @@ def _tell(call: Call) -> Steps[None]:
     """Thresholds that are crossed, limits that are passed, another model."""
     if call.asked:
         tell_downgraded(call)
+    if call.late:
+        call.too_late()
     watch = call.scope.watch
     if watch is None:
         return
@@ -203,9 +205,9 @@ def _may_go_on(call: Call) -> Steps[None]:
     if run is not None:
         run.check()
         if run.clock_ms is not None or scope.clocked:
-            yield from check_clocks(scope)
+            call.late = yield from check_clocks(scope)
     elif scope.clocked:
-        yield from check_clocks(scope)
+        call.late = yield from check_clocks(scope)
     watch = scope.watching()
     if watch is None:
         return

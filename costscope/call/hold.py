@@ -169,7 +169,7 @@ class Reservation:
     @property
     def degraded(self) -> tuple[str, ...]:
         """The budgets that let it through above their limit, such as soft ones."""
-        return tuple(dict.fromkeys(watched.budget.id for watched in self._entered().degraded))
+        return tuple(dict.fromkeys(self._entered().degraded))
 
     def commit(self, usage: object = None) -> None:
         """Settle with what the call really took; sent when the block is left.

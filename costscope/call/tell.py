@@ -7,16 +7,19 @@ from typing import TYPE_CHECKING, Literal
 
 from costscope.errors import BudgetExceeded
 from costscope.events.records import CallDegraded, CallRefused, CallSettled, Downgraded
+from costscope.policy.controls import WALL_CLOCK
 from costscope.scope.history import Past
 
 if TYPE_CHECKING:
     from costscope.call.call import Call
+    from costscope.call.clocks import Late
     from costscope.errors import CallDenied, DenialKind
+    from costscope.policy import Budget
     from costscope.policy.coverage import Watched
     from costscope.scope.scope import Scope
     from costscope.scope.watch import Watch
 
-__all__ = ["What", "tell_above", "tell_downgraded", "tell_refused", "tell_settled"]
+__all__ = ["What", "tell_above", "tell_downgraded", "tell_late", "tell_refused", "tell_settled"]
 
 
 What = Literal["model", "tool", "run", "iteration"]
@@ -55,15 +58,15 @@ def tell_above(scope: Scope, what: What, name: str, watch: Watch, watched: Watch
         watched: the mark of the limit.
         asked: what it takes of the meter.
     """
-    mark, budget = watched.mark, watched.budget
+    mark = watched.mark
     spent, held = watch.used(watched)
-    if budget.enforcement != "shadow":
+    if watched.budget.enforcement != "shadow":
         scope.emit(
             CallDegraded(
                 **scope.stamp(),
                 what=what,
                 name=name,
-                budget=budget.id,
+                budget=watched.budget.id,
                 meter=mark.meter,
                 limit=mark.limit,
                 spent=spent,
@@ -71,18 +74,52 @@ def tell_above(scope: Scope, what: What, name: str, watch: Watch, watched: Watch
             )
         )
         return
+    kind = _would_be(asked, spent, mark.limit)
+    held = max(held - asked, 0)
+    _tell_shadow(scope, what, name, watched.budget, mark.meter, (kind, mark.limit, spent, held, asked))
+
+
+def tell_late(scope: Scope, what: What, name: str, late: Late) -> None:
+    """`tell_above` for a wall clock; its numbers are in ms."""
+    budget, limit_ms = late.budget, late.budget.wall_clock_ms or 0
+    if budget.enforcement != "shadow":
+        scope.emit(
+            CallDegraded(
+                **scope.stamp(),
+                what=what,
+                name=name,
+                budget=budget.id,
+                meter=WALL_CLOCK,
+                limit=limit_ms,
+                spent=late.elapsed_ms,
+                held=0,
+            )
+        )
+        return
+    _tell_shadow(scope, what, name, budget, WALL_CLOCK, ("exhausted", limit_ms, late.elapsed_ms, 0, 0))
+
+
+def _tell_shadow(
+    scope: Scope,
+    what: What,
+    name: str,
+    budget: Budget,
+    meter: str,
+    numbers: tuple[DenialKind, int, int, int, int],
+) -> None:
+    kind, limit, spent, held, asked = numbers
     scope.emit(
         CallRefused(
             **scope.stamp(),
             what=what,
             name=name,
-            kind=_would_be(asked, spent, mark.limit),
+            kind=kind,
             reason=f"the shadow budget {budget.id} would have refused it",
             budget=budget.id,
-            meter=mark.meter,
-            limit=mark.limit,
+            meter=meter,
+            limit=limit,
             spent=spent,
-            held=max(held - asked, 0),
+            held=held,
             requested=asked,
             enforced=False,
         )

@@ -32,6 +32,7 @@ __all__ = [
     "covering",
     "covers",
     "inline_account",
+    "observed_account",
     "read_about",
     "rules_hold",
     "run_account",
@@ -203,6 +204,26 @@ def run_account(labels: Mapping[str, str], limits: Mapping[str, int], *, turns: 
         span=(0, 0),
         limits=(*ordered, *counted, (HALTS, 0)),
         shown=ordered,
+        keep_ms=KEEP_SHARED_MS,
+    )
+
+
+def observed_account(budget: Budget, labels: Mapping[str, str]) -> Account:
+    """The account of one run in which the constraints of a budget that is not hard are counted.
+
+    Args:
+        budget: one of `observed_constraints`.
+        labels: all labels in effect where the run was opened.
+    """
+    return _account(
+        budget=budget.id + RUN_BUDGET,
+        place=_parts(sorted(labels.items())),
+        labels=dict(labels),
+        period="total",
+        span=(0, 0),
+        limits=tuple((meter, MAX_AMOUNT) for meter, _ in budget.ceilings),
+        shown=budget.ceilings,
+        watch=tuple((meter, limit + 1) for meter, limit in budget.ceilings),
         keep_ms=KEEP_SHARED_MS,
     )
 

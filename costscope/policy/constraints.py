@@ -1,7 +1,8 @@
 """The limits of a single run: what several budgets say about it, merged.
 
 Hard limits never override one another; constraints do. For each field the most specific budget that says something
-about it decides, and among equally specific ones the smaller value.
+about it decides, and among equally specific ones the smaller value. Budgets that are not hard have a say among
+themselves only: what they allow must not loosen what holds.
 """
 
 from __future__ import annotations
@@ -10,14 +11,14 @@ from typing import TYPE_CHECKING
 
 from costscope.ledger.meters import METERS
 from costscope.policy.controls import WALL_CLOCK
+from costscope.policy.schema import Budget
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from costscope.policy.controls import Constraints
-    from costscope.policy.schema import Budget
 
-__all__ = ["constraint_candidates", "merged_constraints", "run_limits"]
+__all__ = ["constraint_candidates", "merged_constraints", "observed_constraints", "run_limits"]
 
 
 def merged_constraints(budgets: Iterable[Budget]) -> dict[str, tuple[int, str]]:
@@ -50,10 +51,35 @@ def constraint_candidates(budgets: Iterable[Budget]) -> dict[str, list[tuple[int
 
 
 def run_limits(budgets: Iterable[Budget]) -> tuple[tuple[tuple[str, int], ...], int | None]:
-    """`merged_constraints` as the ledger needs it: `(meter, limit)` pairs, and the wall clock in ms or None."""
-    merged = merged_constraints(budgets)
+    """What holds of `merged_constraints`, as the ledger needs it: `(meter, limit)` pairs, the wall clock in ms or None."""
+    merged = merged_constraints(budget for budget in budgets if budget.enforcement == "hard")
     clock = merged.pop(WALL_CLOCK, None)
     return tuple((meter, value) for meter, (value, _) in merged.items()), clock[0] if clock else None
+
+
+def observed_constraints(budgets: Iterable[Budget]) -> Iterator[Budget]:
+    """The constraints of budgets that are not hard: for each one whose value counts a budget of these limits.
+
+    Of the wall clock nothing is told: no ledger counts it.
+    """
+    known = list(budgets)
+    for enforcement in ("soft", "shadow"):
+        some = [budget for budget in known if budget.enforcement == enforcement]
+        merged = merged_constraints(some)
+        for budget in some:
+            limits = {
+                field: getattr(budget.constraints, field)
+                for field, (_, owner) in merged.items()
+                if owner == budget.id and field != WALL_CLOCK
+            }
+            if limits:
+                yield Budget(
+                    id=budget.id,
+                    match=budget.match,
+                    limits=limits,
+                    enforcement=budget.enforcement,
+                    on_outage=budget.on_outage,
+                )
 
 
 def _fields(constraints: Constraints | None) -> Iterator[tuple[str, int]]:

@@ -9,7 +9,7 @@ import msgspec
 from costscope.ledger.commands import Account
 from costscope.policy.accounts import account, covering, slot_account
 from costscope.policy.admission import admission_accounts, admission_marks
-from costscope.policy.constraints import run_limits
+from costscope.policy.constraints import observed_constraints, run_limits
 from costscope.policy.marks import Mark, marks_of, watch_levels
 from costscope.policy.schema import Budget
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from costscope.policy.schema import Policy
 
-__all__ = ["Coverage", "Covered", "Watched"]
+__all__ = ["Coverage", "Covered", "Watched", "watched_in"]
 
 FOREVER_MS: Final = 1 << 62
 _REMEMBERED: Final = 4096
@@ -48,8 +48,10 @@ class Covered(msgspec.Struct, frozen=True):
     admission_watched: tuple[Watched, ...]
     watched: tuple[Watched, ...]
     """Marks in the order in which they are met."""
-    clocks: tuple[tuple[int, int], ...]
-    """`(place, ms)`: accounts that stop that long after they were first used."""
+    clocks: tuple[tuple[int, Budget], ...]
+    """`(place, budget)`: accounts that stop some time after they were first used, or only say that they would."""
+    observed: tuple[Budget, ...]
+    """Constraints of each single run that nothing enforces."""
     run_limits: tuple[tuple[str, int], ...]
     """Meter to limit of each single run."""
     run_clock_ms: int | None
@@ -117,9 +119,14 @@ class Coverage:
             budgets=owners,
             admission=admission,
             admission_budgets=admitters,
-            admission_watched=tuple(_watched(admission, [admission_marks(b) for b in admitters], admitters)),
-            watched=tuple(_watched(accounts, [marks_of(b, in_run="run" in labels) for b in owners], owners)),
+            admission_watched=tuple(
+                watched_in(admission, [admission_marks(b) for b in admitters], admitters)
+            ),
+            watched=tuple(
+                watched_in(accounts, [marks_of(b, in_run="run" in labels) for b in owners], owners)
+            ),
             clocks=tuple(_clocks(owners)),
+            observed=tuple(observed_constraints(budgets)),
             run_limits=limits,
             run_clock_ms=clock_ms,
             curbs=any(
@@ -148,9 +155,10 @@ class Coverage:
             yield budget, slots
 
 
-def _watched(
+def watched_in(
     accounts: tuple[Account, ...], marks: Iterable[tuple[Mark, ...]], budgets: tuple[Budget, ...]
 ) -> Iterator[Watched]:
+    """The marks of each account's budget, and where their meters are to be read."""
     for place, (found, its, budget) in enumerate(zip(accounts, marks, budgets, strict=True)):
         at = {meter: 2 * index for index, (meter, _) in enumerate(found.limits)}
         for mark in its:
@@ -158,12 +166,12 @@ def _watched(
                 yield Watched(place, at[mark.meter], budget, mark)
 
 
-def _clocks(budgets: tuple[Budget, ...]) -> Iterator[tuple[int, int]]:
+def _clocks(budgets: tuple[Budget, ...]) -> Iterator[tuple[int, Budget]]:
     timed: set[str] = set()
     for place, budget in enumerate(budgets):
         if budget.wall_clock_ms is not None and budget.id not in timed:
             timed.add(budget.id)
-            yield place, budget.wall_clock_ms
+            yield place, budget
 
 
 def _halts(budget: Budget) -> bool:

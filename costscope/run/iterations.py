@@ -9,7 +9,7 @@ import msgspec
 from costscope.call.announce import notice
 from costscope.call.clocks import check_clocks
 from costscope.call.refusals import exceeded
-from costscope.call.tell import tell_refused
+from costscope.call.tell import tell_late, tell_refused
 from costscope.control.effects import lowered
 from costscope.errors import BudgetExceeded, CallDenied, StoreUnavailable
 from costscope.ledger import HALTS, MAX_AMOUNT, Commit, Outcome, Read, Release, Reserve, new_id
@@ -254,7 +254,9 @@ def _may_go_on(scope: Scope) -> Steps[None]:
     working: Run | None = scope.run
     if working is not None:
         working.check()
-    yield from check_clocks(scope)
+    late = yield from check_clocks(scope)
+    for one in late:
+        tell_late(scope, _WHAT, working.name if working is not None else "", one)
     if working is None:
         return
     watch = scope.watching()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from costscope.policy import run_account
+from costscope.policy.accounts import observed_account
 from costscope.run.run import Run
 
 if TYPE_CHECKING:
@@ -32,7 +33,7 @@ def run_of(
     """
     covered = runtime.coverage.accounts(labels, runtime.now_ms())
     clocks = [ms for ms in (clock_ms, covered.run_clock_ms) if ms is not None]
-    told = covered.accounts or covered.admission or covered.run_limits or clocks
+    told = covered.observed or covered.accounts or covered.admission or covered.run_limits or clocks
     runaway = runtime.runaway_for(labels)
     turns = covered.curbs or (
         runaway is not None and any(action.iterations is not None for action in runaway.actions)
@@ -40,4 +41,6 @@ def run_of(
     account = inline
     if told or runaway is not None:
         account = run_account(labels, dict(covered.run_limits), turns=turns)
-    return Run(runtime, labels, account, min(clocks, default=None), joined=joined)
+    opened = Run(runtime, labels, account, min(clocks, default=None), joined=joined)
+    opened.observed = tuple((observed_account(budget, labels), budget) for budget in covered.observed)
+    return opened

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from costscope.control.runaway import Detector
     from costscope.events.records import RunStatus
     from costscope.ledger import Account, Reply
+    from costscope.policy import Budget
     from costscope.run.heart import Beat
     from costscope.runtime.runtime import Runtime
 
@@ -56,6 +57,8 @@ class Run:
         self.accounts: tuple[Account, ...] = ()
         """What its admission holds on."""
         self.hold_id = ""
+        self.observed: tuple[tuple[Account, Budget], ...] = ()
+        """Where constraints are counted that nothing enforces."""
         self.admitted: Reply | None = None
         """The answer to its admission, until it has been looked at."""
         self.beat: Beat | None = None

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from msgspec import structs
+
 from costscope.errors import InvalidInput, StoreUnavailable
 from costscope.estimate import estimate_of
 from costscope.ledger import HALTS, Read
+from costscope.policy import marks_of
+from costscope.policy.coverage import watched_in
 from costscope.scope.balance import AccountBalance, balances_of, currency
 from costscope.scope.preview import Preview, preview
 from costscope.scope.watch import Watch
@@ -18,6 +22,7 @@ if TYPE_CHECKING:
 
     from costscope.estimate import Described
     from costscope.ledger import Account, Amounts, Balance, Reply
+    from costscope.policy import Budget
     from costscope.policy.controls import OnDenied
     from costscope.policy.coverage import Coverage, Covered
     from costscope.run.run import Run
@@ -95,10 +100,10 @@ class Standing:
         """True if an account over the scope stops some time after its first use."""
         return bool(self._covered is None or self._covered.clocks)
 
-    def clocks(self, now_ms: int) -> list[tuple[Account, View, int]]:
-        """These accounts, what is known of them, and how many ms they last."""
+    def clocks(self, now_ms: int) -> list[tuple[Account, View, Budget]]:
+        """These accounts, what is known of them, and whose they are."""
         covered = self.covered(now_ms)
-        return [(covered.accounts[at], self._views[self._own + at], ms) for at, ms in covered.clocks]
+        return [(covered.accounts[at], self._views[self._own + at], budget) for at, budget in covered.clocks]
 
     @property
     def watch(self) -> Watch | None:
@@ -222,18 +227,20 @@ class Standing:
         covered = coverage.accounts(self.labels, now_ms)
         apart = run is not None and run.account is not None and run.account not in self.inline
         own = (*self.inline, run.account) if apart and run is not None and run.account else self.inline
+        observed = run.observed if run is not None else ()
+        own = (*own, *[account for account, _ in observed])
         accounts = (*own, *covered.accounts)
         if len(accounts) > ACCOUNTS_MAX:
             names = ", ".join(account.key for account in accounts)
             msg = f"{len(accounts)} budgets cover this scope, at most {ACCOUNTS_MAX} may: {names}; merge some of them"
             raise InvalidInput(msg)
         # A store that waits tells balances in every reply, for reports; another one only where a mark is passed.
-        looked_at = runtime.store.waits or covered.clocks or any(a.watch for a in covered.accounts)
+        looked_at = runtime.store.waits or covered.clocks or any(a.watch for a in accounts)
         self._views = runtime.views.of(accounts) if looked_at else []
         self._own = len(own)
         self._watch = None
-        if any(account.watch for account in covered.accounts):
-            self._watch = Watch(covered.accounts, covered.budgets, covered.watched, self._views[len(own) :])
+        if any(account.watch for account in accounts):
+            self._watch = _watch(observed, covered, self._views[len(own) - len(observed) :])
         self.extra = {}
         if run is not None and run.account is not None:
             self.extra[HALTS] = 0
@@ -241,3 +248,13 @@ class Standing:
             self.extra["concurrent_calls"] = 1
         self._accounts, self._covered = accounts, covered
         self._from_ms, self._until_ms = covered.from_ms, covered.until_ms
+
+
+def _watch(observed: tuple[tuple[Account, Budget], ...], covered: Covered, views: list[View]) -> Watch:
+    """Over the policy's accounts, and before them those of a run in which what is not enforced is counted."""
+    if not observed:
+        return Watch(covered.accounts, covered.budgets, covered.watched, views)
+    accounts, budgets = tuple(account for account, _ in observed), tuple(budget for _, budget in observed)
+    own = watched_in(accounts, [marks_of(budget, in_run=True) for budget in budgets], budgets)
+    behind = (structs.replace(watched, place=watched.place + len(observed)) for watched in covered.watched)
+    return Watch((*accounts, *covered.accounts), (*budgets, *covered.budgets), [*own, *behind], views)

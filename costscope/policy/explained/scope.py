@@ -112,7 +112,8 @@ def _why_not(budget: Budget, labels: Mapping[str, str]) -> str:
 
 def _constraints(budgets: list[Budget], currency: str) -> dict[str, ConstraintMet]:
     found = {}
-    for field, candidates in constraint_candidates(budgets).items():
+    hard = [budget for budget in budgets if budget.enforcement == "hard"]  # the others only tell
+    for field, candidates in constraint_candidates(hard).items():
         (value, owner), *others = candidates
         found[field] = ConstraintMet(
             amount_words(field, value, currency),
