@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from costscope.call.clocks import Late
     from costscope.call.patience import Patience
-    from costscope.call.routed import Given
+    from costscope.call.routed import Detour
     from costscope.control.routing import Routing
     from costscope.control.runaway import Suspicion
     from costscope.errors import BudgetExceeded
@@ -104,10 +104,12 @@ class Call:
     """What the function raised, for the span."""
     failed: bool | None = False
     """The function raised; None if that says nothing about it: it was cancelled, or a call inside was refused."""
+    capped: int | None = None
+    """The output cap that a route or a threshold has put on it."""
+    detour: Detour | None = None
+    """The other ways it may take, where policies have something to say about that."""
     fell_back: bool = False
     """It was refused where it was to go, and went to a fallback."""
-    given: Given | None = None
-    """What was asked for, where it may have to go elsewhere."""
     late: tuple[Late, ...] = ()
     """The budgets whose time is over, and that let it through."""
     moved: bool = False
@@ -276,9 +278,9 @@ class Call:
     def redirect(self, error: BudgetExceeded) -> bool:
         """Send the call to a cheaper model where the budget that refuses it wants that; say whether there is one."""
         budget = self.runtime.budget(error.budget)
-        if budget is None or budget.on_limit != "downgrade_then_reject" or self.given is None:
+        if budget is None or budget.on_limit != "downgrade_then_reject" or self.detour is None:
             return False
-        return self.given.spec.fall_back(self)
+        return self.detour.fall_back(self)
 
     def above(self, watch: Watch, over: tuple[Watched, ...]) -> None:
         """The hold stands above the limit of budgets that let calls through."""

@@ -12,7 +12,6 @@ from costscope.call.announce import announce
 from costscope.call.clocks import check_clocks
 from costscope.call.pacing import keep_pace
 from costscope.call.patience import Patience
-from costscope.call.routed import astray
 from costscope.call.tell import tell_downgraded
 from costscope.control.effects import NOTHING
 from costscope.errors import BudgetExceeded
@@ -139,8 +138,8 @@ def _sent_back(call: Call) -> Steps[bool]:
         call.runtime.outbox.put(release)
         raise
     scope.seen(release.accounts, found)
-    if call.given is not None:
-        call.given.spec.send_again(call)
+    if call.detour is not None:
+        call.detour.again(call)
     return True
 
 
@@ -151,7 +150,7 @@ def _misjudged(call: Call) -> bool:
     now = watch.effects(call.taken)
     if (now.halt_run is not None and run is not None) or (now.throttled and not call.paced):
         return True
-    return astray(call)
+    return call.detour is not None and call.detour.is_left(call)
 
 
 def _check_orders(call: Call, refusal: BudgetExceeded) -> None:

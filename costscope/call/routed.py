@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import logging
-from time import monotonic
-from typing import TYPE_CHECKING, Any, NamedTuple
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
 
 from costscope.control.effects import NOTHING, Effects
 from costscope.control.routing import Routing
-from costscope.errors import InvalidInput
-from costscope.estimate import output_cap
+from costscope.errors import InvalidInput, ModelUnpriced
+from costscope.estimate import DEFAULT_OUTPUT_CAP, output_cap
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from costscope.call.call import Call
     from costscope.call.spec import Spec
-    from costscope.estimate import CallShape
+    from costscope.control.routing import CostRow, Destination
+    from costscope.estimate import Estimate
+    from costscope.prices import Price
     from costscope.scope.scope import Scope
 
-__all__ = ["Arguments", "Given", "astray", "effects_over", "rewritten", "routing_for"]
+__all__ = ["Arguments", "Detour", "effects_over"]
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 """`(args, kwargs)` of a call."""
@@ -27,41 +29,13 @@ Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 log = logging.getLogger("costscope")
 
 
-class Given(NamedTuple):
-    """A model call as it was asked for."""
-
-    spec: Spec
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
-    arguments: Mapping[str, object]
-    """The same by name."""
-    model: str
-    stage: str | None
-
-
-def routing_for(
-    scope: Scope, model: str, stage: str | None, now_s: float, less: Mapping[str, int] | None = None
-) -> Routing | None:
-    """Where a call that asks for this model goes; None where nothing has a say in that.
+def effects_over(scope: Scope, less: Mapping[str, int] | None = None) -> Effects:
+    """What thresholds and a runaway have put in force, together.
 
     Args:
         scope: of the call.
-        model: what it asks for.
-        stage: what it says about its stage.
-        now_s: by the monotonic clock.
         less: what the call holds by itself already, which is not to count.
     """
-    router = scope.runtime.router
-    watch = scope.watching()
-    effects = effects_over(scope, less)
-    if not router.routes and effects is NOTHING:
-        return None
-    costs = watch.costs(less.get("cost", 0) if less else 0) if watch is not None else ()
-    return router.route(scope.labels, model, stage, effects=effects, costs=costs, now_s=now_s)
-
-
-def effects_over(scope: Scope, less: Mapping[str, int] | None = None) -> Effects:
-    """What thresholds and a runaway have put in force, together; `less` as above."""
     watch, run = scope.watch, scope.run
     passed = watch.effects(less) if watch is not None else NOTHING
     own = run.effects if run is not None else NOTHING
@@ -70,54 +44,146 @@ def effects_over(scope: Scope, less: Mapping[str, int] | None = None) -> Effects
     return passed.with_those_of(own)
 
 
-def astray(call: Call) -> bool:
-    """True if by what is known now, its own hold left out, the call should go elsewhere than it goes."""
-    given = call.given
-    if given is None or call.fell_back:
+class Detour:
+    """The ways that one call may take, from the model it asks for to the last of its fallbacks."""
+
+    __slots__ = ("_found", "_scope", "_spec", "arguments", "asked", "given")
+
+    def __init__(
+        self,
+        spec: Spec,
+        scope: Scope,
+        given: Arguments,
+        arguments: dict[str, object],
+        asked: str,
+        found: Destination | None,
+    ) -> None:
+        self._spec = spec
+        self._scope = scope
+        self._found = found
+        self.given = given
+        self.arguments = arguments
+        """The same by name."""
+        self.asked = asked
+
+    def routing(self, less: Mapping[str, int] | None = None) -> Routing | None:
+        """Where the call goes, by what is known now; None where nothing has a say in that. `less` as above."""
+        scope, found = self._scope, self._found
+        watch = scope.watch
+        costs: tuple[CostRow, ...] = ()
+        if watch is not None and found is not None and found.asks_budgets:
+            costs = tuple(watch.costs(less.get("cost", 0) if less else 0))
+        return scope.runtime.router.decide(
+            found,
+            self.asked,
+            effects=effects_over(scope, less),
+            costs=costs,
+            now_s=perf_counter() if found is not None and found.asks_health else 0.0,
+            usable=self._usable,
+        )
+
+    def take(self, call: Call, routing: Routing) -> None:
+        """Send the call that way.
+
+        Raises:
+            ModelUnpriced: there is no price for it.
+        """
+        model, given, arguments = self._to_model(routing)
+        price, (given, arguments), capped = self._capped(model, given, arguments, routing)
+        call.price = price
+        call.estimate, call.tier = self._spec.estimated(model, *given, arguments, price)
+        call.name, call.amounts, call.routing = model, call.estimate.amounts, routing
+        call.capped = capped
+        if given is self.given:
+            call.rewritten, call.asked, call.saved = None, "", None
+            return
+        call.rewritten, call.asked = given, self.asked
+        asked = self._estimate(self.asked)
+        call.saved = None if asked is None else asked.most("cost") - call.estimate.most("cost")
+
+    def fall_back(self, call: Call) -> bool:
+        """Go to the next fallback that is cheaper; False if there is none."""
+        routing = call.routing
+        while routing is not None and routing.fallbacks:
+            following, *rest = routing.fallbacks
+            routing = routing.to(following, tuple(rest), "downgrade_then_reject")
+            if self._usable(following, thrifty=True):
+                self.take(call, routing)
+                call.fell_back = True
+                return True
         return False
-    now = routing_for(call.scope, given.model, given.stage, monotonic(), call.taken)
-    before = call.routing
-    if now is None or before is None:
-        return now is not before and (now or before) != Routing(given.model)
-    return (now.model, now.max_tokens, now.caps) != (before.model, before.max_tokens, before.caps)
 
+    def is_left(self, call: Call) -> bool:
+        """True if by what is known now, its own hold left out, the call should go elsewhere than it goes."""
+        if call.fell_back:
+            return False
+        now, before = self.routing(call.taken), call.routing
+        if now is None or before is None:
+            return now is not before and (now or before) != Routing(self.asked)
+        return (now.model, now.max_tokens, now.caps) != (before.model, before.max_tokens, before.caps)
 
-def rewritten(
-    shape: CallShape,
-    given: Arguments,
-    arguments: Mapping[str, object],
-    asked: str,
-    routing: Routing,
-    most: int | None = None,
-) -> Arguments | None:
-    """The arguments of the call as it is to be made; None where it is to be made as it is.
+    def again(self, call: Call) -> None:
+        """Let the call go where it is to go by what is known now, instead of where it went."""
+        if not call.fell_back:
+            self.take(call, self.routing() or Routing(self.asked))
 
-    Args:
-        shape: of the function.
-        given: what it was called with.
-        arguments: the same by name.
-        asked: the model it asks for.
-        routing: where it goes.
-        most: the most output it may make if it is not capped, where it states no cap itself.
-    """
-    args, kwargs = given
-    changed = False
-    if routing.model != asked:
-        if not shape.takes_model:
-            log.warning(
-                "a call cannot go to %s instead of %s: its function takes no model", routing.model, asked
+    def _usable(self, model: str, thrifty: bool) -> bool:
+        """Whether the call can go there; if it is to save, whether it does."""
+        if not self._spec.shape.lets_name_model(*self.given):
+            self._spec.warn_once(
+                f"its calls cannot go to {model} instead of {self.asked}: it takes no model; add a parameter `model`"
             )
-        else:
-            args, kwargs = shape.with_model(args, kwargs, routing.model)
-            changed = True
-    own = output_cap(arguments)
-    cap = routing.cap(own, most)
-    if cap is not None and (own is None or cap < own):
+            return False
+        there = self._estimate(model)
+        if there is None:
+            self._spec.warn_once(f"{model} has no price, and is passed over as a fallback for {self.asked}")
+            return False
+        here = self._estimate(self._found.routing.model if self._found is not None else self.asked)
+        if thrifty and here is not None and there.most("cost") > here.most("cost"):
+            self._spec.warn_once(
+                f"{model} is dearer than {self.asked}, and is passed over where less is to be spent"
+            )
+            return False
+        return True
+
+    def _to_model(self, routing: Routing) -> tuple[str, Arguments, dict[str, object]]:
+        asked, spec, (args, kwargs) = self.asked, self._spec, self.given
+        if routing.model == asked:
+            return asked, self.given, self.arguments
+        if not spec.shape.lets_name_model(args, kwargs):
+            spec.warn_once(
+                f"its calls cannot go to {routing.model} instead of {asked}: it takes no model; add a parameter `model`"
+            )
+            return asked, self.given, self.arguments
+        changed = spec.shape.with_model(args, kwargs, routing.model)
+        return routing.model, changed, {**self.arguments, "model": routing.model}
+
+    def _capped(
+        self, model: str, given: Arguments, arguments: dict[str, object], routing: Routing
+    ) -> tuple[Price, tuple[Arguments, dict[str, object]], int | None]:
+        """The call with its output capped as the routing says, and that cap if it is lower than its own."""
+        spec = self._spec
+        price = spec.price_of(self._scope, model, asked=self.asked)
+        if not routing.limits_output or not price.has_output:
+            return price, (given, arguments), None
+        own = output_cap(arguments)
+        cap = routing.cap(own, min(DEFAULT_OUTPUT_CAP, price.max_output_tokens or DEFAULT_OUTPUT_CAP))
+        if cap is None or (own is not None and cap >= own):
+            return price, (given, arguments), None
         try:
-            args, kwargs = shape.with_cap(args, kwargs, cap)
-            changed = True
+            changed = spec.shape.with_cap(*given, cap, provider=price.provider)
         except InvalidInput:
-            log.warning(
-                "the output of a call to %s cannot be capped: its function takes no cap", routing.model
+            spec.warn_once(
+                "the output of its calls cannot be capped: it takes no cap; add a parameter `max_tokens`"
             )
-    return (args, kwargs) if changed else None
+            return price, (given, arguments), None
+        return price, (changed, spec.shape.bind(*changed)), cap
+
+    def _estimate(self, model: str) -> Estimate | None:
+        """What the call as it was made would hold at this model; None without a price."""
+        spec, scope = self._spec, self._scope
+        try:
+            price = spec.price_of(scope, model, asked=self.asked)
+            return spec.estimated(model, *self.given, self.arguments, price)[0]
+        except ModelUnpriced:
+            return None

@@ -6,7 +6,6 @@ import inspect
 import logging
 import warnings
 from copy import copy
-from time import monotonic
 from typing import TYPE_CHECKING, Any, Literal
 
 from costscope.call.call import Call, scope_for
@@ -14,8 +13,8 @@ from costscope.call.digest import digest_of
 from costscope.call.failures import not_billed
 from costscope.call.options import ESTIMATE_MODES, Options
 from costscope.call.refused import refused_unopened
-from costscope.call.routed import Given, rewritten, routing_for
-from costscope.control.routing import Routing
+from costscope.call.routed import Detour, effects_over
+from costscope.control.effects import NOTHING
 from costscope.errors import CallUnscoped, InvalidInput, ModelUnpriced, UsageWarning
 from costscope.estimate import (
     CallShape,
@@ -24,7 +23,6 @@ from costscope.estimate import (
     given_estimate,
     given_hold,
     model_of,
-    output_cap,
     settled,
     tier_of,
     tool_estimate,
@@ -37,6 +35,7 @@ from costscope.usage import StreamUsage, Usage, coerce_usage, read_usage
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from costscope.call.routed import Arguments
     from costscope.ledger import Amounts, Commit, Release
     from costscope.prices import Price
     from costscope.runtime.runtime import Runtime
@@ -71,7 +70,8 @@ class Spec:
         self.function_name: str = getattr(function, "__qualname__", type(function).__qualname__)
         self._given_runtime = runtime
         _check_key(options.idempotency_key, function, self.function_name)
-        self._shape = CallShape(function, skip_first=skip_first)
+        self.shape = CallShape(function, skip_first=skip_first)
+        self._warned: set[str] = set()
         self.fee: Estimate | None = None
         if kind == "tool" and isinstance(options.price, FixedPrice):
             self.fee = tool_estimate(options.price)
@@ -111,7 +111,7 @@ class Spec:
             try:
                 call = self._open_model(scope, args, kwargs, outer)
             except ModelUnpriced as error:
-                model = model_of(self._shape.bind(args, kwargs)) or self.name or self.function_name
+                model = model_of(self.shape.bind(args, kwargs)) or self.name or self.function_name
                 refused_unopened(error, scope.runtime, "model", model, scope)
                 raise
         if call.runtime.spans is not None:
@@ -140,7 +140,7 @@ class Spec:
         if cap is None:
             return args, kwargs
         provider = call.price.provider if call.price is not None else None
-        return self._shape.with_cap(args, kwargs, cap, provider=provider)
+        return self.shape.with_cap(args, kwargs, cap, provider=provider)
 
     def _open_tool(
         self, scope: Scope, args: tuple[Any, ...], kwargs: dict[str, Any], outer: Call | None
@@ -163,102 +163,70 @@ class Spec:
         self, scope: Scope, args: tuple[Any, ...], kwargs: dict[str, Any], outer: Call | None
     ) -> Call:
         options = self.options
-        arguments = self._shape.bind(args, kwargs)
+        arguments = self.shape.bind(args, kwargs)
         model = model_of(arguments) or self.name
         if model is None:
             msg = f"{self.function_name}: no model is named; write @metered_model('NAME') or pass model= to the call"
             raise ModelUnpriced(msg)
-        routing = given = None
-        if scope.acts:
-            routing = routing_for(scope, model, options.stage, monotonic())
-            if routing is not None or scope.watch is not None:
-                given = Given(
-                    self, args, kwargs, arguments, model, options.stage or scope.labels.get("stage")
-                )
-        if given is not None and routing is not None:
-            call = Call(scope, "model", model, EMPTY, options.on_lost, self._key(args, kwargs), outer)
-            call.given, call.stage = given, given.stage
-            self.send(call, routing)
+        detour = self._detour(scope, (args, kwargs), arguments, model) if scope.acts else None
+        routing = detour.routing() if detour is not None else None
+        key = self._key(args, kwargs)
+        if detour is not None and routing is not None and (routing.model != model or routing.limits_output):
+            call = Call(scope, "model", model, EMPTY, options.on_lost, key, outer)
+            detour.take(call, routing)
         else:
-            price, estimate, tier = self._estimated(scope, model, args, kwargs, arguments)
-            call = Call(scope, "model", model, estimate, options.on_lost, self._key(args, kwargs), outer)
+            price = self.price_of(scope, model, asked=model)
+            estimate, tier = self.estimated(model, args, kwargs, arguments, price)
+            call = Call(scope, "model", model, estimate, options.on_lost, key, outer)
             call.price = price
-            if given is not None:
-                call.given = given
             if tier is not None:
                 call.tier = tier
+        if detour is not None:
+            call.detour, call.stage = detour, options.stage or scope.labels.get("stage")
+            if call.routing is None:
+                call.routing = routing
         if scope.acts or options.on_denied is not None:
             self._control(call, args, kwargs)
         return call
 
-    def send(self, call: Call, routing: Routing) -> None:
-        """Let a call go where its route says.
+    def _detour(
+        self, scope: Scope, given: Arguments, arguments: dict[str, object], model: str
+    ) -> Detour | None:
+        """The ways of a call about which policies have something to say."""
+        scope.watching()
+        found = scope.destination(model, self.options.stage)
+        if found is None and scope.watch is None and effects_over(scope) is NOTHING:
+            return None
+        return Detour(self, scope, given, arguments, model, found)
+
+    def price_of(self, scope: Scope, model: str, *, asked: str) -> Price:
+        """The price of a call to this model: the decorator's own, but for another model than it asks for its own.
 
         Raises:
-            ModelUnpriced: there it has no price.
+            ModelUnpriced: none is known.
         """
-        given, scope = call.given, call.scope
-        assert given is not None, "only calls that may be sent elsewhere remember what was asked for"
-        asked, as_given = given.model, (given.args, given.kwargs)
-        model = routing.model if self._shape.takes_model else asked
-        most = self._most(scope, model, given) if routing.caps else None
-        changed = rewritten(self._shape, as_given, given.arguments, asked, routing, most)
-        there = as_given if changed is None else changed
-        arguments = given.arguments if changed is None else self._shape.bind(*there)
-        call.price, call.estimate, call.tier = self._estimated(scope, model, *there, arguments)
-        call.name, call.amounts, call.rewritten, call.routing = (
-            model,
-            call.estimate.amounts,
-            changed,
-            routing,
-        )
-        call.stage = given.stage
-        call.asked, call.saved = "", None
-        if changed is not None:
-            call.asked, call.saved = asked, self._saved(call, given)
+        own, prices = self.options.price, scope.runtime.prices
+        if own is None:
+            return prices.require(model)
+        return own if model == asked else prices.find(model) or own
 
-    def send_again(self, call: Call) -> None:
-        """Let a call go where it is to go by what is known now, instead of where it went."""
-        given = call.given
-        if given is not None and not call.fell_back:
-            routing = routing_for(call.scope, given.model, given.stage, monotonic())
-            self.send(call, routing or Routing(given.model))
+    def warn_once(self, problem: str) -> None:
+        """Log something about this function that its calls cannot change."""
+        if problem not in self._warned:
+            self._warned.add(problem)
+            log.warning("%s: %s", self.function_name, problem)
 
-    def fall_back(self, call: Call) -> bool:
-        """Let a refused call go to the next fallback that has a price; False if there is none."""
-        while call.routing is not None and call.routing.fallbacks and self._shape.takes_model:
-            following = call.routing.fell_back("downgrade_then_reject")
-            call.routing, call.fell_back = following, True
-            try:
-                self.send(call, following)
-            except ModelUnpriced:
-                log.warning("%s has no price and is passed over as a fallback", following.model)
-            else:
-                return True
-        return False
-
-    def _most(self, scope: Scope, model: str, given: Given) -> int | None:
-        """The output that a call may make which states no cap itself; None if it states one, or has no price."""
-        if output_cap(given.arguments) is not None:
-            return None
-        try:
-            _, estimate, _ = self._estimated(scope, model, given.args, given.kwargs, given.arguments)
-        except ModelUnpriced:
-            return None
-        return estimate.cap_for(estimate.units_max)
-
-    def _estimated(
+    def estimated(
         self,
-        scope: Scope,
         model: str,
         args: tuple[Any, ...],
         kwargs: dict[str, Any],
         arguments: Mapping[str, object],
-    ) -> tuple[Price, Estimate, str | None]:
-        """The price of a call to this model, what to hold for it, and the service tier that it states."""
+        price: Price,
+    ) -> tuple[Estimate, str | None]:
+        """What to hold for a call to this model, and the service tier that it states."""
         options = self.options
         tier = tier_of(arguments, options.tier)
-        price = options.price or scope.runtime.prices.require(model)
         if options.estimate is None or options.estimate in ESTIMATE_MODES:
             mode: Literal["strict", "capped"] = "capped" if options.estimate == "capped" else "strict"
             estimate = estimate_call(
@@ -267,26 +235,18 @@ class Spec:
                 model=model,
                 mode=mode,
                 tier=tier,
-                shape=self._shape,
+                shape=self.shape,
                 more_input=options.input_tokens,
             )
         else:
             estimate = self._given_estimate(args, kwargs)
-        return price, estimate, tier
-
-    def _saved(self, call: Call, given: Given) -> int | None:
-        """What the hold is cheaper than that of the call as it was asked for; None where that has no price."""
-        try:
-            _, would, _ = self._estimated(call.scope, given.model, given.args, given.kwargs, given.arguments)
-        except ModelUnpriced:
-            return None
-        return would.most("cost") - call.estimate.most("cost")
+        return estimate, tier
 
     def _control(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         call.on_denied = self.options.on_denied
         run = call.scope.run
         if run is not None and run.detector is not None and run.detector.rule.repeats:
-            call.digest = digest_of(call.kind, call.name, args, kwargs)
+            call.digest = digest_of(call.kind, call.asked or call.name, args, kwargs)
 
     def _given_estimate(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Estimate:
         given = self.options.estimate
@@ -299,7 +259,7 @@ class Spec:
         given = self.options.idempotency_key
         if given is None:
             return None
-        key = given(*args, **kwargs) if callable(given) else self._shape.bind(args, kwargs).get(given)
+        key = given(*args, **kwargs) if callable(given) else self.shape.bind(args, kwargs).get(given)
         if key is not None and (not isinstance(key, str) or not key):
             msg = f"idempotency_key of {self.function_name}: {key!r:.60} is not a text; name an argument that holds one, or give a function that returns one"
             raise InvalidInput(msg)

@@ -143,9 +143,9 @@ def tell_downgraded(call: Call) -> None:
             **scope.stamp(),
             asked=call.asked,
             effective=call.name,
-            reason=routing.reason or "limit_capabilities",
+            reason=routing.reason if call.name != call.asked else routing.cap_reason,
             stage=call.stage,
-            max_tokens=routing.max_tokens,
+            max_tokens=call.capped,
             saved=call.saved,
         )
     )

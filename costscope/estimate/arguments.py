@@ -122,10 +122,17 @@ class CallShape:
             changed = {name: _configured(arguments.get(name), cap) if name in _GOOGLE_CONFIGS else cap}
         return self._changed(args, kwargs, changed)
 
-    @property
-    def takes_model(self) -> bool:
-        """True if the function lets its caller name the model."""
-        return self._takes_any or "model" in self._by_keyword or "model" in self._index
+    def lets_name_model(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> bool:
+        """True if the caller of the function can name another model.
+
+        One that takes anything by `**kwargs` may name a model itself, so that it would have two: only a call that
+        names one is sure to have it heeded.
+        """
+        return (
+            "model" in self._by_keyword
+            or "model" in kwargs
+            or self._index.get("model", len(args)) < len(args)
+        )
 
     def with_model(
         self, args: tuple[object, ...], kwargs: Mapping[str, object], model: str

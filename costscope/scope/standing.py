@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from decimal import Decimal
     from typing import Unpack
 
+    from costscope.control.routing import Destination, Router
     from costscope.estimate import Described
     from costscope.ledger import Account, Amounts, Balance, Reply
     from costscope.policy import Budget
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ACCOUNTS_MAX", "Standing"]
 
+_DESTINATIONS_MAX: Final = 256
+
 ACCOUNTS_MAX: Final = 16
 """Accounts one reservation may touch: the cost of a step grows with each, and 16 levels are a mistake."""
 
@@ -43,8 +46,10 @@ class Standing:
         "_accounts",
         "_coverage",
         "_covered",
+        "_destinations",
         "_from_ms",
         "_own",
+        "_router",
         "_until_ms",
         "_views",
         "_watch",
@@ -73,6 +78,8 @@ class Standing:
         self._covered: Covered | None = None
         self._views: list[View] = []
         self._watch: Watch | None = None
+        self._router: Router | None = None
+        self._destinations: dict[tuple[str, str | None], Destination | None] = {}
         self._own = self._from_ms = self._until_ms = 0
 
     def accounts(self, now_ms: int) -> tuple[Account, ...]:
@@ -114,6 +121,18 @@ class Standing:
         """The marks over the scope in the windows of this instant: before its first call too."""
         self.accounts(self.runtime.now_ms())
         return self._watch
+
+    def destination(self, model: str, stage: str | None) -> Destination | None:
+        """What the routes say about calls for a model, remembered."""
+        router = self.runtime.router
+        if self._router is not router:
+            self._router, self._destinations = router, {}
+        key = (model, stage)
+        if key not in self._destinations:
+            if len(self._destinations) >= _DESTINATIONS_MAX:
+                self._destinations.clear()
+            self._destinations[key] = router.destination(self.labels, model, stage)
+        return self._destinations[key]
 
     @property
     def fail_open(self) -> bool:
