@@ -134,6 +134,7 @@ def test_all_of_a_policy_is_explained(check, telling, columns):
     ):
         assert words in said, words
     assert fits(done.out, columns)
+    assert not re.search(r"[ ]+$", done.out, re.MULTILINE), "nothing is copied with it that cannot be seen"
 
 
 @pytest.mark.parametrize(

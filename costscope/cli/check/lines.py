@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from rich.padding import Padding
-from rich.table import Table
 from rich.text import Text
 
 from costscope.cli.amounts import instant
@@ -13,31 +11,55 @@ from costscope.cli.amounts import instant
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from rich.console import RenderableType
+    from rich.console import Console, ConsoleOptions, RenderableType
 
     from costscope.policy import BudgetExplained
     from costscope.policy.explained import RouteExplained
 
-__all__ = ["Line", "block", "budget_lines", "heading", "route_lines"]
+__all__ = ["Block", "Line", "Wrapped", "budget_lines", "heading", "route_lines"]
+
+_INDENT: Final = 2
+_GAP: Final = 2
+_NARROWEST: Final = 20
 
 Line = tuple[str, str]
 """What is spoken of, and what is said about it."""
 
 
-def heading(name: str, more: str) -> Text:
-    """The name in bold; what follows is not."""
+class Wrapped:
+    """A text that leaves no spaces where its lines are broken."""
+
+    def __init__(self, text: Text) -> None:
+        self._text = text
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        yield from _lines(console, self._text, options.max_width)
+
+
+def heading(name: str, more: str) -> Wrapped:
+    """A name in bold, and behind it what is not."""
     # Text, not str: a file's [brackets] are no markup
-    return Text(name, style="bold").append(f"  {more}", style="not bold")
+    return Wrapped(Text(name, style="bold").append(f"  {more}", style="not bold"))
 
 
-def block(lines: Iterable[Line]) -> RenderableType:
-    """The lines below a heading, in two columns."""
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="bright_black", no_wrap=True)
-    table.add_column(overflow="fold")
-    for word, said in lines:
-        table.add_row(Text(word), Text(said))
-    return Padding(table, (0, 0, 0, 2), expand=False)
+class Block:
+    """The lines below a heading: what is said stands in a column of its own, and nothing stands behind it."""
+
+    def __init__(self, lines: Iterable[Line]) -> None:
+        self._lines = tuple(lines)
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
+        column = _INDENT + max((len(word) for word, _ in self._lines), default=0) + _GAP
+        width = max(options.max_width - column, _NARROWEST)
+        for word, said in self._lines:
+            before = (
+                Text(" " * _INDENT)
+                .append(word, style="bright_black")
+                .append(" " * (column - _INDENT - len(word)))
+            )
+            for part in _lines(console, Text(said), width):
+                yield before + part
+                before = Text(" " * column)
 
 
 def budget_lines(budget: BudgetExplained) -> Iterator[Line]:
@@ -63,6 +85,13 @@ def route_lines(route: RouteExplained) -> Iterator[Line]:
     for stage in route.stages:
         falls_back = f"; falls back {stage.falls_back}" if stage.falls_back else ""
         yield stage.stage, stage.goes + falls_back
+
+
+def _lines(console: Console, text: Text, width: int) -> Iterator[Text]:
+    """The lines of a text, without the spaces at which it was broken."""
+    for line in text.wrap(console, width, overflow="fold"):
+        line.rstrip()
+        yield line
 
 
 def _window(budget: BudgetExplained) -> str:

@@ -8,7 +8,7 @@ from rich.console import Group
 from rich.text import Text
 
 from costscope.cli.amounts import counted
-from costscope.cli.check.lines import block, budget_lines, heading, route_lines
+from costscope.cli.check.lines import Block, Wrapped, budget_lines, heading, route_lines
 from costscope.prices.tiers import Rates
 
 if TYPE_CHECKING:
@@ -53,11 +53,11 @@ def _screen(rules: Policy, words: PolicyExplained) -> Iterator[RenderableType]:
     for budget in words.budgets:
         yield Text()
         yield heading(budget.id, f"{budget.covers}; {budget.split}")
-        yield block(budget_lines(budget))
+        yield Block(budget_lines(budget))
     for route in words.routes:
         yield Text()
         yield heading(f"route {route.id}", f"{route.covers}; {route.models}")
-        yield block(route_lines(route))
+        yield Block(route_lines(route))
     for title, lines in (
         ("runaway runs", [("watched for", words.runaway)] if words.runaway else []),
         ("webhooks", list(words.webhooks.items())),
@@ -66,10 +66,10 @@ def _screen(rules: Policy, words: PolicyExplained) -> Iterator[RenderableType]:
         if lines:
             yield Text()
             yield Text(title, style="bold")
-            yield block(lines)
+            yield Block(lines)
     verdict = "refused" if words.unscoped == "deny" else "let through, counted in no scope"
     yield Text()
-    yield Text(f"A metered call outside every scope is {verdict} (unscoped: {words.unscoped}).")
+    yield Wrapped(Text(f"A metered call outside every scope is {verdict} (unscoped: {words.unscoped})."))
 
 
 def _prices(rules: Policy) -> Iterator[Line]:

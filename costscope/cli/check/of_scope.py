@@ -8,7 +8,7 @@ from rich.console import Group
 from rich.text import Text
 
 from costscope.cli.amounts import counted
-from costscope.cli.check.lines import block, budget_lines, heading, route_lines
+from costscope.cli.check.lines import Block, Wrapped, budget_lines, heading, route_lines
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -30,17 +30,18 @@ def _screen(words: ScopeExplained, rules: Policy) -> Iterator[RenderableType]:
     named = ", ".join(f"{label}={value}" for label, value in words.labels.items())
     met = len(words.budgets)
     all_hold = "; all must hold" if met > 1 else ""
-    yield Text(f"{named} meets {met} of {counted(len(rules.budgets), 'budget')}{all_hold}", style="bold")
+    title = f"{named} meets {met} of {counted(len(rules.budgets), 'budget')}{all_hold}"
+    yield Wrapped(Text(title, style="bold"))
     for one in words.budgets:
         yield Text()
         yield heading(one.budget.id, one.budget.covers)
         lines = [*budget_lines(one.budget), *(("account", key) for key in one.accounts)]
-        yield block(line for line in lines if line[0] != "each run")
+        yield Block(line for line in lines if line[0] != "each run")
     yield from _part("each run may have at most", _constraints(words))
     for route in words.routes:
         yield Text()
         yield heading(f"route {route.id}", route.models)
-        yield block(route_lines(route))
+        yield Block(route_lines(route))
     yield from _part("runaway runs", [("watched for", words.runaway)] if words.runaway else [])
     yield from _part("not met", list(words.not_met.items()))
 
@@ -49,7 +50,7 @@ def _part(title: str, lines: list[Line]) -> Iterator[RenderableType]:
     if lines:
         yield Text()
         yield Text(title, style="bold")
-        yield block(lines)
+        yield Block(lines)
 
 
 def _constraints(words: ScopeExplained) -> list[Line]:
