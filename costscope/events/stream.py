@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 __all__ = ["EventStream"]
 
+_ACTED_ON: Final = frozenset({"threshold", "runaway"})
+"""Kinds of which the policy says whom to tell, by the actions `log` and `callback`."""
+
 _DEPTH_MAX: Final = 4
 """Callbacks may make metered calls, whose events go to other callbacks, and so on: so often."""
 
@@ -54,6 +57,7 @@ class EventStream:
         # By a key of their own, so that adding and removing are single steps of a dict.
         self._callbacks: dict[str, dict[object, Callback[object]]] = {kind: {} for kind in KINDS}
         self._sinks: dict[str, dict[object, Callback[object]]] = {kind: {} for kind in KINDS}
+        self._asked: dict[str, tuple[Callback[object], ...]] = {}
         self._publisher: Publisher | None = None
         self._jobs: set[Job] = set()
         self._background = BackgroundLoop()
@@ -80,8 +84,11 @@ class EventStream:
         return _added(listeners, callback)
 
     def tell(self, callbacks: Callbacks) -> None:
-        """`on` for all of these, for good."""
+        """`on` for all of these, for good. As of a scope's, of them is only asked what actions call `callback`."""
         for kind in KINDS:
+            if kind in _ACTED_ON:
+                self._asked[kind] = (*self._asked.get(kind, ()), *callbacks.of(kind))
+                continue
             for callback in callbacks.of(kind):
                 self.on(kind, callback)
 
@@ -203,7 +210,9 @@ class EventStream:
         yield from tuple(self._sinks[kind].values())
         if publish is not None:
             yield publish
-        asked = local.of(kind) if local is not None and "callback" in actions else ()
+        asked: tuple[Callback[object], ...] = ()
+        if "callback" in actions:
+            asked = (*(local.of(kind) if local is not None else ()), *self._asked.get(kind, ()))
         for callback in (*asked, *self._callbacks[kind].values()):
             yield partial(self._call, callback)
 

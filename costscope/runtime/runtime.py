@@ -102,7 +102,8 @@ class Runtime:
         gen_ai_attributes: give these spans OpenTelemetry's attributes for generative AI.
         metric_labels: the scope labels that become metric attributes; a run id may not.
         outbox_limit: settlements that may wait for a store that is away.
-        on_threshold: told of every threshold that is crossed; a function or several, plain or async.
+        on_threshold: told of every threshold that is crossed and whose actions say `callback`, as they do by default;
+            a function or several, plain or async. `events.on` is told of all.
         on_denied: told of every refusal.
         on_downgrade: told of every call that goes to another model, or with a lower cap.
         on_runaway: told when a run seems out of control.

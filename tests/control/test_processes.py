@@ -57,11 +57,11 @@ def test_a_new_process_on_the_same_books_does_not_fire_again_but_its_calls_are_s
 ):
     """Each of these processes makes one call, and knows nothing before."""
     policy = budget(
-        {"at": 50, "actions": ["callback", {"downgrade_model": "cheap"}]}, limits={"cost": "0.04"}
+        {"at": 50, "actions": ["callback", {"downgrade_model": "cheap"}]}, limits={"cost": "0.02"}
     )
     results = CONTEXT.Queue()
     used = []
-    for _ in range(4):
+    for _ in range(2):
         processes(model_used, patient_url, policy, results)
         used.append(results.get(timeout=60)[0])
     assert used == ["dear", "cheap"]

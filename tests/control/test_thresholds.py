@@ -18,9 +18,9 @@ HOUR_NS = 3_600_000_000_000
 def thresholds(make_runtime):
     """Makes runtimes under one budget of 0.10, which say what they were told of."""
 
-    def make(*given, **budget):
+    def make(*given, on_threshold=None, **budget):
         described = {"id": "b", "limits": {"cost": "0.10"}, "thresholds": list(given)} | budget
-        runtime = make_runtime(policy={"budgets": [described]})
+        runtime = make_runtime(policy={"budgets": [described]}, on_threshold=on_threshold)
         told = []
         runtime.events.on("threshold", told.append)
         return runtime, told
@@ -273,8 +273,8 @@ def test_slots_of_calls_cross(thresholds):
 )
 def test_log_and_callback_do_what_they_say(given, logged, called, thresholds, colour, caplog):
     """Who listens to the whole stream hears of every crossing."""
-    runtime, told = thresholds(given)
-    calls = []
+    calls, globally = [], []
+    runtime, told = thresholds(given, on_threshold=globally.append)
     with (
         caplog.at_level(logging.INFO, "costscope.events"),
         budget_scope(runtime=runtime, on_threshold=calls.append),
@@ -282,6 +282,7 @@ def test_log_and_callback_do_what_they_say(given, logged, called, thresholds, co
         colour.run(spender(runtime, colour, "0.05"))
     assert bool(caplog.records) == logged
     assert (percents(calls) == [50]) == called
+    assert percents(globally) == percents(calls)
     assert percents(told) == [50]
 
 

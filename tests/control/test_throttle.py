@@ -87,7 +87,9 @@ def test_a_call_waits_for_its_turn(throttled, colour):
     with budget_scope(runtime=runtime):
         colour.run(tool)
         colour.run(tool)
-        runtime.store.tell([Forget(paces[-1].group), Pace(paces[-1].group, 60, 0)])  # the next place is 60 ms on
+        runtime.store.tell(
+            [Forget(paces[-1].group), Pace(paces[-1].group, 60, 0)]
+        )  # the next place is 60 ms on
         began = time.monotonic()
         assert colour.run(tool) == "made"
         assert time.monotonic() - began >= 0.06
