@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from running import books, colour, make_runtime, make_store, patient_url, policy, runtime, store_kind
 
 from costscope.events import EventStream
+
+__all__ = ["books", "colour", "make_runtime", "make_store", "patient_url", "policy", "runtime", "store_kind"]
 
 
 @pytest.fixture
