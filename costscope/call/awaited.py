@@ -75,16 +75,19 @@ class AwaitedCall(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # generic i
         try:
             try:
                 set_ambient_call(call)
-                call.enter_span()
+                if call.span is not None:
+                    call.span.enter()
                 result = await self.__wrapped__
             except BaseException as error:
                 set_ambient_call(call.outer)
-                call.leave_span()
+                if call.span is not None:
+                    call.span.leave()
                 await asettle(call, spec.failed(call, error), error)
                 call.over = True
                 raise
             set_ambient_call(call.outer)
-            call.leave_span()
+            if call.span is not None:
+                call.span.leave()
             if (stream := metered_stream(spec, call, result)) is not None:
                 self._self_call = None  # the stream settles it
                 return stream

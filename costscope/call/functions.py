@@ -54,16 +54,19 @@ def function_wrapper(free: Spec, bound: Spec, *, hidden: bool = False) -> Callab
                 if call.price is not None:
                     args, kwargs = spec.granted(call, args, kwargs)
                 set_ambient_call(call)
-                call.enter_span()
+                if call.span is not None:
+                    call.span.enter()
                 result = wrapped(*args, **kwargs)
             except BaseException as error:
                 set_ambient_call(call.outer)
-                call.leave_span()
+                if call.span is not None:
+                    call.span.leave()
                 settle(call, spec.failed(call, error))
                 call.over = True
                 raise
             set_ambient_call(call.outer)
-            call.leave_span()
+            if call.span is not None:
+                call.span.leave()
             if spec.kind == "model" and (pending := metered_result(spec, call, result)) is not None:
                 return pending
             settle(call, spec.finished(call, result))
@@ -99,16 +102,19 @@ def coroutine_wrapper(free: Spec, bound: Spec) -> Callable[..., Any]:
                 if call.price is not None:
                     args, kwargs = spec.granted(call, args, kwargs)
                 set_ambient_call(call)
-                call.enter_span()
+                if call.span is not None:
+                    call.span.enter()
                 result = await wrapped(*args, **kwargs)
             except BaseException as error:
                 set_ambient_call(call.outer)
-                call.leave_span()
+                if call.span is not None:
+                    call.span.leave()
                 await asettle(call, spec.failed(call, error), error)
                 call.over = True
                 raise
             set_ambient_call(call.outer)
-            call.leave_span()
+            if call.span is not None:
+                call.span.leave()
             if spec.kind == "model" and (stream := metered_stream(spec, call, result)) is not None:
                 return stream
             await asettle(call, spec.finished(call, result))
