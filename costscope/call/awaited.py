@@ -75,19 +75,16 @@ class AwaitedCall(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # generic i
         try:
             try:
                 set_ambient_call(call)
-                if call.span is not None:
-                    call.span.enter()
+                call.enter_span()
                 result = await self.__wrapped__
             except BaseException as error:
                 set_ambient_call(call.outer)
-                if call.span is not None:
-                    call.span.leave()
+                call.leave_span()
                 await asettle(call, spec.failed(call, error), error)
                 call.over = True
                 raise
             set_ambient_call(call.outer)
-            if call.span is not None:
-                call.span.leave()
+            call.leave_span()
             if (stream := metered_stream(spec, call, result)) is not None:
                 self._self_call = None  # the stream settles it
                 return stream

@@ -54,19 +54,16 @@ def function_wrapper(free: Spec, bound: Spec, *, hidden: bool = False) -> Callab
                 if call.price is not None:
                     args, kwargs = spec.granted(call, args, kwargs)
                 set_ambient_call(call)
-                if call.span is not None:
-                    call.span.enter()
+                call.enter_span()
                 result = wrapped(*args, **kwargs)
             except BaseException as error:
                 set_ambient_call(call.outer)
-                if call.span is not None:
-                    call.span.leave()
+                call.leave_span()
                 settle(call, spec.failed(call, error))
                 call.over = True
                 raise
             set_ambient_call(call.outer)
-            if call.span is not None:
-                call.span.leave()
+            call.leave_span()
             if spec.kind == "model" and (pending := metered_result(spec, call, result)) is not None:
                 return pending
             settle(call, spec.finished(call, result))
@@ -102,19 +99,16 @@ def coroutine_wrapper(free: Spec, bound: Spec) -> Callable[..., Any]:
                 if call.price is not None:
                     args, kwargs = spec.granted(call, args, kwargs)
                 set_ambient_call(call)
-                if call.span is not None:
-                    call.span.enter()
+                call.enter_span()
                 result = await wrapped(*args, **kwargs)
             except BaseException as error:
                 set_ambient_call(call.outer)
-                if call.span is not None:
-                    call.span.leave()
+                call.leave_span()
                 await asettle(call, spec.failed(call, error), error)
                 call.over = True
                 raise
             set_ambient_call(call.outer)
-            if call.span is not None:
-                call.span.leave()
+            call.leave_span()
             if spec.kind == "model" and (stream := metered_stream(spec, call, result)) is not None:
                 return stream
             await asettle(call, spec.finished(call, result))
