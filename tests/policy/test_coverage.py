@@ -106,7 +106,7 @@ def test_a_clock_stands_once_at_each_budget_that_has_one():
         "limits: {wall_clock: 2m}",
         "limits: {cost: 1}",
     ).accounts({}, NOON)
-    assert sorted(ms for _, ms in covered.clocks) == [60_000, 120_000]
+    assert sorted(budget.wall_clock_ms for _, budget in covered.clocks) == [60_000, 120_000]
     assert {covered.budgets[place].id for place, _ in covered.clocks} == {"b0", "b1"}
 
 

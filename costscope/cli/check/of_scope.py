@@ -38,6 +38,10 @@ def _screen(words: ScopeExplained, rules: Policy) -> Iterator[RenderableType]:
         lines = [*budget_lines(one.budget), *(("account", key) for key in one.accounts)]
         yield Block(line for line in lines if line[0] != "each run")
     yield from _part("each run may have at most", _constraints(words))
+    yield from _part(
+        "each run is told of above",
+        [(one.limit, f"from {one.budget}, which is {one.enforcement}") for one in words.observed],
+    )
     for route in words.routes:
         yield Text()
         yield heading(f"route {route.id}", route.models)

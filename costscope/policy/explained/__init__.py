@@ -5,6 +5,7 @@ from costscope.policy.explained.rest import RouteExplained, StageExplained
 from costscope.policy.explained.scope import (
     BudgetMet,
     ConstraintMet,
+    ConstraintObserved,
     ScopeExplained,
     explain_scope,
 )
@@ -14,6 +15,7 @@ __all__ = [
     "BudgetExplained",
     "BudgetMet",
     "ConstraintMet",
+    "ConstraintObserved",
     "PolicyExplained",
     "RouteExplained",
     "ScopeExplained",

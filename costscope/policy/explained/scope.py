@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from costscope.policy.accounts import account, covers, rules_hold, slot_account
-from costscope.policy.constraints import constraint_candidates
+from costscope.policy.constraints import constraint_candidates, observed_constraints
+from costscope.policy.controls import Enforcement
 from costscope.policy.explained.budgets import BudgetExplained, explain_budget
 from costscope.policy.explained.rest import RouteExplained, explain_route, explain_runaway
 from costscope.policy.patterns import matches
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
     from costscope.policy.schema import Budget, Policy
 
-__all__ = ["BudgetMet", "ConstraintMet", "ScopeExplained", "explain_scope"]
+__all__ = ["BudgetMet", "ConstraintMet", "ConstraintObserved", "ScopeExplained", "explain_scope"]
 
 
 class BudgetMet(msgspec.Struct, frozen=True):
@@ -41,6 +42,14 @@ class ConstraintMet(msgspec.Struct, frozen=True):
     """Budget to value, of those that said something else and are less specific."""
 
 
+class ConstraintObserved(msgspec.Struct, frozen=True):
+    """A limit of each single run in a budget that is not hard; such budgets have a say among themselves only."""
+
+    limit: str
+    budget: str
+    enforcement: Enforcement
+
+
 class ScopeExplained(msgspec.Struct, frozen=True):
     """What holds in a scope with these labels."""
 
@@ -51,6 +60,8 @@ class ScopeExplained(msgspec.Struct, frozen=True):
     """Budget to why it does not cover the scope, such as `tenant is acme, not globex`."""
     constraints: dict[str, ConstraintMet]
     """Field to what holds for each run."""
+    observed: tuple[ConstraintObserved, ...]
+    """Limits of each run above which it is only told of."""
     routes: tuple[RouteExplained, ...]
     """In the order in which they are asked; the first that takes a call's model and stage decides."""
     runaway: str
@@ -77,6 +88,11 @@ def explain_scope(policy: Policy, labels: Mapping[str, str], at_ms: int) -> Scop
             budget.id: _why_not(budget, labels) for budget in policy.budgets if not covers(budget, labels)
         },
         constraints=_constraints(met, policy.currency),
+        observed=tuple(
+            ConstraintObserved(amount_words(meter, limit, policy.currency), budget.id, budget.enforcement)
+            for budget in observed_constraints(met)
+            for meter, limit in budget.ceilings
+        ),
         routes=tuple(
             explain_route(route) for route in policy.routing if rules_hold(rules_of(route.match), labels)
         ),

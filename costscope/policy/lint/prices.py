@@ -43,9 +43,15 @@ def price_warnings(policy: Policy) -> Iterator[tuple[Steps, str]]:
         if book.find(model) is None:
             yield (
                 steps,
-                f"no price is known for {model!r:.80}, so calls that go there are refused; add it to prices",
+                f"no price is known for {model!r:.80}, so {_without(steps)}; add it to prices",
             )
     yield from _dearer(policy, book)
+
+
+def _without(steps: Steps) -> str:
+    """What becomes of calls to a model without a price."""
+    default = len(steps) > 1 and steps[0] == "routing" and steps[-1] == "model"
+    return "its calls are refused" if default else "it is passed over"
 
 
 def _far_off(policy: Policy) -> Iterator[tuple[Steps, str]]:
@@ -92,7 +98,7 @@ def _dearer(policy: Policy, book: PriceBook) -> Iterator[tuple[Steps, str]]:
                         ("routing", index, "stages", at, "fallbacks", number),
                         (
                             f"{model} is dearer than {before}: {_money(second)} against {_money(first)} for 1,000 "
-                            "tokens in and 1,000 out; a fallback is to save"
+                            "tokens in and 1,000 out; it is passed over where less is to be spent"
                         ),
                     )
                 else:

@@ -90,3 +90,22 @@ def test_only_the_routes_and_the_detection_that_concern_it(policy):
     assert ours.runaway.startswith("where tenant is acme: 3 failures")
     theirs = explain_scope(policy, {"tenant": "globex"}, NOW_MS)
     assert ([one.id for one in theirs.routes], theirs.runaway) == (["theirs"], "")
+
+
+def test_limits_of_runs_in_budgets_that_are_not_hard_only_tell_and_loosen_nothing():
+    policy = parse_policy("""
+budgets:
+  - {id: all, constraints: {iterations: 5}}
+  - {id: soft-all, constraints: {iterations: 4, cost: 2}, enforcement: soft}
+  - {id: soft-tenant, match: {tenant: acme}, constraints: {iterations: 9}, enforcement: soft}
+  - {id: shadow, match: {tenant: acme}, constraints: {tool_calls: 1}, enforcement: shadow}
+""")
+    said = explain_scope(policy, ACME, NOW_MS)
+    assert {field: (one.limit, one.budget) for field, one in said.constraints.items()} == {
+        "iterations": ("5 iterations", "all")
+    }
+    assert {(one.limit, one.budget, one.enforcement) for one in said.observed} == {
+        ("USD 2.00", "soft-all", "soft"),
+        ("9 iterations", "soft-tenant", "soft"),
+        ("1 tool call", "shadow", "shadow"),
+    }

@@ -65,7 +65,7 @@ def test_a_fallback_dearer_than_its_default(warnings_of):
     assert place == "$.routing[0].stages[0].fallbacks[0]"
     assert problem == (
         "gpt-4o is dearer than gpt-4o-mini: 0.0125 against 0.00075 for 1,000 tokens in and 1,000 out; "
-        "a fallback is to save"
+        "it is passed over where less is to be spent"
     )
     assert warnings_of(stages("gpt-4o", "gpt-4o-mini")) == {}
 
@@ -76,7 +76,7 @@ def test_a_fallback_dearer_than_the_one_before_it(warnings_of):
     assert warnings_of(own + stages("a", "c", "b")) == {}
 
 
-def test_a_model_without_a_price_is_refused_when_it_is_called(warnings_of):
+def test_a_model_without_a_price_is_refused_as_a_default_and_passed_over_as_a_fallback(warnings_of):
     found = warnings_of(
         stages("gpt-4o", "no-such-model-x")
         + "budgets: [{id: a, limits: {cost: 1}, thresholds: [{at: 5, actions: [{downgrade_model: nor-this-y}]}]}]\n"
@@ -85,7 +85,9 @@ def test_a_model_without_a_price_is_refused_when_it_is_called(warnings_of):
         "$.routing[0].stages[0].fallbacks[0]",
         "$.budgets[0].thresholds[0].actions[0].model",
     }
-    assert all("no price is known" in problem for problem in found.values())
+    assert all("no price is known" in problem and "is passed over" in problem for problem in found.values())
+    [(place, problem)] = warnings_of(stages("no-such-model-x", "gpt-4o-mini")).items()
+    assert (place, "its calls are refused" in problem) == ("$.routing[0].stages[0].model", True)
 
 
 def test_without_the_table_a_note_says_what_was_not_looked_at(monkeypatch):

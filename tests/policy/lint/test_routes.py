@@ -33,9 +33,9 @@ def test_the_router_agrees_that_it_is_never_reached():
     from costscope.policy import parse_policy
 
     text = routing("stages: [{model: a}]", "match: {tenant: x}, stages: [{model: b}]")
-    found = Router(parse_policy(text), Health()).stage({"tenant": "x"}, "m", None)
+    found = Router(parse_policy(text), Health()).destination({"tenant": "x"}, "m", None)
     assert found is not None
-    assert found[0].id == "r0"
+    assert found.routing.model == "a"
 
 
 def test_triggers_without_fallbacks(warnings_of):
