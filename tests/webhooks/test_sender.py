@@ -6,6 +6,7 @@ import gc
 import json
 import logging
 import multiprocessing
+import os
 import threading
 import time
 import weakref
@@ -369,3 +370,25 @@ def test_neither_secret_nor_signature_key_is_in_the_request(sender, publish, rec
     sent = json.dumps(request.headers) + request.body.decode()
     assert SECRET not in sent
     assert SECRET.removeprefix("whsec_") not in sent
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")
+def test_a_forked_child_sends_nothing_of_its_parents_and_does_not_deafen_it(store, publish, receive):
+    """Forked in the middle of a request, whose event loop the child must not close."""
+    receiver = receive("hang")
+    sending = sender_for(store, ops=receiver.url)
+    publish()
+    sending.wake()
+    receiver.wait_for(1)
+    child = os.fork()
+    if child == 0:
+        gc.collect()
+        quiet = not sending._woken and sending._worker._thread is None
+        os._exit(0 if quiet else 1)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    began = time.monotonic()
+    sending.close(0)  # interrupts the request by way of its loop
+    assert time.monotonic() - began < 0.9
+    assert not [one for one in threading.enumerate() if one.name == "costscope-webhooks"]
