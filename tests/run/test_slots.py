@@ -5,8 +5,10 @@ Real processes that are killed (SIGKILL) and put to sleep (SIGSTOP) around a rea
 
 from __future__ import annotations
 
+import random
 import time
 from itertools import accumulate
+from pathlib import Path
 
 import pytest
 from until import until
@@ -126,6 +128,48 @@ def most_at_once(intervals) -> int:
     return max(accumulate(step for _, step in steps))
 
 
+@pytest.mark.soak
+@pytest.mark.skipif(
+    not Path("/proc/self/stat").exists(), reason="nothing here says which process stands still"
+)
+@pytest.mark.parametrize("fenced", [True, False], ids=["self-fencing", "leases only"])
+def test_seven_processes_that_fall_asleep_on_three_places(make_agent, fenced):
+    """Between two calls, or while they wait for the store, for up to three leases. Leases alone do not keep them apart."""
+    agents = [make_agent(POLICY, slot_lease_s=LEASE_S) for _ in range(7)]
+    assert {agent.do("look") for agent in agents} == {0}
+    until_s, asleep, naps = time.monotonic() + 15, {}, 0
+    for number, agent in enumerate(agents):
+        agent.tell("contend", f"a{number}", until_s, fenced)
+    while not all(agent.has_answered for agent in agents):
+        now_s = time.monotonic()
+        for agent in agents:
+            if agent.is_still and now_s >= asleep.setdefault(agent, now_s + random.uniform(0.5, 3) * LEASE_S):
+                del asleep[agent]
+                naps += 1
+                agent.thaw()
+        time.sleep(0.01)
+    worked = [interval for agent in agents for interval in agent.hears()]
+    most, over_s = most_at_once(worked), over(worked, PLACES)
+    print(
+        f"{len(worked)} runs, {naps} naps: at most {most} at once on {PLACES} places, {over_s * 1000:.0f} ms over"
+    )
+    assert naps >= 10
+    if fenced:
+        assert (most, over_s) == (PLACES, 0)
+    else:
+        assert most > PLACES
+
+
+def over(intervals, places: int) -> float:
+    """For how many seconds more than so many overlap."""
+    steps = sorted([(start, 1) for start, _ in intervals] + [(end, -1) for _, end in intervals])
+    counts = accumulate(step for _, step in steps)
+    times = [at for at, _ in steps]
+    return sum(
+        later - at for at, later, count in zip(times, times[1:], counts, strict=False) if count > places
+    )
+
+
 def test_a_process_that_falls_asleep_between_the_grant_and_the_call_does_not_make_it(agents):
     sleeper, waiting = agents[0], agents[-1]
     sleeper.tell("stop_inside_a_reserve")
@@ -154,19 +198,55 @@ def test_a_task_that_waits_in_a_run_is_ended_when_the_slot_is_lost(make_agent):
 CALLS = {"budgets": [{"id": "places", "limits": {"concurrent_calls": 1}}]}
 
 
+NO_CALL = "in_flight places concurrent_calls"
+
+
 def test_a_call_whose_process_slept_before_it_asks_for_a_place_again(make_agent):
     """Between the grant and the call: the place may be another's, so it is asked for anew."""
     sleeper, other = [make_agent(CALLS, slot_lease_s=LEASE_S) for _ in range(2)]
-    assert sleeper.do("open", {"team": "a"}) == "ok"
-    assert other.do("open", {"team": "b"}) == "ok"
-    sleeper.tell("stop_inside_a_reserve")
-    assert sleeper.hears() == "stopping"
-    sleeper.stands_still()
-    assert other.do("call") == NO_PLACE.replace("concurrent_runs", "concurrent_calls")
+    for agent, team in ((sleeper, "a"), (other, "b")):
+        assert agent.do("open", {"team": team}) == "ok"
+    for taken in (True, False):
+        sleeper.tell("stop_inside_a_reserve")
+        assert sleeper.hears() == "stopping"
+        sleeper.stands_still()
+        assert other.do("call") == NO_CALL
+        until(lambda: other.do("call") == "ok")
+        if taken:
+            assert other.do("call_until_told") == "inside"
+        sleeper.thaw()
+        assert sleeper.hears() == (NO_CALL if taken else "ok")
+        if taken:
+            assert other.do("the end of the call") == "ok"
+
+
+def test_a_call_that_runs_keeps_its_place_for_many_leases(make_agent):
+    busy, other = [make_agent(CALLS, slot_lease_s=LEASE_S) for _ in range(2)]
+    assert busy.do("open", {"team": "a"}) == other.do("open", {"team": "b"}) == "ok"
+    assert busy.do("call_until_told") == "inside"
+    until_s = time.monotonic() + 3 * LEASE_S
+    while time.monotonic() < until_s:
+        assert other.do("call") == NO_CALL
+    assert busy.do("the end of the call") == "ok"
+    assert other.do("call") == "ok"
+
+
+def test_a_call_that_lost_its_place_while_it_ran_ends_and_is_charged_what_it_cost(make_agent, books):
+    """It is not stopped, since its money is spent: its place may be another's for the rest of it. That is all."""
+    money = {"id": "money", "limits": {"cost": "1"}}
+    policy = {"budgets": [*CALLS["budgets"], money]}
+    sleeper, other = [make_agent(policy, slot_lease_s=LEASE_S) for _ in range(2)]
+    assert sleeper.do("open", {"team": "a"}) == other.do("open", {"team": "b"}) == "ok"
+    assert sleeper.do("call_until_told") == "inside"
+    sleeper.freeze()
     until(lambda: other.do("call") == "ok")
     sleeper.thaw()
-    assert sleeper.hears() == "ok"
-    assert other.do("call") == "ok", "the place is free again"
+    assert sleeper.do("the end of the call") == "ok"
+    assert sleeper.do("call") == "ok"
+    (cost,) = [a.meters["cost"] for a in books.snapshot().accounts if a.key.startswith("money/")]
+    assert (cost.spent, cost.held, cost.presumed) == (30_000_000, 0, 0)
+    assert books.snapshot().holds == ()
+    assert books.audit().exact
 
 
 def test_the_place_of_a_killed_call_is_free_after_its_lease(make_agent):

@@ -9,13 +9,17 @@ import asyncio
 import contextvars
 import multiprocessing
 import os
+import random
 import signal
+import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from until import until
 
 from costscope import BudgetExceeded, CallDenied, RunHalted, Runtime, budget_scope, metered_tool
+from costscope.run.run import Run
 from costscope.stores import open_store
 
 __all__ = ["RunAgent"]
@@ -67,9 +71,18 @@ class RunAgent:
 
     def stands_still(self) -> None:
         """Wait until it has been stopped, by itself or by `freeze`."""
-        status = Path(f"/proc/{self.process.pid}/stat")
-        if status.exists():
-            until(lambda: status.read_text().rpartition(")")[2].split()[0] == "T")
+        if Path("/proc/self/stat").exists():
+            until(lambda: self.is_still)
+
+    @property
+    def is_still(self) -> bool:
+        """It was stopped."""
+        return Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+    @property
+    def has_answered(self) -> bool:
+        """There is something to hear."""
+        return self._here.poll()
 
     def thaw(self) -> None:
         """SIGCONT."""
@@ -112,6 +125,15 @@ class _Agent:
     def call(self) -> str:
         """Make one metered call."""
         return _said(self.tool)
+
+    def call_until_told(self) -> str:
+        """Make one metered call that lasts until anything is sent."""
+
+        def body() -> None:
+            self._orders.send("inside")
+            self._orders.recv()
+
+        return _said(metered_tool("slow", price="0.01", runtime=self.runtime)(body))
 
     def iterate(self) -> str:
         """One turn."""
@@ -157,6 +179,49 @@ class _Agent:
 
         store.execute = stopping
         return self.call()
+
+    def contend(self, name: str, until_s: float, fenced: bool) -> list[tuple[float, float]]:
+        """Enter one run after another, fall asleep now and then; when the first and last call of each was made.
+
+        Args:
+            name: what its runs are called.
+            until_s: of the machine's monotonic clock.
+            fenced: with False, a holder asks nobody whether it still is one.
+        """
+        if not fenced:
+            Run.check = lambda self: None
+        worked, number = [], 0
+        while time.monotonic() < until_s:
+            number += 1
+            made: list[float] = []
+            with (
+                suppress(RunHalted, BudgetExceeded),
+                budget_scope(runtime=self.runtime, run=f"{name}-{number}"),
+            ):
+                for _ in range(40):
+                    made.append(self.tool())
+                    if random.random() < 0.02:
+                        self._sleep_somewhere()
+                    time.sleep(0.005)
+            if made:
+                worked.append((made[0], made[-1]))
+            time.sleep(0.005)
+        return worked
+
+    def _sleep_somewhere(self) -> None:
+        if random.random() < 0.5:
+            os.kill(os.getpid(), signal.SIGSTOP)
+            return
+        store, execute = self.runtime.store, self.runtime.store.execute
+
+        def stopping(commands):
+            replies = execute(commands)
+            if threading.current_thread() is threading.main_thread():
+                store.execute = execute
+                os.kill(os.getpid(), signal.SIGSTOP)
+            return replies
+
+        store.execute = stopping
 
     def halt(self, reason: str) -> str:
         """Stop the run."""
