@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import logging
 import multiprocessing
@@ -13,7 +14,6 @@ from route_workers import where_to
 from running import Books, Sync
 
 from costscope import ModelUnpriced, Return, budget_scope, metered_model, reserve
-from costscope.events import Downgraded
 
 MODELS = {
     "big": {"input": "10", "output": "100"},
@@ -41,7 +41,7 @@ def routed(make_runtime):
         if stages:
             policy["routing"] = [{"id": "r", "stages": list(stages)}]
         runtime = make_runtime(policy=policy)
-        told: list[Downgraded] = []
+        told = []
         runtime.events.on("downgrade", told.append)
         return runtime, told
 
@@ -236,12 +236,12 @@ def test_embeddings_have_no_output_to_cap(routed, colour):
     runtime, told = routed({"max_tokens": 5})
     made = []
 
-    def embed(input, **options):
+    def embed(text, **options):
         made.append(options)
         return {"usage": {"prompt_tokens": 10, "total_tokens": 10}}
 
     with budget_scope(runtime=runtime):
-        colour.run(metered_model("embed", runtime=runtime)(colour.define(embed)), input="hi")
+        colour.run(metered_model("embed", runtime=runtime)(colour.define(embed)), text="hi")
     assert made == [{}]
     assert not told
     assert Books(runtime).spent() == COST["embed"]
@@ -341,10 +341,8 @@ def test_a_model_that_is_not_well_is_left_and_gets_another_chance(trigger, slow,
     asked = metered_model(runtime=runtime, on_error="release")(colour.define(ask))
     with budget_scope(runtime=runtime):
         for _ in range(8):
-            try:
+            with contextlib.suppress(ConnectionResetError):
                 colour.run(asked, "hi")
-            except ConnectionResetError:
-                pass
         colour.run(asked, "hi")
         now[0] += 301
         colour.run(asked, "hi")
@@ -374,10 +372,8 @@ def test_errors_are_seen_where_no_budget_covers_the_scope(make_runtime, colour):
     asked = metered_model(runtime=runtime, on_denied=Return(None))(colour.define(ask))
     with budget_scope(runtime=runtime):
         for _ in range(9):
-            try:
+            with contextlib.suppress(ConnectionRefusedError):
                 colour.run(asked, "hi")
-            except ConnectionRefusedError:
-                pass
     assert made == ["big"] * 8 + ["small"]
 
 
