@@ -63,6 +63,10 @@ def _heading(row: AccountRow, width: int) -> Text:
         reset = "never resets" if any(line.spends for line in row.meters) else "slots"
     text = Text(overflow="fold")
     text.append(row.name, style="bold")
+    if row.enforcement != "hard":
+        text.append(
+            f"  {row.enforcement}", style="yellow"
+        )  # it may be above its limit, and nothing is refused
     if row.halted:
         text.append("  halted", style="bold red")
     gap = width - len(text) - len(reset)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
 
@@ -13,10 +13,13 @@ if TYPE_CHECKING:
 
 __all__ = ["outlook"]
 
+_AT_ONCE_S: Final = 0.5
+"""What is left is seldom exactly nothing."""
+
 
 def outlook(line: MeterRow, rate: float | None, ahead: Forecast | None) -> Text:
     """`0.0120/min  exhausted in 3 h 10 min, 2 h before the reset`; empty where nothing can be said."""
-    if ahead is not None and ahead.exhausted_s == 0:
+    if ahead is not None and ahead.exhausted_s is not None and ahead.exhausted_s < _AT_ONCE_S:
         return Text(f"exhausted{_until_reset(ahead)}", style="red")
     if not rate:  # unknown, or idle: on most lines of most screens
         return Text()

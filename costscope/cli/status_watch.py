@@ -117,7 +117,12 @@ class WatchScreen:
                 note=self._note,
             )
         )
-        room = math.inf if options.height is None else options.height - _height(console, options, top + end)
+        height = options.height
+        if (
+            height is None and console.is_alt_screen
+        ):  # which is cut off below: rich tells the height to nobody inside
+            height = console.height
+        room = math.inf if height is None else height - _height(console, options, top + end)
         yield from top
         yield from self._fitting(console, options, current, blocks, room)
         yield from end
@@ -139,12 +144,13 @@ class WatchScreen:
         rate = self._rate(row, line)
         return outlook(line, rate, forecast(row, line, self._snapshot.now_ms, rate))
 
-    def _urgency(self, row: AccountRow) -> tuple[float, float]:
-        """The smaller, the more it deserves a place: exhausted soonest, then fullest."""
+    def _urgency(self, row: AccountRow) -> tuple[bool, float, float]:
+        """The smaller, the more it deserves a place: what refuses, then exhausted soonest, then fullest."""
         found = [forecast(row, line, self._snapshot.now_ms, self._rate(row, line)) for line in row.meters]
         known = [each for each in found if each is not None]
         ends = min((each.exhausted_s or 0.0 for each in known if not each.lasts), default=math.inf)
-        return ends, -max((each.utilisation for each in known), default=0.0)
+        full = max((each.utilisation for each in known), default=0.0)
+        return row.enforcement != "hard", ends, -full
 
     def _fitting(
         self,

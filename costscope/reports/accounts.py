@@ -9,6 +9,7 @@ import msgspec
 
 from costscope.ledger import HALTS, METERS, SLOTS, Counters
 from costscope.policy import AccountAbout, read_about
+from costscope.policy.controls import Enforcement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -53,6 +54,8 @@ class AccountRow(msgspec.Struct, frozen=True):
     meters: tuple[MeterRow, ...]
     halted: bool = False
     """Somebody ordered a stop: nothing is admitted here any more."""
+    enforcement: Enforcement = "hard"
+    """What the policy says becomes of what does not fit."""
 
     @property
     def window_start(self) -> dt.datetime | None:
@@ -97,7 +100,8 @@ def account_rows(snapshot: Snapshot, policy: Policy | None = None) -> list[Accou
     """
     limits = {budget.id: dict(budget.ceilings) for budget in policy.budgets} if policy is not None else {}
     order = {name: at for at, name in enumerate(limits)}
-    rows = [_row(account, limits) for account in snapshot.accounts]
+    enforced = {budget.id: budget.enforcement for budget in policy.budgets} if policy is not None else {}
+    rows = [_row(account, limits, enforced) for account in snapshot.accounts]
     return sorted(
         rows,
         key=lambda row: (
@@ -124,7 +128,9 @@ def _about(account: SnapshotAccount) -> AccountAbout | None:
         return None
 
 
-def _row(account: SnapshotAccount, limits: Mapping[str, Mapping[str, int]]) -> AccountRow:
+def _row(
+    account: SnapshotAccount, limits: Mapping[str, Mapping[str, int]], enforced: Mapping[str, Enforcement]
+) -> AccountRow:
     about = _about(account)
     stops = account.meters.get(HALTS)
     halted = stops is not None and stops.spent > 0
@@ -140,6 +146,7 @@ def _row(account: SnapshotAccount, limits: Mapping[str, Mapping[str, int]]) -> A
         end_ms=about.end_ms,
         meters=tuple(_meters(account, limits.get(budget, about.limits))),
         halted=halted,
+        enforcement=enforced.get(budget, "hard"),
     )
 
 

@@ -25,6 +25,7 @@ from costscope import (
     RunHalted,
     Runtime,
     Scope,
+    StoreUnavailable,
     Usage,
     budget_scope,
     metered_model,
@@ -65,8 +66,8 @@ class Agents:
                     runtime=self._runtime, tenant=tenant, workflow=workflow, run=f"{tenant}-{number}"
                 ) as run:
                     self._run(run, number)
-            except BudgetExceeded:
-                self._stopped.wait(3 * self._pace)  # this hour's money is gone
+            except (BudgetExceeded, StoreUnavailable):
+                self._stopped.wait(3 * self._pace)  # this hour's money is gone, or nobody can say
             except (RunHalted, RuntimeError):
                 pass  # its status says so
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
+import fcntl
 import io
 import math
+import os
+import re
 import signal
+import struct
 import subprocess
 import sys
+import termios
 
 import pytest
 from books_of import DAY_MS, NOON_MS, account, snapshot
@@ -18,20 +24,21 @@ from costscope.cli.spans import pace, span
 from costscope.cli.status_watch import WatchScreen
 from costscope.events.records import RunawayDetected
 from costscope.ledger import Counters
+from costscope.policy import parse_policy
 from costscope.reports import BurnRates, Forecast, MeterRow, account_rows
 
 USD = 10**9
 MONTH = (NOON_MS - 12 * DAY_MS, NOON_MS + 18 * DAY_MS)
 
 
-def screen(*moments, events=(), width=80, height=None, problem=""):
+def screen(*moments, events=(), width=80, height=None, problem="", policy=None):
     """The text of the screen after these lists of accounts, a minute apart."""
     rates = BurnRates()
     for minutes, accounts in enumerate(moments):
         books = snapshot(*accounts, now_ms=NOON_MS + minutes * 60_000, holds=2)
         rates.observe(books.now_ms, account_rows(books))
     console = Console(width=width, height=height, file=io.StringIO(), color_system=None)
-    shown = WatchScreen("valkey://here", books, None, rates, list(events), problem=problem)
+    shown = WatchScreen("valkey://here", books, policy, rates, list(events), problem=problem)
     console.print(shown, height=height)
     return [line.rstrip() for line in console.file.getvalue().splitlines()]
 
@@ -56,7 +63,7 @@ def line_with(lines, text):
 def test_a_budget_that_will_not_last_says_when_it_ends_and_how_long_before_the_reset():
     lines = screen([month(20 * USD)], [month(20 * USD + 6 * USD // 10)])
     assert "exhausted in" in (note := line_with(lines, "/min"))
-    assert note.strip() == "0.1308/min  exhausted in 3 h 44 min, 17 d 20 h before the reset"
+    assert note.strip() == "0.1209/min  exhausted in 4 h 3 min, 17 d 19 h before the reset"
 
 
 def test_a_budget_that_lasts_says_how_full_it_will_be():
@@ -119,12 +126,20 @@ def test_a_terminal_shows_what_is_closest_to_its_limit_and_the_events(height):
         allowed=1,
     )
     lines = screen(accounts, events=[event], height=height)
-    assert len(lines) == height
+    assert height - 4 < len(lines) <= height, "there is room for one more account, or too little for these"
     assert line_with(lines, "tenant=t40")
     assert not [line for line in lines if "tenant=t00" in line]
     assert line_with(lines, "further from their limits")
     assert line_with(lines, "runaway")
     assert line_with(lines, "live hold")
+
+
+def test_a_budget_that_refuses_nothing_says_so():
+    policy = parse_policy(
+        "budgets: [{id: tenant-month, per: [tenant], period: monthly, limits: {cost: 50}, enforcement: shadow}]"
+    )
+    assert "shadow" in line_with(screen([month(60 * USD)], policy=policy), "tenant=acme")
+    assert "shadow" not in line_with(screen([month(60 * USD)]), "tenant=acme")
 
 
 def test_what_cannot_be_refreshed_says_why():
@@ -153,6 +168,7 @@ def test_no_line_is_wider_than_the_terminal(width):
         (1.0, Forecast(60, 0.5, 60.0, 90.0, 1.2), "60/min  exhausted in 1 min, 30 s before the reset"),
         (1.0, Forecast(60, 0.5, 60.0, 30.0, 0.75), "60/min  lasts: 75% at the reset in 30 s"),
         (None, Forecast(0, 1.0, 0.0, None, None), "exhausted"),
+        (10.0, Forecast(3, 0.99, 0.3, 90.0, 9.0), "exhausted, resets in 1 min 30 s"),
     ],
 )
 def test_forecasts_in_words(rate, ahead, words):
@@ -206,6 +222,31 @@ def test_it_draws_again_and_again_until_interrupted(environment, books):
                 break
         process.stdout.read()
     assert process.returncode == 0
+
+
+def test_on_a_small_terminal_the_last_lines_are_there(environment, books):
+    """A real one, with 9 rows: accounts give way, and nothing is cut off below."""
+    _, url = books
+    ours, theirs = os.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 9, 80, 0, 0))
+    command = [sys.executable, "-m", "costscope", "status", "--watch", "--store", url]
+    sized = {name: value for name, value in environment.items() if name != "COLUMNS"} | {"TERM": "xterm"}
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=sized) as process:
+        os.close(theirs)
+        drawn = b""
+        while b"held" not in drawn.partition(b"further from")[2]:
+            drawn += os.read(ours, 65536)
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(OSError):  # the other end is closed
+            while os.read(ours, 65536):
+                pass
+    os.close(ours)
+    assert process.returncode == 0
+    corner = "\x1b[H"  # where each frame begins
+    frame = next(part for part in drawn.decode().split(corner) if "further from" in part)
+    lines = [line.rstrip() for line in re.sub(r"\x1b\[[?\d;]*[a-zA-Z]", "", frame).splitlines()]
+    assert len(lines) == 9
+    assert line_with(lines, "1 live hold")
 
 
 def test_it_goes_on_when_the_server_is_away(environment, books):

@@ -20,6 +20,7 @@ import uuid
 import pytest
 import yaml
 from prometheus import EXAMPLE, Prometheus, expressions, substituted
+from running import PATIENT
 
 from costscope_valkey.guardian import die_with_parent
 
@@ -86,7 +87,7 @@ def ports():
 
 def test_the_whole_way_from_a_call_to_a_panel_and_an_alert(started, ports, valkey_server_factory, tmp_path):
     server = valkey_server_factory(appendonly="yes")
-    books = ("--store", f"{server.url}?ledger=t-{uuid.uuid4().hex[:16]}")
+    books = ("--store", f"{server.url}?ledger=t-{uuid.uuid4().hex[:16]}{PATIENT}")
     exporting = ("-m", "costscope", "exporter", "--policy", str(BUDGETS))
     exporter = started(Program, *exporting, *books, "--port", str(ports["costscope-exporter"]))
     prometheus = started(Prometheus, tmp_path, ports)
