@@ -32,55 +32,74 @@ from costscope.events.records import (
 AT = dt.datetime(2026, 11, 25, 5, 4, 12, tzinfo=dt.UTC)
 USD = 10**9
 ABOUT = {"id": "0", "at": AT, "labels": {"tenant": "acme"}}
-LINES = {
-    ThresholdCrossed(
-        **ABOUT,
-        budget="day",
-        meter="cost",
-        threshold=80,
-        spent=USD // 2,
-        held=USD * 3 // 10,
-        remaining=USD // 5,
-        limit=USD,
-        window_start=None,
-        window_end=None,
-    ): "threshold  day at 80% of cost: 0.8000 of 1.0000",
-    CallRefused(
-        **ABOUT, what="model", name="gpt-4o", kind="exhausted", reason="", budget="day", meter="cost"
-    ): "denied     model gpt-4o: exhausted by day (cost)",
-    CallRefused(
-        **ABOUT, what="tool", name="search", kind="unpriced", reason="", enforced=False
-    ): "denied     tool search: would be unpriced",
-    CallDegraded(
-        **ABOUT, what="tool", name="search", budget="day", meter="cost", limit=1, spent=1, held=0
-    ): "degraded   tool search: above day (cost)",
-    Downgraded(
-        **ABOUT, asked="gpt-4o", effective="gpt-4o-mini", reason="latency_above", saved=USD // 100
-    ): "downgrade  gpt-4o -> gpt-4o-mini: latency_above, 0.0100 less",
-    RunawayDetected(
-        **ABOUT, run="r-1", reason="burn_rate", detail="", measured=2.5, allowed=2
-    ): "runaway    r-1: burn_rate, 2.5 where 2 is allowed",
-    CallSettled(
-        **ABOUT, what="tool", name="search", outcome="ok", cost=USD // 100, held=1
-    ): "settled    tool search: ok, 0.0100",
-    RunStarted(**ABOUT, run="r-1"): "run began  r-1",
-    RunEnded(
-        **ABOUT, run="r-1", status="halted", reason="runaway", cost=USD, seconds=75
-    ): "run ended  r-1: halted (runaway), 1.0000 in 1 min 15 s",
-    AccountReset(**ABOUT, budget="day", reason="a refund", forgiven={}): "reset      day: a refund",
-    PolicyReloaded(
-        **ABOUT, source="b.yaml", accepted=False, problem="line 3"
-    ): "policy     b.yaml: refused, line 3",
-}
+LINES = [
+    (
+        ThresholdCrossed(
+            **ABOUT,
+            budget="day",
+            meter="cost",
+            threshold=80,
+            spent=USD // 2,
+            held=USD * 3 // 10,
+            remaining=USD // 5,
+            limit=USD,
+            window_start=None,
+            window_end=None,
+        ),
+        "threshold  day at 80% of cost: 0.8000 of 1.0000",
+    ),
+    (
+        CallRefused(
+            **ABOUT, what="model", name="gpt-4o", kind="exhausted", reason="", budget="day", meter="cost"
+        ),
+        "denied     model gpt-4o: exhausted by day (cost)",
+    ),
+    (
+        CallRefused(**ABOUT, what="tool", name="search", kind="unpriced", reason="", enforced=False),
+        "denied     tool search: would be unpriced",
+    ),
+    (
+        CallDegraded(
+            **ABOUT, what="tool", name="search", budget="day", meter="cost", limit=1, spent=1, held=0
+        ),
+        "degraded   tool search: above day (cost)",
+    ),
+    (
+        Downgraded(
+            **ABOUT, asked="gpt-4o", effective="gpt-4o-mini", reason="latency_above", saved=USD // 100
+        ),
+        "downgrade  gpt-4o -> gpt-4o-mini: latency_above, 0.0100 less",
+    ),
+    (
+        RunawayDetected(**ABOUT, run="r-1", reason="burn_rate", detail="", measured=2.5, allowed=2),
+        "runaway    r-1: burn_rate, 2.5 where 2 is allowed",
+    ),
+    (
+        CallSettled(**ABOUT, what="tool", name="search", outcome="ok", cost=USD // 100, held=1),
+        "settled    tool search: ok, 0.0100",
+    ),
+    (RunStarted(**ABOUT, run="r-1"), "run began  r-1"),
+    (
+        RunEnded(**ABOUT, run="r-1", status="halted", reason="runaway", cost=USD, seconds=75),
+        "run ended  r-1: halted (runaway), 1.0000 in 1 min 15 s",
+    ),
+    (AccountReset(**ABOUT, budget="day", reason="a refund", forgiven={}), "reset      day: a refund"),
+    (
+        PolicyReloaded(**ABOUT, source="b.yaml", accepted=False, problem="line 3"),
+        "policy     b.yaml: refused, line 3",
+    ),
+]
 
 
-@pytest.mark.parametrize("event", LINES, ids=kind_of)
-def test_a_screen_has_one_line_for_each_kind(event):
-    assert short_line(event, AT).plain == f"05:04:12  {LINES[event]}  tenant=acme"
+@pytest.mark.parametrize(
+    ("event", "line"), LINES, ids=lambda value: value.split()[0] if isinstance(value, str) else ""
+)
+def test_a_screen_has_one_line_for_each_kind(event, line):
+    assert short_line(event, AT).plain == f"05:04:12  {line}  tenant=acme"
 
 
 def test_no_kind_is_without_a_line():
-    assert {kind_of(event) for event in LINES} == set(KINDS)
+    assert {kind_of(event) for event, _ in LINES} == set(KINDS)
 
 
 def test_an_event_of_another_day_shows_its_date():

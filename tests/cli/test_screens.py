@@ -8,7 +8,7 @@ from rich.console import Console
 from costscope.cli.amounts import short_amount, short_money
 from costscope.cli.bars import bar, percent
 from costscope.cli.demo import Scenario
-from costscope.cli.demo.ledger import Entry
+from costscope.cli.demo.ledger import Books, Entry
 from costscope.cli.demo.progress import Progress
 from costscope.cli.demo.screen import DemoScreen, live_view
 from costscope.ledger import Counters, Snapshot, SnapshotAccount
@@ -80,7 +80,7 @@ def test_the_live_tree_fits_the_terminal(columns):
     scenario = Scenario(4, 16, 400, 25_600_000_000_000, 1, 3.0, 3)
     console = Console(file=io.StringIO(), width=columns)
     progress = Progress(scenario, {})
-    progress.entries = {("acme",): Entry(5_000_000_000_000, 1_000_000_000_000)}
+    progress.books = Books({("acme",): Entry(5_000_000_000_000, 1_000_000_000_000)}, progress.books.runs)
     progress.happened("something " * 30)
     console.print(live_view(progress, console))
     lines = console.file.getvalue().splitlines()

@@ -87,9 +87,10 @@ def ports():
 
 def test_the_whole_way_from_a_call_to_a_panel_and_an_alert(started, ports, valkey_server_factory, tmp_path):
     server = valkey_server_factory(appendonly="yes")
-    books = ("--store", f"{server.url}?ledger=t-{uuid.uuid4().hex[:16]}{PATIENT}")
+    url = f"{server.url}?ledger=t-{uuid.uuid4().hex[:16]}"
+    books = ("--store", url + PATIENT)
     exporting = ("-m", "costscope", "exporter", "--policy", str(BUDGETS))
-    exporter = started(Program, *exporting, *books, "--port", str(ports["costscope-exporter"]))
+    exporter = started(Program, *exporting, "--store", url, "--port", str(ports["costscope-exporter"]))
     prometheus = started(Prometheus, tmp_path, ports)
     evaluates_the_shipped_rules(prometheus)
     prometheus.until_scraped("costscope-exporter")  # before the first event, which is to be counted

@@ -9,6 +9,7 @@ import time
 
 import pytest
 import spender
+from holds import held_by_calls
 
 from costscope import Runtime, StoreUnavailable, budget_scope, metered_tool
 from costscope.ledger import Account, Commit, Outcome, Read, Release, Reserve, new_id
@@ -90,8 +91,8 @@ def test_a_killed_process_leaves_nothing_behind_after_the_lease(store, killed_in
 def test_a_late_commit_replaces_what_was_presumed_of_a_killed_process(store, killed_inside_a_call):
     """Somebody finds the invoice: the id stands in the books while the hold is live."""
     killed_inside_a_call("charge")
-    (hold,) = store.snapshot().holds
-    accounts = tuple(Account(key, (("cost", 100 * CENT),)) for key, _, _ in hold.lines)
+    (hold,) = held_by_calls(store.snapshot())
+    accounts = tuple(Account(key, (("cost", 100 * CENT),)) for key in {key for key, _, _ in hold.lines})
     after_the_lease(store)
     (reply,) = store.execute([Commit(hold.id, accounts, {"cost": CENT // 2}, 60_000)])
     assert reply.outcome is Outcome.LATE
@@ -219,6 +220,6 @@ def test_calls_fail_closed_while_the_server_is_dead_and_go_on_after(durable_serv
         step()
         counters = cost(store)
         assert (counters.spent, counters.held) == (3 * CENT, 0)
-        assert store.snapshot().holds == ()
+        assert held_by_calls(store.snapshot()) == []
         assert store.audit().exact
     store.close()

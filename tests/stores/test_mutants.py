@@ -51,14 +51,14 @@ def test_the_reference_is_not_mistaken_for_a_mutant(link, monkeypatch):
     compare_ledgers(link, None, same, examples=5, hunt=True)
 
 
-@pytest.mark.parametrize(("machine", "mutant"), _cases(REFERENCE, QUEUE_REFERENCE))
+@pytest.mark.parametrize(("machine", "mutant"), list(_cases(REFERENCE, QUEUE_REFERENCE)))
 def test_a_mistake_in_the_reference_is_found(link, machine, mutant, monkeypatch):
     mutated = _mutated_ledger(*mutant, monkeypatch)
     with pytest.raises(Disagreement):
         compare_ledgers(link, None, mutated, machine=machine, examples=1500, steps=50, hunt=True)
 
 
-@pytest.mark.parametrize(("machine", "mutant"), _cases(SCRIPT | STRAIGHT, QUEUE_SCRIPT, quick=QUICK))
+@pytest.mark.parametrize(("machine", "mutant"), list(_cases(SCRIPT | STRAIGHT, QUEUE_SCRIPT, quick=QUICK)))
 def test_a_mistake_in_the_script_is_found(link, machine, mutant):
     right, wrong = mutant
     source = source_of("ledger")

@@ -10,6 +10,7 @@ from costscope.ledger import (
     Commit,
     Expire,
     Extend,
+    LostHold,
     Outcome,
     Read,
     Release,
@@ -19,7 +20,7 @@ from costscope.ledger import (
 from costscope.testing.conformance.callers import KEEP_MS, LEASE_MS, RUN, balance, reserve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from costscope.stores import Store
     from costscope.testing.conformance.callers import Execute
@@ -87,6 +88,40 @@ class Leases:
         assert execute(Expire(hold, (RUN,)))[0].outcome is Outcome.KEPT
         assert execute(Expire(new_id(), (RUN,)))[0].outcome is Outcome.KEPT
         assert balance(execute, RUN) == (0, 60, 0, 0)
+
+    def test_a_lost_hold_is_told_of_once(
+        self, store: Store, execute: Execute, advance: Callable[[int], None]
+    ) -> None:
+        """To each listener, with what it held on; until the listener wants no more."""
+        told: list[LostHold] = []
+        quiet = store.on_lost(told.extend)
+        lost, kept, unheard = new_id(), new_id(), new_id()
+        execute(Reserve(lost, (RUN,), {"cost": 6}, 1), Reserve(kept, (RUN,), {"cost": 6}, LEASE_MS))
+        advance(5)
+        execute(Read((RUN,)))
+        execute(Read((RUN,)))
+        assert told == [LostHold(lost, (RUN.key,))]
+        quiet()
+        execute(Reserve(unheard, (RUN,), {"cost": 6}, 1))
+        advance(5)
+        execute(Read((RUN,)))
+        assert [each.id for each in told] == [lost]
+
+    def test_a_listener_that_fails_spoils_nothing(
+        self, store: Store, execute: Execute, advance: Callable[[int], None]
+    ) -> None:
+        """The books are right whoever was told of them, and the others are told."""
+        told: list[LostHold] = []
+
+        def failing(lost: Sequence[LostHold]) -> None:
+            raise RuntimeError(lost)
+
+        store.on_lost(failing)
+        store.on_lost(told.extend)
+        execute(Reserve(new_id(), (RUN,), {"cost": 60}, 1))
+        advance(5)
+        assert reserve(execute, RUN, 41).outcome is Outcome.DENIED
+        assert len(told) == 1
 
     def test_a_lease_can_be_extended_while_it_lasts(
         self, execute: Execute, advance: Callable[[int], None]
