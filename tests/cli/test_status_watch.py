@@ -230,13 +230,16 @@ def test_on_a_small_terminal_the_last_lines_are_there(environment, books):
     ours, theirs = os.openpty()
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 9, 80, 0, 0))
     command = [sys.executable, "-m", "costscope", "status", "--watch", "--store", url]
-    sized = {name: value for name, value in environment.items() if name != "COLUMNS"} | {"TERM": "xterm"}
+    asked = {name: value for name, value in environment.items() if name not in {"COLUMNS", "LINES"}}
+    sized = asked | {"TERM": "xterm"}
     with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=sized) as process:
         os.close(theirs)
         drawn = b""
-        while b"held" not in drawn.partition(b"further from")[2]:
-            drawn += os.read(ours, 65536)
-        process.send_signal(signal.SIGINT)
+        try:
+            while b"held" not in drawn.partition(b"further from")[2]:
+                drawn += os.read(ours, 65536)
+        finally:
+            process.send_signal(signal.SIGINT)
         with contextlib.suppress(OSError):  # the other end is closed
             while os.read(ours, 65536):
                 pass
