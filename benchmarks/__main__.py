@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 SUBJECTS: Final = {
     "memory-call": "A metered call on memory://",
+    "controlled-call": "What policies that act add to a metered call on memory://, three budgets of two meters",
     "memory-pair": "Reserve + commit alone, in memory",
     "valkey-call": "A metered call on Valkey, one caller",
+    "runs": "Admission and end of runs",
     "tasks": "Many asyncio tasks on one Valkey, three budgets of two meters each",
     "processes": "Four processes, one account, one Valkey",
     "live-holds": "Many live holds",

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from benchmarks.harness import Figure, Target, arounds, looping, rounds
-from benchmarks.workload import nested_budgets
+from benchmarks.workload import ANSWER, MESSAGES, MODEL_PRICE, nested_budgets
 from costscope import Runtime, metered_model, metered_tool
 
 if TYPE_CHECKING:
     from benchmarks.harness import AsyncBlock, Effort
 
 __all__ = ["measure"]
-
-_MODEL_PRICE: Final = {"input": "0.15", "output": "0.60"}
-_ANSWER: Final = {
-    "choices": [{"message": {"role": "assistant", "content": "Paris."}}],
-    "usage": {"prompt_tokens": 21, "completion_tokens": 3, "total_tokens": 24},
-}
-_MESSAGES: Final = [{"role": "user", "content": "What is the capital of France? One word."}]
 
 
 def measure(effort: Effort) -> list[Figure]:
@@ -66,13 +59,13 @@ def _model(runtime: Runtime, count: int, size: int) -> Figure:
     def bare(messages: object, *, max_tokens: int) -> object:
         assert messages
         assert max_tokens
-        return _ANSWER
+        return ANSWER
 
-    metered = metered_model("bench-model", price=_MODEL_PRICE, runtime=runtime)(bare)
+    metered = metered_model("bench-model", price=MODEL_PRICE, runtime=runtime)(bare)
     found = rounds(
         {
-            "bare": looping(lambda: bare(_MESSAGES, max_tokens=300)),
-            "ours": looping(lambda: metered(_MESSAGES, max_tokens=300)),
+            "bare": looping(lambda: bare(MESSAGES, max_tokens=300)),
+            "ours": looping(lambda: metered(MESSAGES, max_tokens=300)),
         },
         count=count,
         size=size // 5,

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AMOUNTS",
+    "ANSWER",
     "LEASE_MS",
+    "MESSAGES",
+    "MODEL_PRICE",
     "accounts",
     "apair",
     "embedded_server",
@@ -34,6 +37,13 @@ __all__ = [
 LEASE_MS: Final = 900_000
 AMOUNTS: Final = {"cost": 10_000_000, "tool_calls": 1}
 """One tool call of 0.01."""
+MODEL_PRICE: Final = {"input": "0.15", "output": "0.60"}
+MESSAGES: Final = [{"role": "user", "content": "What is the capital of France? One word."}]
+ANSWER: Final = {
+    "choices": [{"message": {"role": "assistant", "content": "Paris."}}],
+    "usage": {"prompt_tokens": 21, "completion_tokens": 3, "total_tokens": 24},
+}
+"""To these messages."""
 
 _PATIENT: Final = "operation_timeout_ms=20000&total_timeout_ms=30000"
 _COST: Final = 9_000_000 * 10**9
