@@ -29,6 +29,9 @@ _BEATS: Final = 3
 
 _BATCH: Final = 128
 
+_LINGER_S: Final = 10.0
+"""How long the thread stays when nothing is to be renewed, at most: starting one takes longer than a short run."""
+
 log = logging.getLogger("costscope")
 
 if hasattr(time, "CLOCK_BOOTTIME"):
@@ -78,7 +81,7 @@ class Beat:
 
 
 class Heart:
-    """Renews the leases of one runtime. The thread is there while there is something to renew."""
+    """Renews the leases of one runtime. The thread is there while there is something to renew, and a little longer."""
 
     def __init__(self, store: Store, lease_ms: int) -> None:
         self._store = store
@@ -86,6 +89,8 @@ class Heart:
         self._beats: dict[str, Beat] = {}
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
+        self._wakes_s = 0.0
+        """When the thread looks again by itself."""
         self._closed = False
         ends_with_process(self, "callbacks")
 
@@ -110,7 +115,7 @@ class Heart:
             self._beats[hold_id] = beat
             if self._thread is None and not self._closed:
                 self._start()
-            elif len(self._beats) == 1:
+            elif since_s + self._every_s < self._wakes_s:
                 self._changed.notify()
         return beat
 
@@ -147,15 +152,28 @@ class Heart:
             for at in range(0, len(due), _BATCH):
                 self._renew(due[at : at + _BATCH])
 
+    @property
+    def _every_s(self) -> float:
+        return self.lease_ms / 1000 / _BEATS
+
     def _due(self) -> list[Beat] | None:
-        """Wait for the next renewals; None when there is nothing to wait for."""
-        every_s = self.lease_ms / 1000 / _BEATS
+        """Wait for the next renewals; None when nothing has come for a while."""
+        every_s = self._every_s
+        linger_s = min(every_s, _LINGER_S)
         with self._changed:
-            while not self._closed and self._beats:
+            ends_s = awake_s() + linger_s
+            while not self._closed:
                 beats, now = list(self._beats.values()), awake_s()
-                at = min(beat.renewed_s for beat in beats) + every_s
-                if at <= now:  # those that are due soon come along, so that one request serves many
-                    return [beat for beat in beats if beat.renewed_s + every_s * 0.75 <= now]
+                if beats:
+                    at = min(beat.renewed_s for beat in beats) + every_s
+                    if at <= now:  # those that are due soon come along, so that one request serves many
+                        return [beat for beat in beats if beat.renewed_s + every_s * 0.75 <= now]
+                    ends_s = at + linger_s
+                elif now < ends_s:
+                    at = ends_s
+                else:
+                    break
+                self._wakes_s = at
                 self._changed.wait(at - now)
             self._thread = None
             return None

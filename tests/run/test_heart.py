@@ -76,7 +76,7 @@ def test_many_are_renewed_by_one_request(make_heart, books):
     assert [len(batch) for batch in books.batches[:3]] == [128, 128, 44]
 
 
-def test_the_thread_ends_with_the_last_lease_and_begins_with_the_next(make_heart, books):
+def test_the_thread_ends_soon_after_the_last_lease_and_begins_with_the_next(make_heart, books):
     heart = make_heart()
     for name in ("first", "second"):
         heart.add(name, awake_s())
@@ -84,6 +84,30 @@ def test_the_thread_ends_with_the_last_lease_and_begins_with_the_next(make_heart
         heart.drop(name)
         until(lambda: not beating(heart))
     assert not heart.keeps("first")
+
+
+def test_a_thread_with_nothing_to_renew_stays_for_the_next_lease(make_heart, books):
+    heart = make_heart(lease_ms=60_000)
+    heart.add("first", awake_s())
+    thread = heart._thread
+    until(lambda: heart._wakes_s > 0)
+    first_s = heart._wakes_s
+    heart.drop("first")
+    with heart._changed:
+        heart._changed.notify()
+    until(lambda: heart._wakes_s != first_s)
+    heart.add("second", awake_s())
+    assert heart._thread is thread
+    assert beating(heart)
+
+
+def test_a_lease_that_ends_before_the_thread_meant_to_look_is_renewed(make_heart, books):
+    heart = make_heart(lease_ms=60_000)
+    heart.add("fresh", awake_s())
+    until(lambda: heart._wakes_s > 0)
+    heart.add("old", awake_s() - 30)
+    until(lambda: books.batches)
+    assert books.batches[0] == ["old"]
 
 
 def test_who_lost_a_slot_by_the_word_of_the_store_is_told_once(make_heart, books):
