@@ -46,6 +46,8 @@ _GRANTED, _DENIED, _EXTENDED, _WRONG_WINDOW = (
 _OUTCOMES: Final = {int(outcome): outcome for outcome in Outcome}
 _SETS_MAX: Final = 4096
 _LETTERS: Final = dict(zip(METERS, "abcdefghijk", strict=True))
+_LETTERS_AT: Final = 3
+"""Where the meters of an account stand in its spec."""
 _json = msgspec.json.Encoder()
 
 
@@ -88,14 +90,15 @@ class Request:
                 self.sets.append([])
                 rows += (4, holds.setdefault(command.id, len(holds) + 1), command.lease_ms)
                 continue
+            if isinstance(command, Read):
+                self.sets.append(places.of(codec.account_set(command.accounts), judged=False))
+                rows.append(6)
+                continue
             known = sets.get(id(command.accounts))
             if known is None:
                 members = places.of(codec.account_set(command.accounts))
                 known = sets[id(command.accounts)] = (len(sets) + 1, members)
             self.sets.append(known[1])
-            if isinstance(command, Read):
-                rows.append(6)
-                continue
             named += 1
             rows += _row(command, holds.setdefault(command.id, len(holds) + 1), known[0], codec)
         self.accounts = places.accounts
@@ -134,8 +137,16 @@ class _Places:
         self.specs: list[list[int | str]] = []
         self._places: dict[str, int] = {}
 
-    def of(self, found: AccountSet) -> list[int]:
-        """The places of these accounts; new ones are added."""
+    def of(self, found: AccountSet, *, judged: bool = True) -> list[int]:
+        """The places of these accounts; new ones are added.
+
+        Args:
+            found: the accounts.
+            judged: their limits matter; else they are only looked at, and it is enough that their meters are the same.
+
+        Raises:
+            _Conflict: one of them has been described differently.
+        """
         members = []
         for at, account in enumerate(found.accounts):
             place = self._places.setdefault(account.key, len(self.accounts))
@@ -145,7 +156,9 @@ class _Places:
                 self.abouts.append(found.abouts[at])
                 self.specs.append(found.specs[at])
             elif self.accounts[place] is not account and (
-                self.specs[place] != found.specs[at] or self.abouts[place] != found.abouts[at]
+                (self.specs[place] != found.specs[at] or self.abouts[place] != found.abouts[at])
+                if judged
+                else self.specs[place][_LETTERS_AT] != found.specs[at][_LETTERS_AT]
             ):  # what a process watches is its own affair, and not sent
                 raise _Conflict
             members.append(place)
@@ -164,7 +177,7 @@ class Codec:
         """Commands as keys and arguments of the script; accounts and holds named twice are sent once.
 
         One request, unless two commands describe one account differently (another limit, after a policy was
-        changed): these go one after the other, each judged by what it says itself.
+        changed): these go one after the other, each judged by what it says itself. A look is judged by nothing.
         """
         try:
             return [Request(commands, self)]

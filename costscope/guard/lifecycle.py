@@ -115,8 +115,14 @@ def run_ends(
 
 
 def _looked(scope: Scope) -> Steps[None]:
-    """See how the budgets stand, so that what has come about elsewhere acts on the very first call."""
-    accounts = scope.accounts(scope.runtime.now_ms())
+    """See how the budgets stand where the admission has not: a run that was admitted elsewhere asked for none.
+
+    So that what has come about elsewhere acts on the very first call.
+    """
+    runtime, run = scope.runtime, scope.run
+    if not runtime.store.waits or (run is not None and run.hold_id):
+        return
+    accounts = scope.accounts(runtime.now_ms())
     if accounts:
         with suppress(StoreUnavailable):
             scope.seen(accounts, (yield Execute((Read(accounts),)))[0])

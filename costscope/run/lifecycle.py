@@ -14,7 +14,7 @@ from costscope.call.refusals import exceeded, forbids_runs
 from costscope.call.tell import tell_refused
 from costscope.errors import BudgetExceeded, CallDenied, StoreUnavailable
 from costscope.events.records import RunEnded, RunStarted
-from costscope.ledger import HALTS, MAX_AMOUNT, Commit, Outcome, Release, Reserve, new_id
+from costscope.ledger import HALTS, MAX_AMOUNT, Commit, Outcome, Read, Release, Reserve, new_id
 from costscope.policy.controls import OnDenied
 from costscope.run.heart import awake_s
 from costscope.run.lost import ADMISSION, ENDED_MS, ended_mark
@@ -95,7 +95,7 @@ def _tried(run: Run, scope: Scope, patience: Patience | None) -> Steps[CallDenie
             return None
         run.accounts, run.hold_id, sent_s = accounts, ADMISSION + new_id(now_ms), awake_s()
         ticket, wait_ms = ("", 0) if patience is None else (patience.ticket, patience.asks(accounts))
-        reply: Reply = (yield Execute((_reserve(run, ticket, wait_ms),)))[0]
+        reply: Reply = yield from _asked(scope, _reserve(run, ticket, wait_ms), now_ms)
         if patience is not None:
             patience.told(reply)
         if reply.outcome is Outcome.GRANTED:
@@ -107,6 +107,16 @@ def _tried(run: Run, scope: Scope, patience: Patience | None) -> Steps[CallDenie
             break
         runtime.learn_time(reply.now_ms)
     return _refusal(run, reply)
+
+
+def _asked(scope: Scope, reserve: Reserve, now_ms: int) -> Steps[Reply]:
+    """Ask for the admission and see in the same request how the budgets of calls stand, so that the first is not blind."""
+    calls = scope.accounts(now_ms) if scope.runtime.store.waits else ()
+    if not calls:
+        return (yield Execute((reserve,)))[0]  # type: ignore[no-any-return]  # as `Steps` says
+    reply, found = yield Execute((reserve, Read(calls)))
+    scope.seen(calls, found)
+    return reply  # type: ignore[no-any-return]  # as above
 
 
 def _noticed(run: Run, scope: Scope) -> Steps[None]:

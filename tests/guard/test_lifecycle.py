@@ -5,8 +5,11 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
+from monitoring import Monitor
 
-from costscope import Usage
+from costscope import Guard, Runtime, Usage
+from costscope_valkey.codec import source_of
+from costscope_valkey.script import Script
 
 CENT = 10_000_000
 TENANT = {"id": "tenant", "per": ["tenant"], "limits": {"cost": "1"}}
@@ -190,3 +193,28 @@ def test_a_fresh_process_sees_at_the_start_what_was_spent_elsewhere(guarded, sto
     assert (warning.kind, warning.budget, warning.threshold) == ("threshold", "tenant", 50.0)
     other.on_run_end("r-2")
     other.books.settle()
+
+
+@pytest.mark.parametrize("joins", [False, True], ids=["admitted", "joined"])
+def test_a_run_starts_with_one_request_and_ends_with_one(joins, valkey_server, patient_url):
+    """Counted by the server; what the admission tells of the budgets comes with it."""
+    ledger = Script(source_of("ledger")).sha
+    policy = {"budgets": [TENANT]}
+    with (
+        Runtime(store=patient_url, policy=policy) as runtime,
+        Guard(runtime) as first,
+        Guard(runtime) as guard,
+    ):
+        first.on_run_start("r-1", tenant="acme")
+        first.before_tool_call("r-1", "search", price="0.60")
+        first.after_tool_call("r-1")
+        with Monitor(valkey_server, patient_url) as monitor:
+            started = guard.on_run_start("r-1" if joins else "r-2", tenant="acme", join_run=joins)
+            starting = monitor.commands()
+            guard.close()
+            ending = monitor.commands()
+    assert started.remaining_cost == Decimal("0.40")
+    assert [sum(ledger in words for words in requests) for requests in (starting, ending)] == [
+        1,
+        0 if joins else 1,
+    ]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextvars
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from decimal import Decimal
 
 import pytest
 from monitoring import Monitor
@@ -19,6 +20,7 @@ from costscope import (
     Runtime,
     StoreUnavailable,
     budget_scope,
+    metered_model,
     metered_tool,
 )
 from costscope.testing.outage import OutageStore
@@ -220,3 +222,39 @@ def test_the_admission_of_a_run_is_one_round_trip_and_so_is_its_end(
         asked = [ledger if ledger in words else board if board in words else words for words in requests]
         assert sorted(asked) == sorted([ledger, *[board] * (len(asked) - 1)])
         assert len(asked) <= 3
+
+
+def test_the_admission_shows_how_the_budgets_stand_so_that_no_first_call_is_sent_back(
+    valkey_server, patient_url, colour
+):
+    """In the same request; without it, the first call of a process would hold too much, give it back and hold again."""
+    policy = {
+        "prices": {"models": {"big": {"input": "1", "output": "1"}, "small": {"input": "1", "output": "1"}}},
+        "budgets": [
+            {
+                "id": "team",
+                "per": ["team"],
+                "limits": {"cost": "1.00", "runs": 5},
+                "thresholds": [{"at": 50, "actions": ["downgrade_model"]}],
+            }
+        ],
+        "routing": [{"id": "cheaper", "stages": [{"fallbacks": ["small"]}]}],
+    }
+    with Runtime(store=patient_url, policy=policy) as before, budget_scope(runtime=before, team="a"):
+        metered_tool("t", price="0.60", runtime=before)(lambda: None)()
+    ledger, asked = Script(source_of("ledger")).sha, []
+    with Runtime(store=patient_url, policy=policy) as runtime:
+        body = colour.define(lambda *, model, prompt, max_tokens: asked.append(model))
+        opened, ask = OpenedRuns(runtime, colour), metered_model(runtime=runtime)(body)
+        with Monitor(valkey_server, patient_url) as monitor:
+            opener, scope = opened.enter(team="a", run="r-1")
+            entered = monitor.commands()
+            assert scope.remaining == Decimal("0.40")
+            inside = contextvars.copy_context()
+            inside.run(scope.enter)
+            inside.run(colour.run, ask, model="big", prompt="Hi", max_tokens=10)
+            called = monitor.commands()
+        opened.leave(opener)
+    assert asked == ["small"]
+    assert sum(ledger in words for words in entered) == 1
+    assert sum(ledger in words for words in called) == 2, "a reserve and a commit"

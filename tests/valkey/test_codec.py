@@ -87,6 +87,7 @@ def test_accounts_and_holds_named_often_are_sent_once(codec):
     commands = [
         Reserve("id1", BOTH, {"cost": 1}, 10),
         Commit("id1", BOTH, {"cost": 1}, 20),
+        Release("id1", (TEAM,)),
         Read((TEAM,)),
         Read(BOTH),
     ]
@@ -146,6 +147,28 @@ def test_two_descriptions_of_one_account_go_one_after_the_other(codec):
     assert [command for request in requests for command in request.commands] == commands
     for request in requests:
         assert len({account.limits for account in request.accounts if account.key == RUN.key}) == 1
+
+
+def test_a_look_goes_along_with_whoever_describes_the_same_meters_with_other_limits(codec):
+    """A look judges nothing. Whoever asks for a hold is judged by the own limits all the same."""
+    wide, other = (
+        Account(RUN.key, (("cost", 500), ("tokens", 50)), 5, 9, 7),
+        Account(RUN.key, (("tokens", 9),), 5, 9, 7),
+    )
+    (request,) = codec.encode([Reserve("id1", (RUN,), {"cost": 1}, 10), Read((TEAM, wide))])
+    sent = head(request)
+    assert [account[5] for account in sent["a"]] == [[100, 10], [3]]
+    assert (sent["s"], request.sets) == ([[1]], [[0], [1, 0]])
+    for behind in (Reserve("id2", (wide,), {"cost": 1}, 10), Read((other,))):
+        first, second = codec.encode([Reserve("id1", (RUN,), {"cost": 1}, 10), behind])
+        assert [head(found)["a"][0][4] for found in (first, second)] == [
+            [meter for meter, _ in described.limits] for described in (RUN, behind.accounts[0])
+        ]
+    first, second = codec.encode(
+        [Reserve("id1", (RUN,), {"cost": 1}, 10), Read((wide,)), Commit("id2", (wide,), {})]
+    )
+    assert head(first)["a"][0][5] == [100, 10]
+    assert head(second)["a"][0][5] == [500, 50]
 
 
 def test_the_largest_amount_survives(codec):
