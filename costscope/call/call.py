@@ -461,7 +461,8 @@ class Call:
             totals.call(self.kind, self.name, self.outcome, cost, self.usage, seconds)
             if settlement is not None:
                 totals.settlement(settlement, max(overrun, 0))
-        if self._is_watched():
+        runtime, scope = self.runtime, self.scope
+        if scope.acts or runtime.listens or runtime.waiting or scope.callbacks is not None:  # as `_is_watched` has it
             self._ended(cost, command.amounts)
 
     # ------------------------------------------------------------------- details
@@ -520,7 +521,8 @@ class Call:
             msg = f"{self.kind} {self.name}: the hold is settled already"
             raise HoldClosed(msg)
         self.closed, self.cost = True, cost
-        self._keep_up_no_more()
+        if self.beat is not None:
+            self._keep_up_no_more()
         for tally in self.scope.tallies:
             tally.settle(self.amounts.get("cost", 0), cost)
         if self.span is not None:

@@ -54,7 +54,8 @@ def function_wrapper(free: Spec, bound: Spec, *, hidden: bool = False) -> Callab
                 if call.price is not None:
                     args, kwargs = spec.granted(call, args, kwargs)
                 set_ambient_call(call)
-                call.enter_span()
+                if call.span is not None:
+                    call.enter_span()
                 result = wrapped(*args, **kwargs)
             except BaseException as error:
                 set_ambient_call(call.outer)
@@ -63,7 +64,8 @@ def function_wrapper(free: Spec, bound: Spec, *, hidden: bool = False) -> Callab
                 call.over = True
                 raise
             set_ambient_call(call.outer)
-            call.leave_span()
+            if call.span is not None:
+                call.leave_span()
             if spec.kind == "model" and (pending := metered_result(spec, call, result)) is not None:
                 return pending
             settle(call, spec.finished(call, result))
@@ -99,7 +101,8 @@ def coroutine_wrapper(free: Spec, bound: Spec) -> Callable[..., Any]:
                 if call.price is not None:
                     args, kwargs = spec.granted(call, args, kwargs)
                 set_ambient_call(call)
-                call.enter_span()
+                if call.span is not None:
+                    call.enter_span()
                 result = await wrapped(*args, **kwargs)
             except BaseException as error:
                 set_ambient_call(call.outer)
@@ -108,7 +111,8 @@ def coroutine_wrapper(free: Spec, bound: Spec) -> Callable[..., Any]:
                 call.over = True
                 raise
             set_ambient_call(call.outer)
-            call.leave_span()
+            if call.span is not None:
+                call.leave_span()
             if spec.kind == "model" and (stream := metered_stream(spec, call, result)) is not None:
                 return stream
             await asettle(call, spec.finished(call, result))

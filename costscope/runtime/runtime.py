@@ -148,23 +148,23 @@ class Runtime:
         self._reloader: PolicyReloader | None = None
         if reload and isinstance(policy, str | Path):
             self._reloader = _reloader(policy, self._adopt, self._keep_old)
-            self._rules = Rules(self._reloader.watcher.policy, self.health)
+            self._put_in_force(Rules(self._reloader.watcher.policy, self.health))
         else:
-            self._rules = Rules(_loaded(policy), self.health)
+            self._put_in_force(Rules(_loaded(policy), self.health))
         self._owns_store = isinstance(store, str)
         self.store: Store = open_store(store) if isinstance(store, str) else store
         self.telemetry = Telemetry(
-            meter_provider, allowed_labels=metric_labels, currency=self._rules.policy.currency
+            meter_provider, allowed_labels=metric_labels, currency=self.policy.currency
         )
-        self.spans = _spans(tracing, metric_labels, self._rules.policy.currency, gen_ai=gen_ai_attributes)
+        self.spans = _spans(tracing, metric_labels, self.policy.currency, gen_ai=gen_ai_attributes)
         self.views = Views()
         self.outbox = Outbox(self.store, limit=outbox_limit)
         self.waiting = Waiting()
-        self.unscoped: Literal["allow", "deny"] = unscoped or self._rules.policy.unscoped
+        self.unscoped: Literal["allow", "deny"] = unscoped or self.policy.unscoped
         self.lease_ms = math.ceil(lease_s * 1000)
         self.heart = Heart(self.store, math.ceil(slot_lease_s * 1000) if self.store.waits else LEASE_MAX_MS)
-        self.webhooks = _sender(self.store, self._rules.policy)
-        self.events = EventStream(currency=self._rules.policy.currency)
+        self.webhooks = _sender(self.store, self.policy)
+        self.events = EventStream(currency=self.policy.currency)
         self.events.add_sink(self.telemetry.event)
         self.publisher = Publisher(self.store, delivering=self.deliver)
         self.events.publish_with(self.publisher)
@@ -179,31 +179,6 @@ class Runtime:
         self._outside: Scope | None = None
         if self._reloader is not None and self._reloader.watcher.can_change:
             self._reloader.start()
-
-    @property
-    def policy(self) -> Policy:
-        """What is in force now."""
-        return self._rules.policy
-
-    @property
-    def acts(self) -> bool:
-        """True if the policy does more than refuse."""
-        return self._rules.acts
-
-    @property
-    def coverage(self) -> Coverage:
-        """Which budgets cover which scopes."""
-        return self._rules.coverage
-
-    @property
-    def prices(self) -> PriceBook:
-        """What models and tools cost."""
-        return self._rules.prices
-
-    @property
-    def router(self) -> Router:
-        """Where calls go."""
-        return self._rules.router
 
     def budget(self, budget_id: str) -> Budget | None:
         """The policy's budget of that id; None for a scope's or a run's own limits."""
@@ -276,11 +251,24 @@ class Runtime:
             self._keep_old(problem)
             return
         before, self.webhooks = self.webhooks, webhooks
-        self._rules = Rules(policy, self.health)
+        self._put_in_force(Rules(policy, self.health))
         self.unscoped = self._unscoped_given or policy.unscoped
         self._tell_reload(problem="")
         if before is not None and before is not webhooks:
             before.close()
+
+    def _put_in_force(self, rules: Rules) -> None:
+        # Plain attributes: every call asks for most of them.
+        self._rules = rules
+        self.policy: Policy = rules.policy
+        """What is in force now."""
+        self.acts: bool = rules.acts
+        """The policy does more than refuse."""
+        self.prices: PriceBook = rules.prices
+        self.router: Router = rules.router
+        """Where calls go."""
+        self.coverage: Coverage = rules.coverage
+        """Which budgets cover which scopes."""
 
     def _keep_old(self, problem: InvalidPolicy) -> None:
         self._tell_reload(problem=str(problem))

@@ -52,14 +52,15 @@ class Standing:
         "_router",
         "_until_ms",
         "_views",
-        "_watch",
         "acts",
+        "clocked",
         "extra",
         "inline",
         "labels",
         "run",
         "runtime",
         "tally",
+        "watch",
     )
 
     runtime: Runtime
@@ -77,7 +78,10 @@ class Standing:
         self._coverage: Coverage | None = None
         self._covered: Covered | None = None
         self._views: list[View] = []
-        self._watch: Watch | None = None
+        self.watch: Watch | None = None
+        """The marks over the scope, as of the last call; None where nothing is watched."""
+        self.clocked = True
+        """An account over the scope stops some time after its first use; or none was looked for yet."""
         self._router: Router | None = None
         self._destinations: dict[tuple[str, str | None], Destination | None] = {}
         self._own = self._from_ms = self._until_ms = 0
@@ -102,25 +106,15 @@ class Standing:
         """What the admission of a run in this scope reserves on, by the policy."""
         return self.covered(now_ms).admission
 
-    @property
-    def clocked(self) -> bool:
-        """True if an account over the scope stops some time after its first use."""
-        return bool(self._covered is None or self._covered.clocks)
-
     def clocks(self, now_ms: int) -> list[tuple[Account, View, Budget]]:
         """These accounts, what is known of them, and whose they are."""
         covered = self.covered(now_ms)
         return [(covered.accounts[at], self._views[self._own + at], budget) for at, budget in covered.clocks]
 
-    @property
-    def watch(self) -> Watch | None:
-        """The marks over the scope, as of the last call; None where nothing is watched."""
-        return self._watch
-
     def watching(self) -> Watch | None:
         """The marks over the scope in the windows of this instant: before its first call too."""
         self.accounts(self.runtime.now_ms())
-        return self._watch
+        return self.watch
 
     def destination(self, model: str, stage: str | None) -> Destination | None:
         """What the routes say about calls for a model, remembered."""
@@ -151,7 +145,7 @@ class Standing:
         if reply.balances:
             for view, balance in zip(self._views, reply.balances, strict=False):
                 view.balance = balance
-            if self._watch is not None:
+            if self.watch is not None:
                 self.runtime.views.heard(self._views)
 
     def saw(self, accounts: tuple[Account, ...], reply: Reply) -> None:
@@ -257,15 +251,16 @@ class Standing:
         looked_at = runtime.store.waits or covered.clocks or any(a.watch for a in accounts)
         self._views = runtime.views.of(accounts) if looked_at else []
         self._own = len(own)
-        self._watch = None
+        self.watch = None
         if any(account.watch for account in accounts):
-            self._watch = _watch(observed, covered, self._views[len(own) - len(observed) :])
+            self.watch = _watch(observed, covered, self._views[len(own) - len(observed) :])
+        self.acts = runtime.acts or run is not None
         self.extra = {}
         if run is not None and run.account is not None:
             self.extra[HALTS] = 0
         if covered.slots:
             self.extra["concurrent_calls"] = 1
-        self._accounts, self._covered = accounts, covered
+        self._accounts, self._covered, self.clocked = accounts, covered, bool(covered.clocks)
         self._from_ms, self._until_ms = covered.from_ms, covered.until_ms
 
 
