@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from costscope.call.refusals import exceeded, unscoped
 from costscope.call.tell import tell_above, tell_late, tell_refused, tell_settled
@@ -97,6 +97,8 @@ class Call:
     # What only calls have over which policies act.
     asked: str = ""
     """The model that was asked for, where the call went to another one."""
+    below: Watch | Literal["unknown"] | None = "unknown"
+    """The marks over it, once nothing there was at a level of interest and its own hold brought nothing there."""
     degraded: tuple[str, ...] = ()
     """The budgets that let it through above their limit."""
     digest: int = 0
@@ -222,12 +224,16 @@ class Call:
             self.hold_id = id_from_key(f"{self.attempts}:{self.key}")
         if not estimate.units_max and not scope.acts and patience is None:
             return Reserve(self.hold_id, self.accounts, estimate.amounts, runtime.lease_ms, self.on_lost)
-        lease_ms = runtime.heart.lease_ms if "concurrent_calls" in scope.extra else runtime.lease_ms
-        self.sent_s = awake_s()
+        lease_ms = runtime.lease_ms
+        if scope.takes_slot:
+            lease_ms, self.sent_s = runtime.heart.lease_ms, awake_s()
+        amounts = {**estimate.amounts, **scope.extra}
+        if not estimate.units_max and patience is None:
+            return Reserve(self.hold_id, self.accounts, amounts, lease_ms, self.on_lost)
         return Reserve(
             self.hold_id,
             self.accounts,
-            {**dict.fromkeys(estimate.step, 0), **estimate.amounts, **scope.extra},
+            {**dict.fromkeys(estimate.step, 0), **amounts},
             lease_ms,
             self.on_lost,
             estimate.step,
@@ -248,14 +254,16 @@ class Call:
         """
         outcome = reply.outcome
         if outcome is _GRANTED:
-            if reply.units or self.scope.tallies:
+            scope = self.scope
+            if reply.units or scope.tallies:
                 self._granted(reply.units)
-            if "concurrent_calls" in self.scope.extra:
-                self.beat = self.runtime.heart.add(self.hold_id, self.sent_s, strict=not self.scope.fail_open)
+            if scope.takes_slot:
+                self.beat = self.runtime.heart.add(self.hold_id, self.sent_s, strict=not scope.fail_open)
             if reply.balances:
-                self.scope.seen(self.accounts, reply)
-            elif (watch := self.scope.watch) is not None and watch.above():
-                watch.below(self.taken)
+                scope.seen(self.accounts, reply)
+                self.below = "unknown"
+            elif scope.watch is not self.below and scope.watch is not None:
+                scope.watch.below(self.taken)
             return None
         if outcome is Outcome.WRONG_WINDOW and self.attempts < _WINDOW_ATTEMPTS:
             self.runtime.learn_time(reply.now_ms)
@@ -419,10 +427,10 @@ class Call:
             AmountOverflow: the books cannot take a sum above 2^53-1.
             HoldMismatch: the hold was settled with something else.
         """
-        outcome = reply.outcome
+        outcome, scope = reply.outcome, self.scope
         if reply.balances:
-            self.scope.seen(self.accounts, reply)
-        scope = self.scope
+            scope.seen(self.accounts, reply)
+            self.below = "unknown"
         if outcome is _COMMITTED and not scope.closed:
             assert type(command) is Commit, "a release is never answered like this"
             self.counted(command, "committed")
@@ -462,7 +470,9 @@ class Call:
             if settlement is not None:
                 totals.settlement(settlement, max(overrun, 0))
         runtime, scope = self.runtime, self.scope
-        if scope.acts or runtime.listens or runtime.waiting or scope.callbacks is not None:  # as `_is_watched` has it
+        if (
+            scope.acts or runtime.listens or runtime.waiting or scope.callbacks is not None
+        ):  # as `_is_watched` has it
             self._ended(cost, command.amounts)
 
     # ------------------------------------------------------------------- details
@@ -496,7 +506,7 @@ class Call:
             overran = (
                 actual is not self.amounts and not runtime.store.waits and _overran(actual, self.amounts)
             )
-            self.moved = overran or watch.above()
+            self.moved = overran or (watch is not self.below and watch.above())
         if runtime.listens or scope.callbacks is not None:
             tell_settled(self, cost)
 

@@ -35,7 +35,12 @@ def eventful(call: Call) -> bool:
     run, watch = scope.run, scope.watch
     if run is not None and (run.clock_ms is not None or not run.goes_on):
         return True
-    return scope.clocked or (watch is not None and watch.effects() is not NOTHING)
+    if scope.clocked:
+        return True
+    if watch is None or not watch.above():
+        call.below = watch
+        return False
+    return watch.effects() is not NOTHING
 
 
 def remarkable(call: Call) -> bool:
@@ -43,7 +48,9 @@ def remarkable(call: Call) -> bool:
     if call.asked or call.late or call.refused is not None or call.beat is not None:
         return True
     run, watch = call.scope.run, call.scope.watch
-    return (run is not None and not run.goes_on) or (watch is not None and watch.above())
+    if run is not None and not run.goes_on:
+        return True
+    return watch is not call.below and watch is not None and watch.above()
 
 
 def behind(call: Call) -> Steps[None]:

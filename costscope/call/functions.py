@@ -43,7 +43,7 @@ def function_wrapper(free: Spec, bound: Spec, *, hidden: bool = False) -> Callab
         call = spec.open(args, kwargs)
         if call is None:
             return wrapped(*args, **kwargs)
-        if hidden and call.guided and in_event_loop():
+        if hidden and _must_be_awaited(call):
             return later(wrapped, instance, args, kwargs, call)
         try:
             reserve(call)
@@ -54,18 +54,15 @@ def function_wrapper(free: Spec, bound: Spec, *, hidden: bool = False) -> Callab
                 if call.price is not None:
                     args, kwargs = spec.granted(call, args, kwargs)
                 set_ambient_call(call)
-                if call.span is not None:
-                    call.enter_span()
-                result = wrapped(*args, **kwargs)
+                result = (
+                    wrapped(*args, **kwargs) if call.span is None else _traced(call, wrapped, args, kwargs)
+                )
             except BaseException as error:
                 set_ambient_call(call.outer)
-                call.leave_span()
                 settle(call, spec.failed(call, error))
                 call.over = True
                 raise
             set_ambient_call(call.outer)
-            if call.span is not None:
-                call.leave_span()
             if spec.kind == "model" and (pending := metered_result(spec, call, result)) is not None:
                 return pending
             settle(call, spec.finished(call, result))
@@ -101,18 +98,15 @@ def coroutine_wrapper(free: Spec, bound: Spec) -> Callable[..., Any]:
                 if call.price is not None:
                     args, kwargs = spec.granted(call, args, kwargs)
                 set_ambient_call(call)
-                if call.span is not None:
-                    call.enter_span()
-                result = await wrapped(*args, **kwargs)
+                result = await (
+                    wrapped(*args, **kwargs) if call.span is None else _atraced(call, wrapped, args, kwargs)
+                )
             except BaseException as error:
                 set_ambient_call(call.outer)
-                call.leave_span()
                 await asettle(call, spec.failed(call, error), error)
                 call.over = True
                 raise
             set_ambient_call(call.outer)
-            if call.span is not None:
-                call.leave_span()
             if spec.kind == "model" and (stream := metered_stream(spec, call, result)) is not None:
                 return stream
             await asettle(call, spec.finished(call, result))
@@ -124,3 +118,27 @@ def coroutine_wrapper(free: Spec, bound: Spec) -> Callable[..., Any]:
             raise
 
     return wrapper
+
+
+def _must_be_awaited(call: Call) -> bool:
+    return call.guided and in_event_loop()
+
+
+def _traced(call: Call, wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """Call the function as a part of the call's span."""
+    call.enter_span()
+    try:
+        return wrapped(*args, **kwargs)
+    finally:
+        call.leave_span()
+
+
+async def _atraced(
+    call: Call, wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
+    """`_traced` for an event loop."""
+    call.enter_span()
+    try:
+        return await wrapped(*args, **kwargs)
+    finally:
+        call.leave_span()

@@ -59,6 +59,7 @@ class Standing:
         "labels",
         "run",
         "runtime",
+        "takes_slot",
         "tally",
         "watch",
     )
@@ -80,6 +81,8 @@ class Standing:
         self._views: list[View] = []
         self.watch: Watch | None = None
         """The marks over the scope, as of the last call; None where nothing is watched."""
+        self.takes_slot = False
+        """A call holds one of a limited number of places."""
         self.clocked = True
         """An account over the scope stops some time after its first use; or none was looked for yet."""
         self._router: Router | None = None
@@ -255,10 +258,10 @@ class Standing:
         if any(account.watch for account in accounts):
             self.watch = _watch(observed, covered, self._views[len(own) - len(observed) :])
         self.acts = runtime.acts or run is not None
-        self.extra = {}
+        self.extra, self.takes_slot = {}, covered.slots
         if run is not None and run.account is not None:
             self.extra[HALTS] = 0
-        if covered.slots:
+        if self.takes_slot:
             self.extra["concurrent_calls"] = 1
         self._accounts, self._covered, self.clocked = accounts, covered, bool(covered.clocks)
         self._from_ms, self._until_ms = covered.from_ms, covered.until_ms

@@ -49,11 +49,9 @@ class Watch:
         self.views = views
         self._watched: list[tuple[View, Watched]] = [(views[w.place], w) for w in watched]
         self._lowest = [
-            (view, 2 * index, level, meter)
+            (view, tuple(_levels(account)))
             for view, account in zip(views, accounts, strict=True)
-            for index, (meter, _) in enumerate(account.limits)
-            for watched_meter, level in account.watch
-            if watched_meter == meter
+            if account.watch
         ]
         actions = {a.do for w in watched if w.mark.threshold is not None for a in w.mark.threshold.actions}
         self.throttles = "throttle" in actions
@@ -62,10 +60,12 @@ class Watch:
 
     def above(self) -> bool:
         """True if some meter has come to a level of interest, as last seen."""
-        for view, at, level, _ in self._lowest:
+        for view, levels in self._lowest:
             balance = view.balance
-            if balance and balance[at] + balance[at + 1] >= level:
-                return True
+            if balance:
+                for at, level, _ in levels:
+                    if balance[at] + balance[at + 1] >= level:
+                        return True
         return False
 
     def effects(self, less: Mapping[str, int] | None = None) -> Effects:
@@ -100,10 +100,11 @@ class Watch:
 
     def below(self, meters: Container[str]) -> None:
         """A store that tells balances only from a level of interest on has told none: these meters are below."""
-        for view, at, _, meter in self._lowest:
-            balance = view.balance
-            if balance and meter in meters:
-                view.balance = (*balance[:at], 0, 0, *balance[at + 2 :])
+        for view, levels in self._lowest:
+            for at, _, meter in levels:
+                balance = view.balance
+                if balance and meter in meters:
+                    view.balance = (*balance[:at], 0, 0, *balance[at + 2 :])
 
     def used(self, watched: Watched) -> tuple[int, int]:
         """`(spent, held)` of the meter a mark is about, as last seen."""
@@ -144,3 +145,11 @@ class Watch:
             if known_s is None or now_s - known_s > _ASK_AGAIN_S:
                 fired[name] = now_s
                 yield watched
+
+
+def _levels(account: Account) -> Iterator[tuple[int, int, str]]:
+    """`(at, level, meter)`: where in its balance a meter stands, and from where on anybody wants to hear of it."""
+    for index, (meter, _) in enumerate(account.limits):
+        for watched, level in account.watch:
+            if watched == meter:
+                yield 2 * index, level, meter
