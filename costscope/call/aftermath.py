@@ -131,6 +131,7 @@ def put_in_force(run: Run) -> None:
         model=next((action.model for action in actions if action.model), None),
         max_tokens=tuple(action.max_tokens for action in actions if action.max_tokens is not None),
         iterations=tuple(action.iterations for action in actions if action.iterations is not None),
+        brake=next((action for action in actions if action.do == "throttle"), None),
     )
 
 

@@ -499,6 +499,8 @@ class Call:
                 if detector.shared:
                     self.noted = Wake() if self.suspicion is not None else None
                     runtime.notes.put(run, scope, self.digest, cost, failed=self.failed, wake=self.noted)
+                if detector.brakes:
+                    runtime.usual.saw(self.name, cost, self.usage)
         watch = scope.watch
         if watch is not None:
             if watch.throttles:

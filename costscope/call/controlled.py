@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from costscope.call.announce import announce
 from costscope.call.clocks import check_clocks
-from costscope.call.pacing import keep_pace
+from costscope.call.pacing import brake, keep_pace
 from costscope.call.patience import Patience
 from costscope.call.tell import tell_downgraded
 from costscope.control.effects import NOTHING
@@ -33,7 +33,7 @@ def eventful(call: Call) -> bool:
     """True if something may refuse, hold up or change the call before it is reserved."""
     scope = call.scope
     run, watch = scope.run, scope.watch
-    if run is not None and (run.clock_ms is not None or not run.goes_on):
+    if run is not None and (run.clock_ms is not None or run.effects.brake is not None or not run.goes_on):
         return True
     if scope.clocked:
         return True
@@ -215,8 +215,21 @@ def _may_go_on(call: Call) -> Steps[None]:
     elif scope.clocked:
         call.late = yield from check_clocks(scope)
     watch = scope.watching()
-    if watch is None:
-        return
+    if watch is not None:
+        yield from _marks_let_go_on(call, watch)
+    if run is not None and run.effects.brake is not None and not call.paced:
+        yield from brake(call, run.effects.brake)
+        call.paced = True
+        run.check()
+
+
+def _marks_let_go_on(call: Call, watch: Watch) -> Steps[None]:
+    """What thresholds that are passed do to a call before anything is asked to be held.
+
+    Raises:
+        CallDenied: they refuse it.
+    """
+    run = call.scope.run
     effects: Effects = watch.effects()
     if (effects.halt_run is not None and run is not None) or (effects.throttled and not call.paced):
         # What this process has seen may be long past: somebody may have given back what was held.

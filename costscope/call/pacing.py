@@ -9,19 +9,22 @@ import msgspec
 
 from costscope.board import Pace
 from costscope.errors import BudgetExceeded
+from costscope.ledger import Read
 from costscope.ledger.commands import Account
-from costscope.policy.coverage import Watched
+from costscope.policy.controls import Threshold
+from costscope.policy.coverage import Watched, watched_in
 from costscope.policy.durations import to_ms
+from costscope.policy.marks import Mark
 from costscope.scope.balance import about_of, resets_at
-from costscope.stores.steps import Ask, Pause, Wake
+from costscope.scope.watch import Watch
+from costscope.stores.steps import Ask, Execute, Pause, Wake
 
 if TYPE_CHECKING:
     from costscope.call.call import Call
     from costscope.policy.controls import Action
-    from costscope.scope.watch import Watch
     from costscope.stores.steps import Steps
 
-__all__ = ["interval_ms", "keep_pace"]
+__all__ = ["brake", "interval_ms", "keep_pace"]
 
 
 def keep_pace(call: Call, watch: Watch, throttled: tuple[Watched, ...]) -> Steps[None]:
@@ -42,6 +45,25 @@ def keep_pace(call: Call, watch: Watch, throttled: tuple[Watched, ...]) -> Steps
     wait_ms = max(min(ms, turn.rest_ms) for turn, ms in zip(turns, waits, strict=True))
     if wait_ms > 0:
         yield Pause(wait_ms / 1000, Wake())
+
+
+def brake(call: Call, action: Action) -> Steps[None]:
+    """Pace a call of a run that is out of control: as if every budget over it had passed a threshold that throttles.
+
+    Raises:
+        BudgetExceeded: as `keep_pace`.
+    """
+    runtime = call.runtime
+    covered = call.scope.covered(runtime.now_ms())
+    accounts, budgets, threshold = covered.accounts, covered.budgets, Threshold(at=0, actions=(action,))
+    marks = [
+        tuple(Mark(meter, 0, limit, threshold) for meter, limit in budget.ceilings) for budget in budgets
+    ]
+    watched = tuple(watched_in(accounts, marks, budgets))
+    watch = Watch(accounts, budgets, watched, runtime.views.of(accounts))
+    (found,) = yield Execute((Read(accounts),))
+    call.scope.saw(accounts, found)
+    yield from keep_pace(call, watch, watched)
 
 
 class _Turn(msgspec.Struct, frozen=True):

@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from costscope.policy.controls import Action
 from costscope.policy.coverage import Watched
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from costscope.policy.controls import Action
 
 __all__ = ["NOTHING", "Effects", "effects_of", "lowered"]
 
@@ -27,6 +26,8 @@ class Effects(msgspec.Struct, frozen=True):
     iterations: tuple[int | float, ...] = ()
     throttled: tuple[Watched, ...] = ()
     """Budgets whose rest is to last until their reset."""
+    brake: Action | None = None
+    """The `throttle` of a runaway: its calls are to be paced so in every budget over them."""
     halt_run: Watched | None = None
     halt_new_runs: Watched | None = None
     over: tuple[Watched, ...] = ()
@@ -40,6 +41,7 @@ class Effects(msgspec.Struct, frozen=True):
             model=self.model or other.model,
             max_tokens=self.max_tokens + other.max_tokens,
             iterations=self.iterations + other.iterations,
+            brake=self.brake or other.brake,
         )
 
 

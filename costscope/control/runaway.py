@@ -77,6 +77,8 @@ class Detector:
 
     def __init__(self, rule: Runaway, *, shared: bool = False) -> None:
         self.rule = rule
+        self.brakes = any(action.do == "throttle" for action in rule.actions)
+        """It may pace the calls of the run, and wants to know what they use."""
         self.shared = shared
         self._lock = (
             RLock()

@@ -93,8 +93,7 @@ def _downgrade(event: Downgraded, currency: str) -> str:
 
 @_sentence.register
 def _runaway(event: RunawayDetected, _currency: str) -> str:
-    figures = f"{event.measured:g}, allowed {event.allowed:g}"
-    return f"run {event.run} seems out of control: {event.reason}: {event.detail} ({figures})"
+    return f"run {event.run} seems out of control: {event.detail}"
 
 
 @_sentence.register

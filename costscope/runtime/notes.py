@@ -92,11 +92,11 @@ class Notes:
             except StoreUnavailable:
                 return _AGAIN_S
             for (run, scope, _, wake), answer in zip(batch, answers, strict=True):
-                self._waiting.popleft()
                 assert isinstance(answer, Noted), "the answer to a note"
                 try:
                     self._heard(run, scope, answer)
                 finally:
+                    self._waiting.popleft()  # not earlier: whoever drains waits for what follows from it, too
                     if wake is not None:
                         wake()
         return None

@@ -1,5 +1,59 @@
-"""A runtime on each store, its books, and both colours of function."""
+"""A runtime on each store, its books, both colours of function, and what watches runs for being out of control."""
 
-from running import books, colour, make_runtime, make_store, patient_url, policy, runtime, store_kind
+import pytest
+from passing_time import passing
+from run_agent import RunAgent
+from running import Books, books, colour, make_runtime, make_store, patient_url, policy, runtime, store_kind
 
-__all__ = ["books", "colour", "make_runtime", "make_store", "patient_url", "policy", "runtime", "store_kind"]
+__all__ = [
+    "books",
+    "colour",
+    "make_runtime",
+    "make_store",
+    "passing",
+    "patient_url",
+    "policy",
+    "runtime",
+    "store_kind",
+]
+
+
+@pytest.fixture
+def watching(make_runtime):
+    """Makes runtimes that watch their runs; with what they were told of, once everything is told."""
+
+    def make(rule=None, **more):
+        budget = {"id": "all", "limits": {"cost": "1000"}} | more.pop("budget", {})
+        described = {"budgets": [budget], "runaway": {} if rule is None else rule} | more
+        runtime = make_runtime(policy=described)
+        told = []
+        runtime.events.on("runaway", told.append)
+
+        def heard():
+            assert runtime.notes.drain(30)
+            assert runtime.events.drain(30)
+            return told
+
+        return runtime, heard
+
+    return make
+
+
+@pytest.fixture
+def settle():
+    """Every unit in the books of a runtime is accounted for."""
+    return lambda runtime: Books(runtime).settle()
+
+
+@pytest.fixture
+def make_agent(patient_url):
+    """Starts other processes on this test's ledger; see `RunAgent`."""
+    agents = []
+
+    def make(policy, **options):
+        agents.append(RunAgent(patient_url, policy, options))
+        return agents[-1]
+
+    yield make
+    for agent in agents:
+        agent.end()
