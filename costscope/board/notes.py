@@ -50,9 +50,8 @@ class RunNotes:
             if at_ms >= 0:
                 self.active_ms += min(now_ms - at_ms, PAUSE_MAX_MS)
             self.at_ms = now_ms
-        return self._repeats(digest) if digest else 0
-
-    def _repeats(self, digest: str | int) -> int:
+        if not digest:
+            return 0
         times, digests = self._times, self._digests
         # First: an interrupt in between counts once too often, not too seldom.
         found = times[digest] = times.get(digest, 0) + 1

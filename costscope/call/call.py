@@ -505,8 +505,9 @@ class Call:
         if watch is not None:
             if watch.throttles:
                 runtime.usual.saw(self.name, cost, self.usage)
+            # The memory store tells of a reserve that comes to a level, and not of a commit that takes more.
             overran = (
-                actual is not self.amounts and not runtime.store.waits and _overran(actual, self.amounts)
+                actual is not self.amounts and not runtime.store.waits and watch.over(actual, self.amounts)
             )
             self.moved = overran or (watch is not self.below and watch.above())
         if runtime.listens or scope.callbacks is not None:
@@ -570,10 +571,3 @@ class Call:
             return HoldMismatch(msg)
         msg = f"{what}: the store answered {outcome.name.lower()}, its clock does not agree with the proposed window"
         return StoreUnavailable(msg)
-
-
-def _overran(actual: Amounts, held: Amounts) -> bool:
-    for meter, amount in actual.items():  # noqa: SIM110 - of every call that policies act on
-        if amount > held.get(meter, 0):
-            return True
-    return False

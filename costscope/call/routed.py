@@ -6,6 +6,8 @@ import logging
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from costscope.control.effects import NOTHING, Effects
 from costscope.control.routing import Routing
 from costscope.errors import InvalidInput, ModelUnpriced
@@ -15,11 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from costscope.call.call import Call
-    from costscope.call.spec import Spec
-    from costscope.control.routing import CostRow, Destination
+    from costscope.call.spec import Spec  # noqa: TC004 - it imports this; and nobody decodes a detour
+    from costscope.control.routing import CostRow, Destination  # noqa: TC004
     from costscope.estimate import Estimate
     from costscope.prices import Price
-    from costscope.scope.scope import Scope
+    from costscope.scope.scope import Scope  # noqa: TC004
 
 __all__ = ["Arguments", "Detour", "effects_over"]
 
@@ -44,32 +46,30 @@ def effects_over(scope: Scope, less: Mapping[str, int] | None = None) -> Effects
     return passed.with_those_of(own)
 
 
-class Detour:
+class Detour(msgspec.Struct, eq=False):
     """The ways that one call may take, from the model it asks for to the last of its fallbacks."""
 
-    __slots__ = ("_found", "_scope", "_spec", "arguments", "asked", "given")
-
-    def __init__(
-        self,
-        spec: Spec,
-        scope: Scope,
-        given: Arguments,
-        arguments: dict[str, object],
-        asked: str,
-        found: Destination | None,
-    ) -> None:
-        self._spec = spec
-        self._scope = scope
-        self._found = found
-        self.given = given
-        self.arguments = arguments
-        """The same by name."""
-        self.asked = asked
+    spec: Spec
+    scope: Scope
+    given: Arguments
+    arguments: dict[str, object]
+    """The same by name."""
+    asked: str
+    found: Destination | None
+    """What the routes say about it."""
 
     def routing(self, less: Mapping[str, int] | None = None) -> Routing | None:
         """Where the call goes, by what is known now; None where nothing has a say in that. `less` as above."""
-        scope, found = self._scope, self._found
-        watch = scope.watch
+        scope, found = self.scope, self.found
+        watch, run = scope.watch, scope.run
+        if (
+            (watch is None or not watch.above())
+            and (run is None or run.effects is NOTHING)
+            and (found is None or not found.asks_health)
+        ):
+            return (
+                None if found is None else found.routing
+            )  # nearly always: no threshold and no trigger is reached
         costs: tuple[CostRow, ...] = ()
         if watch is not None and found is not None and found.asks_budgets:
             costs = tuple(watch.costs(less.get("cost", 0) if less else 0))
@@ -91,7 +91,7 @@ class Detour:
         model, given, arguments = self._to_model(routing)
         price, (given, arguments), capped = self._capped(model, given, arguments, routing)
         call.price = price
-        call.estimate, call.tier = self._spec.estimated(model, *given, arguments, price)
+        call.estimate, call.tier = self.spec.estimated(model, *given, arguments, price)
         call.name, call.amounts, call.routing = model, call.estimate.amounts, routing
         call.capped = capped
         if given is self.given:
@@ -129,25 +129,25 @@ class Detour:
 
     def _usable(self, model: str, thrifty: bool) -> bool:
         """Whether the call can go there; if it is to save, whether it does."""
-        if not self._spec.shape.lets_name_model(*self.given):
-            self._spec.warn_once(
+        if not self.spec.shape.lets_name_model(*self.given):
+            self.spec.warn_once(
                 f"its calls cannot go to {model} instead of {self.asked}: it takes no model; add a parameter `model`"
             )
             return False
         there = self._estimate(model)
         if there is None:
-            self._spec.warn_once(f"{model} has no price, and is passed over as a fallback for {self.asked}")
+            self.spec.warn_once(f"{model} has no price, and is passed over as a fallback for {self.asked}")
             return False
-        here = self._estimate(self._found.routing.model if self._found is not None else self.asked)
+        here = self._estimate(self.found.routing.model if self.found is not None else self.asked)
         if thrifty and here is not None and there.most("cost") > here.most("cost"):
-            self._spec.warn_once(
+            self.spec.warn_once(
                 f"{model} is dearer than {self.asked}, and is passed over where less is to be spent"
             )
             return False
         return True
 
     def _to_model(self, routing: Routing) -> tuple[str, Arguments, dict[str, object]]:
-        asked, spec, (args, kwargs) = self.asked, self._spec, self.given
+        asked, spec, (args, kwargs) = self.asked, self.spec, self.given
         if routing.model == asked:
             return asked, self.given, self.arguments
         if not spec.shape.lets_name_model(args, kwargs):
@@ -162,8 +162,8 @@ class Detour:
         self, model: str, given: Arguments, arguments: dict[str, object], routing: Routing
     ) -> tuple[Price, tuple[Arguments, dict[str, object]], int | None]:
         """The call with its output capped as the routing says, and that cap if it is lower than its own."""
-        spec = self._spec
-        price = spec.price_of(self._scope, model, asked=self.asked)
+        spec = self.spec
+        price = spec.price_of(self.scope, model, asked=self.asked)
         if not routing.limits_output or not price.has_output:
             return price, (given, arguments), None
         own = output_cap(arguments)
@@ -181,7 +181,7 @@ class Detour:
 
     def _estimate(self, model: str) -> Estimate | None:
         """What the call as it was made would hold at this model; None without a price."""
-        spec, scope = self._spec, self._scope
+        spec, scope = self.spec, self.scope
         try:
             price = spec.price_of(scope, model, asked=self.asked)
             return spec.estimated(model, *self.given, self.arguments, price)[0]

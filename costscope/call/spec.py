@@ -155,8 +155,10 @@ class Spec:
         if options.estimate is not None:
             estimate = self._given_estimate(args, kwargs)
         call = Call(scope, "tool", name, estimate, options.on_lost, key, outer)
-        if scope.acts or options.on_denied is not None:
-            self._control(call, args, kwargs)
+        if options.on_denied is not None:
+            call.on_denied = options.on_denied
+        if scope.run is not None and scope.run.compares:
+            call.digest = digest_of("tool", name, args, kwargs)
         return call
 
     def _open_model(
@@ -185,17 +187,18 @@ class Spec:
             call.detour, call.stage = detour, options.stage or scope.labels.get("stage")
             if call.routing is None:
                 call.routing = routing
-        if scope.acts or options.on_denied is not None:
-            self._control(call, args, kwargs)
+        if options.on_denied is not None:
+            call.on_denied = options.on_denied
+        if scope.run is not None and scope.run.compares:
+            call.digest = digest_of("model", model, args, kwargs)
         return call
 
     def _detour(
         self, scope: Scope, given: Arguments, arguments: dict[str, object], model: str
     ) -> Detour | None:
         """The ways of a call about which policies have something to say."""
-        scope.watching()
-        found = scope.destination(model, self.options.stage)
-        if found is None and scope.watch is None and effects_over(scope) is NOTHING:
+        watch, found = scope.watching(), scope.destination(model, self.options.stage)
+        if found is None and watch is None and effects_over(scope) is NOTHING:
             return None
         return Detour(self, scope, given, arguments, model, found)
 
@@ -241,12 +244,6 @@ class Spec:
         else:
             estimate = self._given_estimate(args, kwargs)
         return estimate, tier
-
-    def _control(self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        call.on_denied = self.options.on_denied
-        run = call.scope.run
-        if run is not None and run.detector is not None and run.detector.rule.repeats:
-            call.digest = digest_of(call.kind, call.asked or call.name, args, kwargs)
 
     def _given_estimate(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Estimate:
         given = self.options.estimate

@@ -105,9 +105,10 @@ class Detector:
             failed: it raised; None if it was given up for a reason outside of it.
         """
         with self._lock:
-            own = self._own
+            own, found = self._own, None
             repeats = own.count(digest, failed, cost, now_ms)
-            found = self._counted(own.failures, repeats)
+            if own.failures or repeats > 1:
+                found = self._counted(own.failures, repeats)
             if found is None and own.active_ms >= self._look_ms and not self.shared:
                 return self._burnt((own.active_ms, own.cost, own.calls))
             return found

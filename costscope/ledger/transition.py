@@ -285,6 +285,12 @@ class Ledger(Records):
 
 def _overflows(hold: Hold, actuals: Amounts) -> bool:
     """Would spent + held pass 2^53-1? Slots are never spent."""
+    held: Amounts = hold.request.amounts if hold.request is not None else {}
+    for meter, actual in actuals.items():
+        if actual > held.get(meter, 0):
+            break
+    else:
+        return False  # it takes no more than stands there already
     for cell, meter, _, amount in hold.entries:
         if (
             meter in actuals

@@ -74,6 +74,8 @@ class Run:
         self.detector: Detector | None = None
         if runaway is not None and account is not None:
             self.detector = runtime.detectors.of(account.key, runaway)
+        self.compares = self.detector is not None and bool(self.detector.rule.repeats)
+        """It is watched for calls that repeat one another."""
         self.ends_ms = 0
         """When a clock ends it, as far as is known; 0 for never."""
         self.ends_why = ""

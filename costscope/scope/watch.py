@@ -27,7 +27,17 @@ _REMEMBERED: Final = 16
 class Watch:
     """The marks over one scope, held against the views of its accounts."""
 
-    __slots__ = ("_effects", "_lowest", "_watched", "accounts", "budgets", "steers", "throttles", "views")
+    __slots__ = (
+        "_effects",
+        "_lowest",
+        "_meters",
+        "_watched",
+        "accounts",
+        "budgets",
+        "steers",
+        "throttles",
+        "views",
+    )
 
     def __init__(
         self,
@@ -53,6 +63,7 @@ class Watch:
             for view, account in zip(views, accounts, strict=True)
             if account.watch
         ]
+        self._meters = tuple({meter for account in accounts for meter, _ in account.watch})
         actions = {a.do for w in watched if w.mark.threshold is not None for a in w.mark.threshold.actions}
         self.throttles = "throttle" in actions
         """Something may pace the calls, and wants to know what they use."""
@@ -66,6 +77,13 @@ class Watch:
                 for at, level, _ in levels:
                     if balance[at] + balance[at + 1] >= level:
                         return True
+        return False
+
+    def over(self, actual: Mapping[str, int], held: Mapping[str, int]) -> bool:
+        """True if a call has taken more than it held of a meter that is watched."""
+        for meter in self._meters:  # noqa: SIM110 - of every call that policies act on
+            if actual.get(meter, 0) > held.get(meter, 0):
+                return True
         return False
 
     def effects(self, less: Mapping[str, int] | None = None) -> Effects:

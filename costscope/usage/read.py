@@ -95,7 +95,9 @@ def _tier(reported: Fields, result: Fields) -> str | None:
     for source in (result, reported):
         for name in _TIERS:
             found = source(name)
-            tier = text(source, name) if isinstance(found, str | None) else text(fields_of(found), "type")
+            if found is None:
+                continue
+            tier = text(source, name) if isinstance(found, str) else text(fields_of(found), "type")
             if tier is not None:
                 return tier.lower()
     return None

@@ -100,9 +100,11 @@ def test_a_wrong_version_changes_nothing_and_is_told_with_its_place(runtime, pol
         make_call()
 
 
-def test_thresholds_routes_and_detection_come_with_it(runtime, policy, told):
+@pytest.mark.parametrize("labels", [{}, {"run": "r"}], ids=["scope", "run"])
+def test_thresholds_routes_and_detection_come_with_it(labels, runtime, policy, told):
     assert not runtime.acts
-    with budget_scope(tenant="a", run="r", runtime=runtime):
+    with budget_scope(tenant="a", **labels, runtime=runtime):
+        call(runtime)
         replace(policy, LIMIT.format(9).replace("limits", "thresholds: [10], limits"))
         told()
         assert runtime.acts
