@@ -16,7 +16,7 @@ from costscope.board import Recent
 from costscope.events import RunEnded, decode_event
 from costscope.stores import open_store
 
-LEASE_S = 0.5
+LEASE_S = 1.0
 POLICY = {
     "budgets": [
         {"id": "places", "limits": {"concurrent_runs": 2}},
@@ -84,7 +84,7 @@ def test_a_child_works_on_in_the_run_for_longer_than_a_lease(runtime):
     tool = metered_tool("t", price="0.01", runtime=runtime)(lambda: None)
 
     def child() -> None:
-        time.sleep(3 * LEASE_S)
+        time.sleep(2 * LEASE_S)
         tool()
 
     with budget_scope(runtime=runtime, run="r-1"):
@@ -100,7 +100,7 @@ def test_a_run_of_the_childs_own_is_kept_up_by_the_child(runtime):
         opener.__exit__(None, None, None)
         tool = metered_tool("t", price="0.01", runtime=runtime)(lambda: None)
         with budget_scope(runtime=runtime, run="r-2"):
-            time.sleep(3 * LEASE_S)
+            time.sleep(2 * LEASE_S)
             tool()
 
     with opener:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+import warnings
 from typing import TYPE_CHECKING, Final
 
 import hypothesis.strategies as st
@@ -155,7 +156,7 @@ def compare_boards(
         source: the script, with a mistake or without.
         board: the same for Python.
         examples: how many histories.
-        hunt: only find out whether there is a disagreement, without making the example small.
+        hunt: stop at the first history that fails, the same in every run, and do not look for a smaller one.
 
     Raises:
         Disagreement: the hosts answered differently.
@@ -165,6 +166,7 @@ def compare_boards(
         max_examples=examples,
         deadline=None,
         database=None,
+        derandomize=hunt,
         suppress_health_check=list(HealthCheck),
         phases=[Phase.generate] if hunt else [Phase.generate, Phase.shrink],
         report_multiple_bugs=False,
@@ -181,4 +183,7 @@ def compare_boards(
         finally:
             twins.remove()
 
-    run()
+    with warnings.catch_warnings():
+        if hunt:  # nobody reads the history, however long it is
+            warnings.filterwarnings("ignore", "Generating overly large repr")
+        run()
