@@ -252,7 +252,9 @@ def inline_account(
         place, keep_ms = _parts(sorted(labels.items())), KEEP_SHARED_MS
     elif not shared and unique:
         # No `=`, which every shared account has: the two can not meet.
-        place, keep_ms = encode(unique), KEEP_AFTER_MS
+        # Letters and digits are encoded as they are; and what is never asked for again need not be remembered.
+        place = unique if unique.isascii() and unique.isalnum() else encode(unique)
+        keep_ms = KEEP_AFTER_MS
     else:
         msg = "an inline account is shared by its labels or private by a unique id; give labels or unique"
         raise ValueError(msg)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
@@ -43,7 +44,10 @@ class Past:
 
 
 class History:
-    """Parts that any thread adds, and a finalizer too, so it takes no lock: each part is popped by exactly one."""
+    """Parts that any thread adds, and a finalizer too, so it takes no lock: each part is popped by exactly one.
+
+    What was added is never changed, so that the scopes around may have it as well.
+    """
 
     __slots__ = ("_parts",)
 
@@ -57,15 +61,19 @@ class History:
             self._parts.append(self._folded())
 
     def all(self) -> Past:
-        """A copy of everything so far."""
+        """Everything so far, to be read only."""
         folded = self._folded()
-        copy = Past()
-        copy.merge(folded)
         self._parts.append(folded)
-        return copy
+        return folded
+
+    def __bool__(self) -> bool:
+        return bool(self._parts)
 
     def _folded(self) -> Past:
         found = Past()
+        if len(self._parts) == 1:
+            with suppress(IndexError):  # another thread has it
+                return self._parts.popleft()
         for _ in range(len(self._parts)):
             try:
                 found.merge(self._parts.popleft())

@@ -160,13 +160,17 @@ class Scope(Handle):
 
     def end(self, error: BaseException | None = None) -> None:
         """Leave the scope; a run it opened gives back its slots at once, which may take a moment."""
-        run(self.leaving(error), self.runtime.store)
+        if self.opens_run:
+            run(self.leaving(error), self.runtime.store)
+        else:
+            self.close(error)
 
     async def aend(self, error: BaseException | None = None) -> None:
         """`end` for an event loop."""
-        if isinstance(error, GeneratorExit):  # the coroutine is being closed: it must not wait any more
+        if self.opens_run and not isinstance(error, GeneratorExit):
+            await arun(self.leaving(error), self.runtime.store)
+        else:  # there is nothing to wait for; or the coroutine is being closed, and must not wait any more
             self.close(error)
-        await arun(self.leaving(error), self.runtime.store)
 
     def leaving(self, error: BaseException | None = None) -> Steps[None]:
         """`end` as a part of a longer procedure."""
@@ -203,8 +207,9 @@ class Scope(Handle):
             duration_seconds=self.ended_s - self.opened_s,
             outcome="ok" if error is None else "error",
         )
-        self.history.add(past_of(sums, self.labels))
-        if parent is not None:
+        if not sums.is_empty:
+            self.history.add(past_of(sums, self.labels))
+        if parent is not None and self.history:
             parent.history.add(self.history.all())
         if parent is None:
             runtime.telemetry.flush_soon()

@@ -98,7 +98,7 @@ class Telemetry:
             parent.nested(sums.scope_cost_nano)
         if duration_seconds is not None:
             level = self._guard.level(labels)
-            if outcome is not None and parent is not None:
+            if parent is not None and (outcome == "error" or (outcome is not None and parent.has_failed)):
                 again = parent.again(tuple(f"{name}={value}" for name, value in labels.items()), outcome)
                 if again:
                     instruments.retries.add(1, {**attributes, "kind": "scope", "name": level})

@@ -74,6 +74,11 @@ class Sums:
     scope_cost_nano: int = 0
     """Cost of the calls of this scope and of the scopes nested in it."""
 
+    @property
+    def is_empty(self) -> bool:
+        """True if nothing has happened in the scope, nor in those nested in it."""
+        return not (self.calls or self.denials or self.settlements or self.retries or self.scope_cost_nano)
+
     def merge(self, more: Sums) -> None:
         """Add partial sums that another thread folded at the same time."""
         for key, row in more.calls.items():

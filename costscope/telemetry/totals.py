@@ -131,6 +131,11 @@ class ScopeTotals:
             failed.discard(what)
         return before
 
+    @property
+    def has_failed(self) -> bool:
+        """True if `again` would be for anything."""
+        return bool(self._failed)
+
     def take(self) -> Sums:
         """What has happened since the last `take`: each event is in exactly one answer.
 
