@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import wrapt
 
 from costscope.call.drive import asettle, post, rescue
+from costscope.call.settlement import charging, committing
+from costscope.call.span import enter_span, leave_span
 from costscope.call.streams import metered_stream
 from costscope.scope.context import set_ambient_call
 
@@ -62,7 +64,7 @@ class AwaitedCall(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # generic i
     def __del__(self) -> None:
         call = getattr(self, "_self_call", None)
         if call is not None and not call.over:  # dropped without having been awaited: its request may be out
-            post(call, call.charging() if call.closed else call.committing(None))
+            post(call, charging(call) if call.closed else committing(call, None))
 
     def _self_begun(self) -> Coroutine[Any, Any, Any]:
         if self._self_running is None:
@@ -75,16 +77,16 @@ class AwaitedCall(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # generic i
         try:
             try:
                 set_ambient_call(call)
-                call.enter_span()
+                enter_span(call)
                 result = await self.__wrapped__
             except BaseException as error:
                 set_ambient_call(call.outer)
-                call.leave_span()
+                leave_span(call)
                 await asettle(call, spec.failed(call, error), error)
                 call.over = True
                 raise
             set_ambient_call(call.outer)
-            call.leave_span()
+            leave_span(call)
             if (stream := metered_stream(spec, call, result)) is not None:
                 self._self_call = None  # the stream settles it
                 return stream

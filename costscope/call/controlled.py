@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING
 
 from costscope.call.announce import announce
 from costscope.call.clocks import check_clocks
+from costscope.call.degraded import let_through_above, let_through_late
 from costscope.call.pacing import brake, keep_pace
 from costscope.call.patience import Patience
+from costscope.call.reserving import opened, opening, refusal
 from costscope.call.tell import tell_downgraded
+from costscope.call.withdrawal import abandon, came_too_late, taking_back
 from costscope.control.effects import NOTHING
 from costscope.errors import BudgetExceeded
 from costscope.ledger import HALTS, Outcome, Read
@@ -59,7 +62,7 @@ def behind(call: Call) -> Steps[None]:
     Raises:
         CallDenied: refused; nothing is held, unless it is that the store cannot be reached.
     """
-    if call.refused is not None or call.came_too_late() or (yield from _sent_back(call)):
+    if call.refused is not None or came_too_late(call) or (yield from _sent_back(call)):
         yield from controlled(call)
     else:
         yield from _told(call)
@@ -86,26 +89,26 @@ def _hold(call: Call) -> Steps[None]:
         CallDenied: nothing is.
     """
     patience: Patience | None = None
-    refusal, call.refused = call.refused, None
+    error, call.refused = call.refused, None
     try:
         while True:
-            if refusal is None:
-                refusal = yield from _tried(call, patience)
-            if refusal is None:
-                if not call.came_too_late() and not (yield from _sent_back(call)):
+            if error is None:
+                error = yield from _tried(call, patience)
+            if error is None:
+                if not came_too_late(call) and not (yield from _sent_back(call)):
                     return
                 call.attempts = 0
                 continue
-            _check_orders(call, refusal)
-            if call.redirect(refusal):
-                call.attempts, refusal = 0, None
+            _check_orders(call, error)
+            if _redirected(call, error):
+                call.attempts, error = 0, None
                 continue
-            if refusal.kind == "in_flight":
-                patience = patience or Patience.of(call.runtime, _on_denied(call, refusal))
+            if error.kind == "in_flight":
+                patience = patience or Patience.of(call.runtime, _on_denied(call, error))
                 if patience is not None and (yield from patience.wait(call.accounts)):
-                    call.attempts, refusal = 0, None
+                    call.attempts, error = 0, None
                     continue
-            raise refusal
+            raise error
     finally:
         if patience is not None:
             patience.over()
@@ -118,15 +121,23 @@ def _tried(call: Call, patience: Patience | None) -> Steps[BudgetExceeded | None
         CallDenied: refused for good.
     """
     yield from _may_go_on(call)
-    command = call.opening() if patience is None else call.opening(patience)
+    command = opening(call) if patience is None else opening(call, patience)
     while command is not None:
         reply = (yield Execute((command,)))[0]
         if patience is not None:
             patience.told(reply)
         if reply.outcome is Outcome.DENIED:
-            return call.refusal(reply)
-        command = call.opened(reply)
+            return refusal(call, reply)
+        command = opened(call, reply)
     return None
+
+
+def _redirected(call: Call, error: BudgetExceeded) -> bool:
+    """Send the call to a cheaper model where the budget that refuses it wants that; say whether there is one."""
+    budget = call.runtime.budget(error.budget)
+    if budget is None or budget.on_limit != "downgrade_then_reject" or call.detour is None:
+        return False
+    return call.detour.fall_back(call)
 
 
 def _sent_back(call: Call) -> Steps[bool]:
@@ -137,7 +148,7 @@ def _sent_back(call: Call) -> Steps[bool]:
     """
     if not _misjudged(call):
         return False
-    scope, release = call.scope, call.taking_back()
+    scope, release = call.scope, taking_back(call)
     call.hold_id, call.sent_again, call.attempts = "", True, 0
     try:
         _, found = yield Execute((release, Read(release.accounts)))
@@ -160,14 +171,14 @@ def _misjudged(call: Call) -> bool:
     return call.detour is not None and call.detour.is_left(call)
 
 
-def _check_orders(call: Call, refusal: BudgetExceeded) -> None:
+def _check_orders(call: Call, error: BudgetExceeded) -> None:
     """A refusal may be an order to stop.
 
     Raises:
         RunHalted: it is.
     """
     run = call.scope.run
-    if run is not None and refusal.meter == HALTS:
+    if run is not None and error.meter == HALTS:
         run.halt(STOPPED_ELSEWHERE)
         raise run.halted()
 
@@ -179,7 +190,7 @@ def _told(call: Call) -> Steps[None]:
             call.scope.run.check()  # this process may have slept since it asked for the hold
         yield from _tell(call)
     except BaseException:  # halted or cancelled with the hold in hand: the function will not be called
-        call.abandon()
+        abandon(call)
         raise
 
 
@@ -188,7 +199,7 @@ def _tell(call: Call) -> Steps[None]:
     if call.asked:
         tell_downgraded(call)
     if call.late:
-        call.too_late()
+        let_through_late(call)
     watch = call.scope.watch
     if watch is None:
         return
@@ -197,7 +208,7 @@ def _tell(call: Call) -> Steps[None]:
         yield from announce(call.scope, watch, crossed)
     effects = watch.effects()
     if effects.over:
-        call.above(watch, effects.over)
+        let_through_above(call, watch, effects.over)
 
 
 def _may_go_on(call: Call) -> Steps[None]:

@@ -6,6 +6,11 @@ from typing import TYPE_CHECKING
 
 from costscope.call.aftermath import aftermath
 from costscope.call.controlled import behind, controlled, eventful, remarkable
+from costscope.call.refused import refused
+from costscope.call.reserving import opened, opening, unreachable
+from costscope.call.settlement import charging, committing, settled, unsent
+from costscope.call.span import leave_span, unopened
+from costscope.call.withdrawal import abandon
 from costscope.errors import CallDenied, StoreUnavailable
 from costscope.ledger import Commit, Extend, Outcome
 from costscope.stores.steps import Execute, arun, run
@@ -30,23 +35,23 @@ def reserve(call: Call) -> None:
             if acts and eventful(call):
                 run(controlled(call), store)
                 return
-            command = call.opening()
+            command = opening(call)
             while command is not None:
-                command = call.opened(store.execute((command,))[0])
+                command = opened(call, store.execute((command,))[0])
             if acts and remarkable(call):
                 run(behind(call), store)
         except StoreUnavailable as error:
-            call.unreachable(error)
+            unreachable(call, error)
         except Exception:
             raise
         except BaseException:
-            call.abandon()
+            abandon(call)
             raise
     except CallDenied as error:
-        call.denied(error)
+        refused(call, error)
         raise
     except BaseException as error:
-        call.unopened(error)
+        unopened(call, error)
         raise
 
 
@@ -58,23 +63,23 @@ async def areserve(call: Call) -> None:
             if acts and eventful(call):
                 await arun(controlled(call), store)
                 return
-            command = call.opening()
+            command = opening(call)
             while command is not None:
-                command = call.opened((await store.aexecute((command,)))[0])
+                command = opened(call, (await store.aexecute((command,)))[0])
             if acts and remarkable(call):
                 await arun(behind(call), store)
         except StoreUnavailable as error:
-            call.unreachable(error)
+            unreachable(call, error)
         except Exception:
             raise
         except BaseException:
-            call.abandon()
+            abandon(call)
             raise
     except CallDenied as error:
-        call.denied(error)
+        refused(call, error)
         raise
     except BaseException as error:
-        call.unopened(error)
+        unopened(call, error)
         raise
 
 
@@ -93,7 +98,7 @@ def settle(call: Call, command: Commit | Release | None) -> None:
         except StoreUnavailable:
             post(call, command)
         else:
-            call.settled(reply, command)
+            settled(call, reply, command)
         if call.suspicion is not None or call.moved:
             run(aftermath(call), call.runtime.store)
     except Exception:
@@ -123,7 +128,7 @@ async def asettle(call: Call, command: Commit | Release | None, error: BaseExcep
         except StoreUnavailable:
             post(call, command)
         else:
-            call.settled(reply, command)
+            settled(call, reply, command)
         if call.suspicion is not None or call.moved:
             await arun(aftermath(call), call.runtime.store)
     except Exception:
@@ -144,17 +149,17 @@ def holding(call: Call) -> Steps[None]:
         try:
             yield from controlled(call)
         except StoreUnavailable as error:
-            call.unreachable(error)
+            unreachable(call, error)
         except Exception:
             raise
         except BaseException:
-            call.abandon()
+            abandon(call)
             raise
     except CallDenied as error:
-        call.denied(error)
+        refused(call, error)
         raise
     except BaseException as error:
-        call.unopened(error)
+        unopened(call, error)
         raise
 
 
@@ -168,7 +173,7 @@ def settling(call: Call, command: Commit | Release | None) -> Steps[None]:
         except StoreUnavailable:
             post(call, command)
         else:
-            call.settled(reply, command)
+            settled(call, reply, command)
         yield from aftermath(call)
     except Exception:
         call.over = True
@@ -180,10 +185,10 @@ def settling(call: Call, command: Commit | Release | None) -> Steps[None]:
 
 def rescue(call: Call) -> None:
     """Ctrl-C came between the function and its settlement: charge the hold, unless it is settled."""
-    call.leave_span()
+    leave_span(call)
     if call.over:
         return
-    command = call.charging() if call.closed else call.committing(None)
+    command = charging(call) if call.closed else committing(call, None)
     if command is not None:
         _interrupted(call, command)
 
@@ -193,7 +198,7 @@ def post(call: Call, command: Commit | Release | None) -> None:
     if command is None:
         return
     try:
-        call.unsent(command)
+        unsent(call, command)
     finally:  # a callback may have been interrupted
         call.runtime.outbox.put(command)
 

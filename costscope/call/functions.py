@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from costscope.call.awaited import metered_result
 from costscope.call.denied import instead_of
 from costscope.call.drive import areserve, asettle, rescue, reserve, settle
+from costscope.call.span import enter_span, leave_span
 from costscope.call.streams import metered_stream
 from costscope.errors import CallDenied
 from costscope.scope.context import set_ambient_call
@@ -126,19 +127,19 @@ def _must_be_awaited(call: Call) -> bool:
 
 def _traced(call: Call, wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Call the function as a part of the call's span."""
-    call.enter_span()
+    enter_span(call)
     try:
         return wrapped(*args, **kwargs)
     finally:
-        call.leave_span()
+        leave_span(call)
 
 
 async def _atraced(
     call: Call, wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
     """`_traced` for an event loop."""
-    call.enter_span()
+    enter_span(call)
     try:
         return await wrapped(*args, **kwargs)
     finally:
-        call.leave_span()
+        leave_span(call)

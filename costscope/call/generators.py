@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from costscope.call.denied import instead_of
 from costscope.call.drive import areserve, asettle, post, reserve, settle
+from costscope.call.settlement import charging
 from costscope.errors import CallDenied
 from costscope.scope.context import ambient_call, ambient_scope, set_ambient_call, set_ambient_scope
 from costscope.usage import StreamUsage
@@ -98,7 +99,7 @@ class _Steps:
         return self._call if self._call is not None and not self._call.closed else None
 
     def _abandoned(self, call: Call) -> Commit | None:
-        return call.charging() if call.closed else self._spec.broken(call, self._usage)
+        return charging(call) if call.closed else self._spec.broken(call, self._usage)
 
     def __del__(self) -> None:
         call = self._call

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, Self
 
-from costscope.call.call import Call, scope_for
+from costscope.call.call import Call
 from costscope.call.denied import on_denied_option
 from costscope.call.described import routed_call
 from costscope.call.drive import areserve, asettle, post, reserve, settle
 from costscope.call.failures import not_billed
-from costscope.call.refused import refused_unopened
-from costscope.errors import CallUnscoped, InvalidInput, ModelUnpriced
+from costscope.call.refused import refused_unopened, scope_for
+from costscope.call.settlement import charging, committing, giving_back, raised
+from costscope.call.span import begin_span, enter_span, leave_span
+from costscope.errors import InvalidInput, ModelUnpriced
 from costscope.estimate import Described, Estimate, estimate_of, given_estimate, output_cap, settled
 from costscope.prices import billed_usage, checked_tier
 from costscope.runtime.default import get_runtime
@@ -191,7 +193,7 @@ class Reservation:
             if found is not None:
                 call.usage = billed_usage(found, self._tier)
                 amounts = settled(call.price, call.usage)
-        self._unsent = call.committing(amounts)
+        self._unsent = committing(call, amounts)
 
     def release(self) -> None:
         """Give the hold back, since the call was not made or not billed; sent when the block is left.
@@ -199,18 +201,18 @@ class Reservation:
         Raises:
             HoldClosed: committed or released already.
         """
-        self._unsent = self._entered().giving_back()
+        self._unsent = giving_back(self._entered())
 
     def __enter__(self) -> Self:
         call = self._begin()
         reserve(call)
         self._call = call
-        call.enter_span()
+        enter_span(call)
         return self
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         call = self._entered()
-        call.leave_span()
+        leave_span(call)
         if not call.over:
             settle(call, self._end(call, error))
             call.over = True
@@ -219,12 +221,12 @@ class Reservation:
         call = self._begin()
         await areserve(call)
         self._call = call
-        call.enter_span()
+        enter_span(call)
         return self
 
     async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
         call = self._entered()
-        call.leave_span()
+        leave_span(call)
         if not call.over:
             await asettle(call, self._end(call, error), error)
             call.over = True
@@ -239,11 +241,7 @@ class Reservation:
             msg = "this reservation was entered already; call costscope.reserve(...) again for another one"
             raise RuntimeError(msg)
         kind, name, estimate, on_lost, key = self._make
-        try:
-            scope = scope_for(self._runtime)
-        except CallUnscoped as error:
-            refused_unopened(error, self._runtime, kind, name, None)
-            raise
+        scope = scope_for(self._runtime, kind, name)
         if self._route is not None:
             spec, arguments = self._route
             call = spec.begin(scope, *arguments, ambient_call())
@@ -251,7 +249,7 @@ class Reservation:
             return call
         call = Call(scope, kind, name, estimate, on_lost, key, ambient_call())
         call.price, call.on_denied = self._price, self._on_denied
-        call.begin_span()
+        begin_span(call)
         return call
 
     def _entered(self) -> Call:
@@ -262,8 +260,8 @@ class Reservation:
 
     def _end(self, call: Call, error: BaseException | None) -> Commit | Release | None:
         if call.closed:
-            return self._unsent or call.charging()
+            return self._unsent or charging(call)
         if error is None:
-            return call.committing(None)
-        call.raised(error)
-        return call.giving_back() if not_billed(error) else call.committing(None)
+            return committing(call, None)
+        raised(call, error)
+        return giving_back(call) if not_billed(error) else committing(call, None)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from costscope.errors import BudgetExceeded, CallUnscoped
-from costscope.ledger import HALTS
+from costscope.errors import AmountOverflow, BudgetExceeded, CallUnscoped, HoldMismatch, StoreUnavailable
+from costscope.ledger import HALTS, Outcome
 from costscope.policy import INLINE_BUDGET, RUN_BUDGET
 from costscope.policy.accounts import SLOTS_SUFFIX
 from costscope.scope.balance import about_of, resets_at
@@ -14,7 +14,7 @@ from costscope.scope.report import format_amount
 if TYPE_CHECKING:
     from costscope.ledger import Account, Reply
 
-__all__ = ["RETRY_AFTER_S", "exceeded", "forbids_runs", "unscoped"]
+__all__ = ["RETRY_AFTER_S", "contradicts", "exceeded", "forbids_runs", "unscoped"]
 
 RETRY_AFTER_S: Final = 1.0
 """What `in_flight` suggests: a model call lasts seconds, so looking again every second is soon enough."""
@@ -101,6 +101,19 @@ def forbids_runs(run: str, accounts: tuple[Account, ...], reply: Reply) -> Budge
         resets_at=until,
         retry_after=RETRY_AFTER_S if denial.kind == "in_flight" else None,
     )
+
+
+def contradicts(what: str, reply: Reply) -> Exception:
+    """The error for an answer that is neither a grant nor a refusal: the books and the call do not agree."""
+    outcome = reply.outcome
+    if outcome is Outcome.OVERFLOW:
+        msg = f"{what}: a sum would pass 2^53-1, the most a ledger counts; nothing was entered"
+        return AmountOverflow(msg)
+    if outcome is Outcome.MISMATCH:
+        msg = f"{what}: this id or idempotency key was used with another payload; use another key for another call"
+        return HoldMismatch(msg)
+    msg = f"{what}: the store answered {outcome.name.lower()}, its clock does not agree with the proposed window"
+    return StoreUnavailable(msg)
 
 
 def unscoped() -> CallUnscoped:

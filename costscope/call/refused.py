@@ -1,24 +1,53 @@
-"""Calls that are refused before they are one: outside every scope, or without a price."""
+"""Telling of calls that are refused: counted, traced, recorded; also of those that are refused before they are one."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from costscope.call.refusals import unscoped
 from costscope.call.tell import tell_refused
+from costscope.scope.scope import innermost
 
 if TYPE_CHECKING:
-    from costscope.errors import CallUnscoped, ModelUnpriced
+    from costscope.call.call import Call
+    from costscope.errors import CallDenied, CallUnscoped, ModelUnpriced
     from costscope.runtime.runtime import Runtime
     from costscope.scope.scope import Scope
     from costscope.telemetry import CallKind
 
-__all__ = ["refused_unopened"]
+__all__ = ["refused", "refused_unopened", "scope_for"]
+
+
+def scope_for(runtime: Runtime, kind: CallKind, name: str) -> Scope:
+    """The scope that a call made now belongs to.
+
+    Raises:
+        CallUnscoped: there is none, and the policy does not allow that.
+    """
+    scope = innermost(runtime)
+    if scope is not None:
+        return scope
+    if runtime.unscoped == "allow":
+        return runtime.outside
+    error = unscoped()
+    refused_unopened(error, runtime, kind, name, None)
+    raise error
+
+
+def refused(call: Call, error: CallDenied) -> None:
+    """Count the refusal of a call, trace it and tell of it."""
+    scope = call.scope
+    budget, meter = getattr(error, "budget", None), getattr(error, "meter", None)
+    scope.totals.denial(error.kind, budget, meter, call.kind)
+    if call.span is not None and call.runtime.spans is not None:
+        call.runtime.spans.refuse(call.span, error)
+    tell_refused(scope, call.kind, call.name, error)
 
 
 def refused_unopened(
     error: CallUnscoped | ModelUnpriced, runtime: Runtime, kind: CallKind, name: str, scope: Scope | None
 ) -> None:
-    """Count such a refusal, trace it and tell of it, as those of a call.
+    """`refused` for a call without a scope or a price.
 
     Args:
         error: what is about to be raised.

@@ -8,14 +8,16 @@ import warnings
 from copy import copy
 from typing import TYPE_CHECKING, Any, Literal
 
-from costscope.call.call import Call, scope_for
+from costscope.call.call import Call
 from costscope.call.digest import digest_of
 from costscope.call.failures import not_billed
 from costscope.call.options import ESTIMATE_MODES, Options
-from costscope.call.refused import refused_unopened
+from costscope.call.refused import refused_unopened, scope_for
 from costscope.call.routed import Detour, effects_over
+from costscope.call.settlement import committing, giving_back, raised
+from costscope.call.span import begin_span
 from costscope.control.effects import NOTHING
-from costscope.errors import CallUnscoped, InvalidInput, ModelUnpriced, UsageWarning
+from costscope.errors import InvalidInput, ModelUnpriced, UsageWarning
 from costscope.estimate import (
     CallShape,
     Estimate,
@@ -115,7 +117,7 @@ class Spec:
                 refused_unopened(error, scope.runtime, "model", model, scope)
                 raise
         if call.runtime.spans is not None:
-            call.begin_span()
+            begin_span(call)
         return call
 
     def scope(self) -> Scope:
@@ -124,11 +126,7 @@ class Spec:
         scope = ambient_scope()
         if scope is not None and scope.runtime is runtime and not scope.closed:
             return scope
-        try:
-            return scope_for(runtime)
-        except CallUnscoped as error:
-            refused_unopened(error, runtime, self.kind, self.name or self.function_name, None)
-            raise
+        return scope_for(runtime, self.kind, self.name or self.function_name)
 
     def granted(
         self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]
@@ -267,7 +265,7 @@ class Spec:
     def finished(self, call: Call, result: object) -> Commit | None:
         """Settle a call that returned."""
         if self.kind == "tool" and self.options.usage is None:
-            return call.committing(None)
+            return committing(call, None)
         return self._commit_usage(call, lambda: self._actual(call, result))
 
     def streamed(self, call: Call, usage: StreamUsage, last: object = None) -> Commit | None:
@@ -282,20 +280,20 @@ class Spec:
         """Settle a stream that was left early: with its usage when that came, else with the whole hold."""
         if usage.complete and self.kind == "model":
             return self.streamed(call, usage)
-        return call.committing(None)
+        return committing(call, None)
 
     def failed(self, call: Call, error: BaseException) -> Commit | Release | None:
         """Settle a call that raised: release what was provably not billed, else charge the hold."""
-        call.raised(error)
+        raised(call, error)
         verdict: object = self.options.on_error
         if callable(verdict):
             verdict = self._verdict(error)
         if verdict is None:
             verdict = "release" if not_billed(error) else "charge"
         if verdict == "release":
-            return call.giving_back()
+            return giving_back(call)
         if verdict == "charge":
-            return call.committing(None)
+            return committing(call, None)
         return self._commit_usage(call, lambda: (given_estimate(verdict, calls=self._calls).amounts, None))
 
     def _verdict(self, error: BaseException) -> object:
@@ -315,7 +313,7 @@ class Spec:
             amounts, call.usage = measure()
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the usage, the call was made
             problem = f"{self.function_name}: {error}; the estimate is charged"
-        command = call.committing(amounts)
+        command = committing(call, amounts)
         if problem:
             _warn(problem)
         return command

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import wrapt
 
 from costscope.call.drive import asettle, post, settle
+from costscope.call.settlement import charging
 from costscope.usage import StreamUsage, read_usage
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class _Stream(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # generic in wr
     def __del__(self) -> None:
         call = getattr(self, "_self_call", None)
         if call is not None and not call.over:  # collected unread or interrupted: no I/O from a finalizer
-            post(call, call.charging() if call.closed else self._self_settlement(ended=False))
+            post(call, charging(call) if call.closed else self._self_settlement(ended=False))
 
 
 class _SyncStream(_Stream):

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from costscope.call.denied import instead_of
 from costscope.call.drive import holding, rescue, settling
+from costscope.call.withdrawal import abandon
 from costscope.errors import CallDenied
 from costscope.estimate import output_cap
 from costscope.guard.answers import afterwards, allowed, refused
@@ -164,7 +165,7 @@ def _charged(call: Call | None, command: Commit | Release | None) -> dict[str, i
 def _give_up(call: Call | None) -> None:
     """The hold stands and its decision never reached anybody."""
     if call is not None:
-        call.abandon()
+        abandon(call)
 
 
 def _id_of(opened: OpenRun, given: str | None) -> str:

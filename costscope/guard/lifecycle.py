@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
 from costscope.call.drive import rescue, settling
+from costscope.call.settlement import committing
 from costscope.errors import CallDenied, InvalidInput, InvalidLabel, StoreUnavailable
 from costscope.events.records import RunStatus
 from costscope.guard.answers import afterwards, allowed, refused, why
@@ -132,7 +133,7 @@ def _charged(opened: OpenRun, one: OpenCall) -> Steps[None]:
     call = one.call
     if call is None:
         return
-    command = call.committing(None)
+    command = committing(call, None)
     try:
         yield from settling(call, command)
     except Exception:  # the others, and the run, must end all the same
