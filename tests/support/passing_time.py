@@ -14,7 +14,7 @@ import pytest
 if TYPE_CHECKING:
     from costscope import Scope
 
-__all__ = ["passing"]
+__all__ = ["OnTheServer", "passing"]
 
 
 class _Here:
@@ -27,7 +27,9 @@ class _Here:
         self._now_s += seconds
 
 
-class _OnTheServer:
+class OnTheServer:
+    """Time by a server's clock."""
+
     def __init__(self, server: object, url: str) -> None:
         self._server = server
         (self._ledger,) = parse_qs(urlsplit(url).query)["ledger"]
@@ -44,4 +46,4 @@ def passing(request, store_kind, monkeypatch):
     """`passing(scope, seconds)`: so much time passes in the run of a scope."""
     if store_kind == "memory":
         return _Here(monkeypatch)
-    return _OnTheServer(request.getfixturevalue("valkey_server"), request.getfixturevalue("patient_url"))
+    return OnTheServer(request.getfixturevalue("valkey_server"), request.getfixturevalue("patient_url"))

@@ -18,7 +18,15 @@ from pathlib import Path
 
 from until import until
 
-from costscope import BudgetExceeded, CallDenied, RunHalted, Runtime, budget_scope, metered_tool
+from costscope import (
+    BudgetExceeded,
+    CallDenied,
+    RunHalted,
+    Runtime,
+    budget_scope,
+    metered_model,
+    metered_tool,
+)
 from costscope.run.run import Run
 from costscope.stores import open_store
 
@@ -116,6 +124,8 @@ class _Agent:
         self.runtime = runtime
         self._orders = orders
         self.opened = []
+        self.reasons: list[str] = []
+        runtime.events.on("runaway", lambda event: self.reasons.append(event.reason))
         self.tool = metered_tool("step", price="0.01", runtime=runtime)(lambda: time.monotonic())  # noqa: PLW0108 - a builtin has no signature
 
     def open(self, labels: dict, limits: dict | None = None) -> str:
@@ -134,6 +144,45 @@ class _Agent:
             self._orders.recv()
 
         return _said(metered_tool("slow", price="0.01", runtime=self.runtime)(body))
+
+    def fail(self, number: int) -> str:
+        """Make one call that fails, and let everybody know; why it was not made, if it was not."""
+
+        def body(number: int) -> None:
+            raise ConnectionError(number)
+
+        with suppress(ConnectionError):
+            return _said(lambda: metered_tool("fails", price="0.01", runtime=self.runtime)(body)(number))
+        return self.noted()
+
+    def ask(self, text: str, tokens: int = 10_000) -> str:
+        """Make one call to a model, and let everybody know; the model it went to, or why it was not made.
+
+        Args:
+            text: what it is asked.
+            tokens: that it takes, at 1.00 a million.
+        """
+        went = []
+
+        def body(text: str, model: str = "big") -> str:
+            went.append(model)
+            return text
+
+        used = {"estimate": "1", "usage": lambda _: (tokens, 0), "price": {"input": 1}}
+        ask = metered_model(runtime=self.runtime, **used)(body)
+        said = _said(lambda: ask(text))
+        self.noted()
+        return went[0] if went else said
+
+    def noted(self) -> str:
+        """Wait until the other processes can know of the calls of this one."""
+        assert self.runtime.notes.drain(20)
+        return "ok"
+
+    def suspected(self) -> list[str]:
+        """The reasons for which this process was told that a run is out of control."""
+        self.published()
+        return self.reasons
 
     def iterate(self) -> str:
         """One turn."""
