@@ -8,7 +8,6 @@ The numbers are those of `costscope.board`: of all processes of the run where th
 
 from __future__ import annotations
 
-from collections import deque
 from threading import Lock, RLock
 from typing import TYPE_CHECKING, Final, Literal
 from weakref import WeakValueDictionary
@@ -16,38 +15,21 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from costscope.board.notes import RunNotes
+from costscope.control.burn import SLICE_MS, BurnRate
 from costscope.control.effects import NOTHING, Effects
 
 if TYPE_CHECKING:
     from costscope.board import Noted
+    from costscope.control.burn import Point
     from costscope.policy.controls import Runaway
 
-__all__ = ["BASELINE_MS", "RECENT_MS", "REPEATS_AMONG", "Detector", "Detectors", "Reason", "Suspicion"]
+__all__ = ["REPEATS_AMONG", "Detector", "Detectors", "Reason", "Suspicion"]
 
 Reason = Literal["failures", "burn_rate", "repeats"]
 
 REPEATS_AMONG: Final = 32
 """The last calls of a run among which repetitions are counted: a loop repeats itself soon, and an hour of work on
-similar things is none. In a production hour of a coding service no prompt length came up more than 6 times in 32."""
-
-RECENT_MS: Final = 300_000
-"""The stretch whose cost per minute is compared. Shorter ones are too uneven: in that hour one minute cost 4.5 times,
-two minutes 2.9 times what had been usual until then, five minutes 1.5 times at most, however the hour was cut."""
-
-BASELINE_MS: Final = 900_000
-"""What a run must have done before that: from its start to the beginning of the recent stretch. Times are of activity,
-in which a long pause counts as a minute."""
-
-_SLICE_MS: Final = 10_000
-"""The cost is looked at once in such a while."""
-
-_CALLS_MIN: Final = 20
-"""Calls that each of the two must have: a rate made of a few calls is chance."""
-
-_Point = tuple[int, int, int]
-"""How long the run had been active, what it had cost, how many calls it had made."""
-
-_START: Final[_Point] = (0, 0, 0)
+similar things is none. In a production hour of a coding service no prompt length came up more than 8 times in 32."""
 
 
 class Suspicion(msgspec.Struct, frozen=True):
@@ -64,7 +46,7 @@ class Suspicion(msgspec.Struct, frozen=True):
             return f"{self.measured:.0f} calls failed one after the other (allowed below {self.allowed:.0f})"
         if self.reason == "repeats":
             return f"the same call was made {self.measured:.0f} times within {REPEATS_AMONG} calls (allowed below {self.allowed:.0f})"
-        return f"cost per minute is {self.measured:.1f} times the run's baseline (allowed {self.allowed:g})"
+        return f"its cost per minute has been {self.measured:.1f} times its baseline for minutes (allowed {self.allowed:g})"
 
 
 class Detector:
@@ -92,8 +74,8 @@ class Detector:
         self._own = RunNotes()
         self._calls = 0
         self._claimed: set[str] = set()
-        self._curve: deque[_Point] = deque((_START,))
-        self._look_ms = _SLICE_MS
+        self._burn = BurnRate()
+        self._look_ms = SLICE_MS
 
     def settled(self, digest: int, cost: int, now_ms: int, *, failed: bool | None) -> Suspicion | None:
         """A call of this process has ended: what that says, in a shared run as far as one process can know.
@@ -139,23 +121,12 @@ class Detector:
             return Suspicion("repeats", repeats, rule.repeats)
         return None
 
-    def _burnt(self, now: _Point) -> Suspicion | None:
-        self._look_ms = now[0] + _SLICE_MS
-        curve = self._curve
-        curve.append(now)
-        then_ms = now[0] - RECENT_MS
-        if then_ms < BASELINE_MS or not self.rule.burn_rate:
+    def _burnt(self, now: Point) -> Suspicion | None:
+        self._look_ms = now[0] + SLICE_MS
+        times, allowed = self._burn.look(now), self.rule.burn_rate
+        if times is None or not 0 < allowed < times or "burn_rate" in self._claimed:
             return None
-        while curve[1][0] <= then_ms:
-            curve.popleft()
-        then = _between(curve[0], curve[1], then_ms)
-        cost, calls = now[1] - then[1], now[2] - then[2]
-        if calls < _CALLS_MIN or then[2] < _CALLS_MIN or not then[1]:
-            return None
-        times = (cost / RECENT_MS) / (then[1] / then_ms)
-        if times <= self.rule.burn_rate or "burn_rate" in self._claimed:
-            return None
-        return Suspicion("burn_rate", times, self.rule.burn_rate)
+        return Suspicion("burn_rate", times, allowed)
 
 
 class Detectors:
@@ -173,13 +144,3 @@ class Detectors:
             if found is None:
                 found = self._detectors[key] = Detector(rule, shared=self._shared)
             return found
-
-
-def _between(before: _Point, behind: _Point, at_ms: int) -> tuple[float, float, float]:
-    """The point of a straight line at that moment."""
-    part = (at_ms - before[0]) / (behind[0] - before[0])
-    return (
-        at_ms,
-        before[1] + part * (behind[1] - before[1]),
-        before[2] + part * (behind[2] - before[2]),
-    )

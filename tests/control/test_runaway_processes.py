@@ -88,12 +88,12 @@ def test_what_four_processes_spend_is_one_burn_rate(four, patient_url, valkey_se
     with Runtime(store=open_url(patient_url), policy=policy({"burn_rate": 2})) as runtime:
         passing = OnTheServer(valkey_server, patient_url)
         with budget_scope(runtime=runtime, join_run=True, **RUN) as scope:
-            for number in range(64):
+            for number in range(80):
                 passing(scope, 20)
                 assert agents[number % 4].do("ask", f"{number}") == "big"
             assert heard(agents) == []
             said = "big"
-            for number in range(64, 100):
+            for number in range(80, 130):
                 passing(scope, 12)
                 said = agents[number % 4].do("ask", f"{number}", 30_000)
                 if said != "big":
@@ -101,7 +101,7 @@ def test_what_four_processes_spend_is_one_burn_rate(four, patient_url, valkey_se
             assert said.startswith("halted: ")
         runtime.store.close()
     assert heard(agents) == ["burn_rate"]
-    assert 64 + 10 < number < 64 + 25
+    assert 80 + 10 < number < 80 + 40
 
 
 def test_what_is_not_a_halt_is_in_force_in_every_process_from_its_second_call_on(four):
