@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import wrapt
 
 from costscope.call.drive import asettle, post, rescue
+from costscope.call.results import failed, finished
 from costscope.call.settlement import charging, committing
 from costscope.call.span import enter_span, leave_span
 from costscope.call.streams import metered_stream
@@ -82,7 +83,7 @@ class AwaitedCall(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # generic i
             except BaseException as error:
                 set_ambient_call(call.outer)
                 leave_span(call)
-                await asettle(call, spec.failed(call, error), error)
+                await asettle(call, failed(spec, call, error), error)
                 call.over = True
                 raise
             set_ambient_call(call.outer)
@@ -90,7 +91,7 @@ class AwaitedCall(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # generic i
             if (stream := metered_stream(spec, call, result)) is not None:
                 self._self_call = None  # the stream settles it
                 return stream
-            await asettle(call, spec.finished(call, result))
+            await asettle(call, finished(spec, call, result))
             call.over = True
             return result
         except Exception:

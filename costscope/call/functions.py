@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 from costscope.call.awaited import metered_result
 from costscope.call.denied import instead_of
 from costscope.call.drive import areserve, asettle, rescue, reserve, settle
+from costscope.call.opening import open_call
+from costscope.call.results import failed, finished
 from costscope.call.span import enter_span, leave_span
 from costscope.call.streams import metered_stream
 from costscope.errors import CallDenied
@@ -41,7 +43,7 @@ def function_wrapper(free: Spec, bound: Spec, *, hidden: bool = False) -> Callab
         wrapped: Callable[..., Any], instance: object, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
         spec = free if instance is None else bound
-        call = spec.open(args, kwargs)
+        call = open_call(spec, args, kwargs)
         if call is None:
             return wrapped(*args, **kwargs)
         if hidden and _must_be_awaited(call):
@@ -60,13 +62,13 @@ def function_wrapper(free: Spec, bound: Spec, *, hidden: bool = False) -> Callab
                 )
             except BaseException as error:
                 set_ambient_call(call.outer)
-                settle(call, spec.failed(call, error))
+                settle(call, failed(spec, call, error))
                 call.over = True
                 raise
             set_ambient_call(call.outer)
             if spec.kind == "model" and (pending := metered_result(spec, call, result)) is not None:
                 return pending
-            settle(call, spec.finished(call, result))
+            settle(call, finished(spec, call, result))
             return result
         except Exception:
             raise
@@ -88,7 +90,7 @@ def coroutine_wrapper(free: Spec, bound: Spec) -> Callable[..., Any]:
         call: Call | None = None,
     ) -> Any:
         spec = free if instance is None else bound
-        if call is None and (call := spec.open(args, kwargs)) is None:
+        if call is None and (call := open_call(spec, args, kwargs)) is None:
             return await wrapped(*args, **kwargs)
         try:
             await areserve(call)
@@ -104,13 +106,13 @@ def coroutine_wrapper(free: Spec, bound: Spec) -> Callable[..., Any]:
                 )
             except BaseException as error:
                 set_ambient_call(call.outer)
-                await asettle(call, spec.failed(call, error), error)
+                await asettle(call, failed(spec, call, error), error)
                 call.over = True
                 raise
             set_ambient_call(call.outer)
             if spec.kind == "model" and (stream := metered_stream(spec, call, result)) is not None:
                 return stream
-            await asettle(call, spec.finished(call, result))
+            await asettle(call, finished(spec, call, result))
             return result
         except Exception:
             raise

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from costscope.call.denied import instead_of
 from costscope.call.drive import areserve, asettle, post, reserve, settle
+from costscope.call.opening import open_call
+from costscope.call.results import broken, failed, streamed
 from costscope.call.settlement import charging
 from costscope.errors import CallDenied
 from costscope.scope.context import ambient_call, ambient_scope, set_ambient_call, set_ambient_scope
@@ -50,7 +52,7 @@ class _Steps:
         self._last: object = None
 
     def _open(self) -> Call | None:
-        return self._spec.open(self._args, self._kwargs, self._scope)
+        return open_call(self._spec, self._args, self._kwargs, self._scope)
 
     def _instead(self, call: Call | None, error: CallDenied) -> tuple[object, ...]:
         """The items of a refused generator: the value that stands for it, and nothing for None.
@@ -99,7 +101,7 @@ class _Steps:
         return self._call if self._call is not None and not self._call.closed else None
 
     def _abandoned(self, call: Call) -> Commit | None:
-        return charging(call) if call.closed else self._spec.broken(call, self._usage)
+        return charging(call) if call.closed else broken(self._spec, call, self._usage)
 
     def __del__(self) -> None:
         call = self._call
@@ -152,13 +154,13 @@ class MeteredGenerator(_Steps, Generator[Any, Any, Any]):
         except StopIteration as stop:
             call = self._unsettled
             if call is not None:
-                settle(call, self._spec.streamed(call, self._usage, stop.value or self._last))
+                settle(call, streamed(self._spec, call, self._usage, stop.value or self._last))
                 call.over = True
             raise
         except BaseException as error:
             call = self._unsettled
             if call is not None:
-                settle(call, self._spec.failed(call, error))
+                settle(call, failed(self._spec, call, error))
                 call.over = True
             raise
         return self._yielded(item)
@@ -209,13 +211,13 @@ class MeteredAsyncGenerator(_Steps, AsyncGenerator[Any, Any]):
         except StopAsyncIteration:
             call = self._unsettled
             if call is not None:
-                await asettle(call, self._spec.streamed(call, self._usage, self._last))
+                await asettle(call, streamed(self._spec, call, self._usage, self._last))
                 call.over = True
             raise
         except BaseException as error:
             call = self._unsettled
             if call is not None:
-                await asettle(call, self._spec.failed(call, error), error)
+                await asettle(call, failed(self._spec, call, error), error)
                 call.over = True
             raise
         return self._yielded(item)

@@ -9,12 +9,14 @@ from costscope.call.denied import on_denied_option
 from costscope.call.described import routed_call
 from costscope.call.drive import areserve, asettle, post, reserve, settle
 from costscope.call.failures import not_billed
+from costscope.call.opening import begin_call
 from costscope.call.refused import refused_unopened, scope_for
+from costscope.call.results import priced
 from costscope.call.settlement import charging, committing, giving_back, raised
 from costscope.call.span import begin_span, enter_span, leave_span
 from costscope.errors import InvalidInput, ModelUnpriced
-from costscope.estimate import Described, Estimate, estimate_of, given_estimate, output_cap, settled
-from costscope.prices import billed_usage, checked_tier
+from costscope.estimate import Described, Estimate, estimate_of, given_estimate, output_cap
+from costscope.prices import checked_tier
 from costscope.runtime.default import get_runtime
 from costscope.scope.context import ambient_call
 from costscope.usage import coerce_usage, read_usage
@@ -190,9 +192,7 @@ class Reservation:
             amounts = given_estimate(usage, calls="tool_calls").amounts
         elif usage is not None and call.price is not None:
             found = read_usage(usage) or coerce_usage(usage)
-            if found is not None:
-                call.usage = billed_usage(found, self._tier)
-                amounts = settled(call.price, call.usage)
+            amounts, call.usage = priced(call, found)
         self._unsent = committing(call, amounts)
 
     def release(self) -> None:
@@ -244,11 +244,11 @@ class Reservation:
         scope = scope_for(self._runtime, kind, name)
         if self._route is not None:
             spec, arguments = self._route
-            call = spec.begin(scope, *arguments, ambient_call())
+            call = begin_call(spec, scope, *arguments, ambient_call())
             call.on_denied = self._on_denied
             return call
         call = Call(scope, kind, name, estimate, on_lost, key, ambient_call())
-        call.price, call.on_denied = self._price, self._on_denied
+        call.price, call.tier, call.on_denied = self._price, self._tier, self._on_denied
         begin_span(call)
         return call
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 import wrapt
 
 from costscope.call.drive import asettle, post, settle
+from costscope.call.results import broken, failed, finished, streamed
 from costscope.call.settlement import charging
 from costscope.usage import StreamUsage, read_usage
 
@@ -66,16 +67,16 @@ class _Stream(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # generic in wr
         if call.closed:
             return None
         if ended or usage.complete:
-            return spec.streamed(call, usage, self._self_last if ended else None)
+            return streamed(spec, call, usage, self._self_last if ended else None)
         for name in _SNAPSHOTS:
             snapshot = _peek(self.__wrapped__, name)
             if snapshot is not None and _is_final(snapshot):
-                return spec.finished(call, snapshot)
-        return spec.broken(call, usage)
+                return finished(spec, call, snapshot)
+        return broken(spec, call, usage)
 
     def _self_failed(self, error: BaseException) -> Any:
         call = self._self_call
-        return None if call.closed else self._self_spec.failed(call, error)
+        return None if call.closed else failed(self._self_spec, call, error)
 
     def _self_settle(self, command: Commit | Release | None) -> None:
         settle(self._self_call, command)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from costscope.call.denied import instead_of
 from costscope.call.drive import holding, rescue, settling
+from costscope.call.opening import open_call
 from costscope.call.withdrawal import abandon
 from costscope.errors import CallDenied
 from costscope.estimate import output_cap
@@ -139,7 +140,7 @@ def _held(opened: OpenRun, spec: Spec, arguments: Arguments) -> Steps[tuple[Call
     """The call, and what refused it; no call inside a metered function of the run, which is charged for both."""
     call: Call | None = None
     try:
-        call = spec.open(*arguments, opened.scope)
+        call = open_call(spec, *arguments, opened.scope)
         if call is not None:
             yield from holding(call)
     except CallDenied as error:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
+from costscope.call.results import failed, finished
 from costscope.errors import CallUnknown, HookRepeated, ModelUnpriced, RunUnknown
 
 if TYPE_CHECKING:
@@ -51,11 +52,11 @@ class OpenCall:
         if model is not None and model != call.name:
             self._answered_by(call, model)
         if error is None:
-            return self.spec.finished(call, reported)
+            return finished(self.spec, call, reported)
         if reported is None:
-            return self.spec.failed(call, error)
+            return failed(self.spec, call, error)
         call.outcome, call.error = "error", error
-        return self.spec.finished(call, reported)
+        return finished(self.spec, call, reported)
 
     def _answered_by(self, call: Call, model: str) -> None:
         call.name = model

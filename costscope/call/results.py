@@ -1,0 +1,112 @@
+"""What a call took, by what its function returned, streamed or raised: the command that settles it. No I/O."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from typing import TYPE_CHECKING
+
+from costscope.call.failures import not_billed
+from costscope.call.settlement import committing, giving_back, raised
+from costscope.errors import UsageWarning
+from costscope.estimate import given_estimate, settled
+from costscope.prices import billed_usage
+from costscope.usage import coerce_usage, read_usage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from costscope.call.call import Call
+    from costscope.call.spec import Spec
+    from costscope.ledger import Amounts, Commit, Release
+    from costscope.usage import StreamUsage, Usage
+
+__all__ = ["broken", "failed", "finished", "priced", "streamed"]
+
+log = logging.getLogger("costscope")
+
+
+def finished(spec: Spec, call: Call, result: object) -> Commit | None:
+    """Settle a call that returned."""
+    if spec.kind == "tool" and spec.options.usage is None:
+        return committing(call, None)
+    return _commit_usage(spec, call, lambda: _actual(spec, call, result))
+
+
+def streamed(spec: Spec, call: Call, usage: StreamUsage, last: object = None) -> Commit | None:
+    """Settle a stream that ended by itself, or whose usage is known to be complete."""
+    if spec.kind == "tool":
+        return finished(spec, call, last)
+    if spec.options.usage is not None and last is not None:
+        return finished(spec, call, last)
+    return _commit_usage(spec, call, lambda: priced(call, usage.usage() or read_usage(last)))
+
+
+def broken(spec: Spec, call: Call, usage: StreamUsage) -> Commit | None:
+    """Settle a stream that was left early: with its usage when that came, else with the whole hold."""
+    if usage.complete and spec.kind == "model":
+        return streamed(spec, call, usage)
+    return committing(call, None)
+
+
+def failed(spec: Spec, call: Call, error: BaseException) -> Commit | Release | None:
+    """Settle a call that raised: release what was provably not billed, else charge the hold."""
+    raised(call, error)
+    verdict: object = spec.options.on_error
+    if callable(verdict):
+        verdict = _verdict(spec, error)
+    if verdict is None:
+        verdict = "release" if not_billed(error) else "charge"
+    if verdict == "release":
+        return giving_back(call)
+    if verdict == "charge":
+        return committing(call, None)
+    return _commit_usage(spec, call, lambda: (given_estimate(verdict, calls=spec.calls_meter).amounts, None))
+
+
+def priced(call: Call, usage: Usage | None) -> tuple[Amounts | None, Usage | None]:
+    """The usage as the provider bills it, and what it comes to; None charges the hold."""
+    if usage is None or call.price is None:
+        return None, usage
+    usage = billed_usage(usage, call.tier)
+    return settled(call.price, usage), usage
+
+
+def _verdict(spec: Spec, error: BaseException) -> object:
+    assert callable(spec.options.on_error), "only asked when it is"
+    try:
+        return spec.options.on_error(error)
+    except Exception as broken:  # noqa: BLE001 - the user's function must not lose a settlement
+        _warn(f"on_error of {spec.function_name} raised {broken!r}; the default rule decides")
+        return None
+
+
+def _commit_usage(
+    spec: Spec, call: Call, measure: Callable[[], tuple[Mapping[str, int] | None, Usage | None]]
+) -> Commit | None:
+    problem = ""
+    amounts: Mapping[str, int] | None = None
+    try:
+        amounts, call.usage = measure()
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with the usage, the call was made
+        problem = f"{spec.function_name}: {error}; the estimate is charged"
+    command = committing(call, amounts)
+    if problem:
+        _warn(problem)
+    return command
+
+
+def _actual(spec: Spec, call: Call, result: object) -> tuple[Amounts | None, Usage | None]:
+    if spec.options.usage is None:
+        return priced(call, read_usage(result))
+    value = spec.options.usage(result)
+    if spec.kind == "tool":
+        return (None if value is None else given_estimate(value, calls="tool_calls").amounts), None
+    return priced(call, coerce_usage(value))
+
+
+def _warn(message: str) -> None:
+    try:
+        warnings.warn(message, UsageWarning, stacklevel=2)
+    except UsageWarning:  # warnings are errors here: the settlement comes first all the same
+        log.warning(message)
