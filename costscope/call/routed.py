@@ -61,10 +61,10 @@ class Detour(msgspec.Struct, eq=False):
     def routing(self, less: Mapping[str, int] | None = None) -> Routing | None:
         """Where the call goes, by what is known now; None where nothing has a say in that. `less` as above."""
         scope, found = self.scope, self.found
-        watch, run = scope.watch, scope.run
+        watch = scope.watch
         if (
             (watch is None or not watch.above())
-            and (run is None or run.effects is NOTHING)
+            and (scope.run is None or scope.run.effects is NOTHING)
             and (found is None or not found.asks_health)
         ):
             return (

@@ -122,6 +122,8 @@ class Standing:
     def destination(self, model: str, stage: str | None) -> Destination | None:
         """What the routes say about calls for a model, remembered."""
         router = self.runtime.router
+        if not router.routes:
+            return None
         if self._router is not router:
             self._router, self._destinations = router, {}
         key = (model, stage)
