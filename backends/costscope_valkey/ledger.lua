@@ -277,7 +277,7 @@ local function seldom(now, flat, ids, accounts, sets, cells, texts, out, todo, k
       grow(cell, SETTLED, amount)
       if actual > amount then
         whole(cell)
-        cell[OVERRUN] = cell[OVERRUN] + actual - amount
+        grow(cell, OVERRUN, actual - amount)
       elseif actual < amount then
         grow(cell, REFUND, amount - actual)
       end
@@ -495,7 +495,9 @@ local function seldom(now, flat, ids, accounts, sets, cells, texts, out, todo, k
       local actual = actuals[cell[METER]]
       if actual >= 0 and not IS_SLOT[cell[METER]] then
         cell[SPENT] = cell[SPENT] + actual
-        cell[ORPHANED] = format('%d', cell[ORPHANED] + actual)
+        cell[ORPHANED] = cell[ORPHANED] + 0
+        grow(cell, ORPHANED, actual)
+        cell[ORPHANED] = format('%d', cell[ORPHANED])
       end
     end
     keep(list)

@@ -31,8 +31,8 @@ COUNTER_NAMES: Final = (
 )
 """The counters of one meter of one account, in the order of the wire format of the Valkey store.
 
-`reserved`, `settled`, `released` and `refund` only ever grow, so they are kept modulo 2^53; the others are
-amounts that stand, and never exceed 2^53-1.
+`reserved`, `settled`, `released`, `overrun`, `refund` and `orphan` only ever grow, so they are kept modulo 2^53; the
+others are amounts that stand, and never exceed 2^53-1.
 """
 
 

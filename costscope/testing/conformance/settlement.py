@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from costscope.ledger import MAX_AMOUNT, Commit, Denial, Outcome, Release, Reserve, new_id
+from costscope.ledger import MAX_AMOUNT, Commit, Denial, Forgive, Outcome, Release, Reserve, new_id
 from costscope.testing.conformance.callers import KEEP_MS, LEASE_MS, RUN, TENANT, balance, pair, reserve
 
 if TYPE_CHECKING:
+    from costscope.stores import Store
     from costscope.testing.conformance.callers import Execute
 
 __all__ = ["Settlement"]
@@ -111,3 +112,17 @@ class Settlement:
         assert execute(Commit(new_id(), (TENANT, RUN), {"cost": 1}, KEEP_MS))[0].outcome is Outcome.OVERFLOW
         assert balance(execute, RUN) == (MAX_AMOUNT, 0, 0, 0)
         assert balance(execute, TENANT) == (0, 0, 0, 0)
+
+    def test_sums_that_only_grow_may_pass_what_can_be_counted(self, store: Store, execute: Execute) -> None:
+        """Of what was forgiven as much may be spent again: they are kept modulo 2^53."""
+        for amount in (MAX_AMOUNT, 9):
+            for commits in (
+                (Commit(new_id(), (RUN,), {"cost": amount}, KEEP_MS),),
+                pair((RUN,), {"cost": 0}, {"cost": amount}),
+            ):
+                execute(*commits)
+                execute(Forgive(new_id(), (RUN,), {"cost": MAX_AMOUNT}, KEEP_MS))
+        (shown,) = store.snapshot().accounts
+        counters = shown.meters["cost"]
+        assert (counters.spent, counters.overrun, counters.orphan) == (0, 8, 8)
+        assert store.audit().exact

@@ -115,11 +115,11 @@ SCRIPT = {
         "cell[SPENT] = cell[SPENT] + actual",
     ),
     "an overrun is not recorded": (
-        "cell[OVERRUN] = cell[OVERRUN] + actual - amount",
+        "grow(cell, OVERRUN, actual - amount)",
         "",
     ),
     "an orphan is not recorded": (
-        "cell[ORPHANED] = format('%d', cell[ORPHANED] + actual)",
+        "grow(cell, ORPHANED, actual)",
         "",
     ),
     "an orphan may overflow": (
