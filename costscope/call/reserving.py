@@ -90,7 +90,7 @@ def opened(call: Call, reply: Reply) -> Reserve | None:
         if reply.balances:
             scope.seen(call.accounts, reply)
             call.below = "unknown"
-        elif scope.watch is not call.below and scope.watch is not None:
+        elif scope.watch is not None and scope.watch is not call.below:
             scope.watch.below(call.taken)
         return None
     if outcome is Outcome.WRONG_WINDOW and call.attempts < _WINDOW_ATTEMPTS:
