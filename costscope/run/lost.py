@@ -1,18 +1,21 @@
-"""Which runs were among the holds that a store has presumed lost."""
+"""Runs whose processes have died: which ones were among the holds that a store has presumed lost, and telling of them."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
+from costscope.events.records import RunEnded
+from costscope.ledger import new_id
 from costscope.policy import INLINE_BUDGET, RUN_BUDGET, encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from costscope.ledger import LostHold
+    from costscope.runtime.runtime import Runtime
 
-__all__ = ["ADMISSION", "ENDED_MS", "abandoned", "ended_mark"]
+__all__ = ["ADMISSION", "ENDED_MS", "abandoned", "ended_mark", "tell_abandoned"]
 
 ADMISSION: Final = "run-"
 """What the ids of admissions begin with, so that a lost one is known for what it is."""
@@ -41,3 +44,22 @@ def abandoned(lost: Iterable[LostHold]) -> Iterator[tuple[LostHold, dict[str, st
             labels = {name: unquote(value) for name, value in labels.items()}
             if "run" in labels:
                 yield hold, labels
+
+
+def tell_abandoned(runtime: Runtime, lost: Iterable[LostHold]) -> None:
+    """Tell of the runs that have been abandoned, once over all processes."""
+    for hold, labels in abandoned(lost):
+        if runtime.heart.keeps(hold.id):
+            continue  # it is alive, here, and finds out by itself
+        runtime.events.emit(
+            RunEnded(
+                id=new_id(runtime.now_ms()),
+                at=runtime.now(),
+                labels=labels,
+                run=labels["run"],
+                status="abandoned",
+                reason="its process was silent for longer than its lease",
+            ),
+            once=ended_mark(hold.accounts[0], hold.id),
+            once_ms=ENDED_MS,
+        )

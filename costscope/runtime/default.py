@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from costscope.policy import PolicySource
-    from costscope.runtime.runtime import RuntimeOptions
+    from costscope.runtime.options import RuntimeOptions
     from costscope.stores import Store
 
 __all__ = ["configure", "get_runtime", "installed", "set_runtime"]

@@ -6,19 +6,20 @@ import math
 from datetime import UTC, datetime
 from pathlib import Path
 from time import time_ns
-from typing import TYPE_CHECKING, Final, Literal, Self, TypedDict
+from typing import TYPE_CHECKING, Literal, Self
 
 from costscope.call.aftermath import act_on, put_in_force
 from costscope.control.health import Health
 from costscope.control.runaway import Detectors
 from costscope.control.usual import Usual
-from costscope.errors import InvalidInput, InvalidPolicy
-from costscope.events import Callbacks, EventStream, PolicyReloaded, Publisher, RunEnded
-from costscope.ledger import LEASE_MAX_MS, new_id
-from costscope.policy import Policy
+from costscope.errors import InvalidPolicy
+from costscope.events import Callbacks, EventStream, Publisher
+from costscope.ledger import LEASE_MAX_MS
 from costscope.run.heart import Heart
-from costscope.run.lost import ENDED_MS, abandoned, ended_mark
+from costscope.run.lost import tell_abandoned
 from costscope.runtime.notes import Notes
+from costscope.runtime.on_demand import loaded, reloading, sender, spans
+from costscope.runtime.options import DEFAULT_LEASE_S, DEFAULT_SLOT_LEASE_S, check_options
 from costscope.runtime.outbox import OUTBOX_MAX, Outbox
 from costscope.runtime.rules import Rules
 from costscope.runtime.waiting import Waiting
@@ -36,52 +37,18 @@ if TYPE_CHECKING:
 
     from costscope.control.routing import Router
     from costscope.control.runaway import Suspicion
-    from costscope.events import (
-        CallRefused,
-        CallSettled,
-        Downgraded,
-        RunawayDetected,
-        ThresholdCrossed,
-    )
+    from costscope.events import CallRefused, CallSettled, Downgraded, RunawayDetected, ThresholdCrossed
     from costscope.events.callbacks import Given
     from costscope.ledger import AuditReport, LostHold
-    from costscope.policy import Budget, PolicySource
+    from costscope.policy import Budget, Policy, PolicySource
     from costscope.policy.controls import Runaway
     from costscope.policy.coverage import Coverage
-    from costscope.policy.reload import PolicyReloader
     from costscope.prices import PriceBook
     from costscope.run.run import Run
     from costscope.stores import Store
-    from costscope.telemetry.spans import Spans
     from costscope.webhooks import WebhookSender
 
-__all__ = ["Runtime", "RuntimeOptions"]
-
-DEFAULT_SLOT_LEASE_S: Final = 30.0
-"""How long the slot of a process that died stays taken; a live one renews it every ten seconds."""
-
-DEFAULT_LEASE_S: Final = 900.0
-"""Longer than the SDKs' own time-out of 600 s, so that a call that is alive is not presumed lost."""
-
-
-class RuntimeOptions(TypedDict, total=False):
-    """What `Runtime` and `configure` take beside store and policy."""
-
-    unscoped: Literal["allow", "deny"]
-    lease_s: float
-    slot_lease_s: float
-    reload: bool
-    clock: Callable[[], int]
-    meter_provider: MeterProvider
-    tracing: bool | TracerProvider
-    gen_ai_attributes: bool
-    metric_labels: Collection[str]
-    outbox_limit: int
-    on_threshold: Given[ThresholdCrossed]
-    on_denied: Given[CallRefused]
-    on_downgrade: Given[Downgraded]
-    on_runaway: Given[RunawayDetected]
-    on_settled: Given[CallSettled]
+__all__ = ["Runtime"]
 
 
 class Runtime:
@@ -135,7 +102,7 @@ class Runtime:
         on_settled: Given[CallSettled] = None,
     ) -> None:
         slot_lease_s = min(DEFAULT_SLOT_LEASE_S, lease_s) if slot_lease_s is None else slot_lease_s
-        _check(unscoped, {"lease_s": lease_s, "slot_lease_s": slot_lease_s}, outbox_limit)
+        check_options(unscoped, {"lease_s": lease_s, "slot_lease_s": slot_lease_s}, outbox_limit)
         callbacks = Callbacks(
             on_threshold=on_threshold,
             on_denied=on_denied,
@@ -143,42 +110,41 @@ class Runtime:
             on_runaway=on_runaway,
             on_settled=on_settled,
         )
+        self._clock_ns = clock
+        self._ahead_ms = 0
+        self._outside: Scope | None = None
         self.health = Health()
         self.usual = Usual()
-        self._reloader: PolicyReloader | None = None
-        if reload and isinstance(policy, str | Path):
-            self._reloader = _reloader(policy, self._adopt, self._keep_old)
-            self._put_in_force(Rules(self._reloader.watcher.policy, self.health))
-        else:
-            self._put_in_force(Rules(_loaded(policy), self.health))
+        self._reloading = reloading(self, policy) if reload and isinstance(policy, str | Path) else None
+        first = self._reloading.policy if self._reloading is not None else loaded(policy)
+        self._put_in_force(Rules(first, self.health))
+        self._unscoped_given = unscoped
+        self.unscoped: Literal["allow", "deny"] = unscoped or first.unscoped
         self._owns_store = isinstance(store, str)
         self.store: Store = open_store(store) if isinstance(store, str) else store
-        self.telemetry = Telemetry(
-            meter_provider, allowed_labels=metric_labels, currency=self.policy.currency
-        )
-        self.spans = _spans(tracing, metric_labels, self.policy.currency, gen_ai=gen_ai_attributes)
+        self.telemetry = Telemetry(meter_provider, allowed_labels=metric_labels, currency=first.currency)
+        self.spans = spans(tracing, metric_labels, first.currency, gen_ai=gen_ai_attributes)
         self.views = Views()
         self.outbox = Outbox(self.store, limit=outbox_limit)
         self.waiting = Waiting()
-        self.unscoped: Literal["allow", "deny"] = unscoped or self.policy.unscoped
         self.lease_ms = math.ceil(lease_s * 1000)
         self.heart = Heart(self.store, math.ceil(slot_lease_s * 1000) if self.store.waits else LEASE_MAX_MS)
-        self.webhooks = _sender(self.store, self.policy)
+        self.webhooks = sender(self.store, first)
+        self._tell_of_events(callbacks)
+        self.detectors = Detectors(shared=self.store.waits)
+        self.notes = Notes(self.store, self._suspected, lambda run, _: put_in_force(run))
+        self._unlisten = self.store.on_lost(self._found_lost)
+        if self._reloading is not None:
+            self._reloading.start()
+
+    def _tell_of_events(self, callbacks: Callbacks) -> None:
+        """To metrics, to the board, and to whoever was given."""
         self.events = EventStream(currency=self.policy.currency)
         self.events.add_sink(self.telemetry.event)
         self.publisher = Publisher(self.store, delivering=self.deliver)
         self.events.publish_with(self.publisher)
         self.events.tell(callbacks)
         self.listens = self.events.listening("settled")
-        self.detectors = Detectors(shared=self.store.waits)
-        self.notes = Notes(self.store, self._suspected, lambda run, _: put_in_force(run))
-        self._unlisten = self.store.on_lost(self._found_lost)
-        self._unscoped_given = unscoped
-        self._clock_ns = clock
-        self._ahead_ms = 0
-        self._outside: Scope | None = None
-        if self._reloader is not None and self._reloader.watcher.can_change:
-            self._reloader.start()
 
     def budget(self, budget_id: str) -> Budget | None:
         """The policy's budget of that id; None for a scope's or a run's own limits."""
@@ -218,8 +184,8 @@ class Runtime:
 
     def close(self) -> None:
         """Send what waits, flush metrics (each for at most two seconds), give back the store if it is ours."""
-        if self._reloader is not None:
-            self._reloader.stop()
+        if self._reloading is not None:
+            self._reloading.stop()
         self._unlisten()
         self.heart.close()
         self.outbox.close()
@@ -234,28 +200,25 @@ class Runtime:
         if self._owns_store:
             self.store.close()
 
-    def _adopt(self, policy: Policy) -> None:
-        """A new policy holds from the next call on, in scopes that are open as well."""
-        if policy.currency != self.policy.currency:
-            self._keep_old(
-                InvalidPolicy(
-                    f"the currency changed from {self.policy.currency} to {policy.currency}; books have one, restart",
-                    path="$.currency",
-                )
-            )
-            return
-        try:
-            same = policy.webhooks == self.policy.webhooks
-            webhooks = self.webhooks if same else _sender(self.store, policy)
-        except InvalidPolicy as problem:
-            self._keep_old(problem)
-            return
-        before, self.webhooks = self.webhooks, webhooks
+    def adopt(self, policy: Policy) -> WebhookSender | None:
+        """Act by this policy from the next call on, in scopes that are open as well.
+
+        Returns:
+            What delivered to the webhooks of the policy before, to be closed, unless it goes on.
+
+        Raises:
+            InvalidPolicy: it cannot be used here; the policy before stays.
+        """
+        books = self.policy.currency
+        if policy.currency != books:
+            msg = f"the currency changed from {books} to {policy.currency}; books have one, restart"
+            raise InvalidPolicy(msg, path="$.currency")
+        before, kept = self.webhooks, policy.webhooks == self.policy.webhooks
+        if not kept:
+            self.webhooks = sender(self.store, policy)
         self._put_in_force(Rules(policy, self.health))
         self.unscoped = self._unscoped_given or policy.unscoped
-        self._tell_reload(problem="")
-        if before is not None and before is not webhooks:
-            before.close()
+        return None if kept else before
 
     def _put_in_force(self, rules: Rules) -> None:
         # Plain attributes: every call asks for most of them.
@@ -270,17 +233,6 @@ class Runtime:
         self.coverage: Coverage = rules.coverage
         """Which budgets cover which scopes."""
 
-    def _keep_old(self, problem: InvalidPolicy) -> None:
-        self._tell_reload(problem=str(problem))
-
-    def _tell_reload(self, *, problem: str) -> None:
-        source = str(self._reloader.watcher.source) if self._reloader is not None else ""
-        self.events.emit(
-            PolicyReloaded(
-                id=new_id(self.now_ms()), at=self.now(), source=source, accepted=not problem, problem=problem
-            )
-        )
-
     def deliver(self) -> None:
         """Something was published that webhooks wait for. Does not wait."""
         if self.webhooks is not None:
@@ -293,21 +245,7 @@ class Runtime:
     def _found_lost(self, lost: Sequence[LostHold]) -> None:
         """Holds of processes that are silent were presumed lost: runs among them have been abandoned."""
         self.telemetry.presumed(len(lost))
-        for hold, labels in abandoned(lost):
-            if self.heart.keeps(hold.id):
-                continue  # it is alive, here, and finds out by itself
-            self.events.emit(
-                RunEnded(
-                    id=new_id(self.now_ms()),
-                    at=self.now(),
-                    labels=labels,
-                    run=labels["run"],
-                    status="abandoned",
-                    reason="its process was silent for longer than its lease",
-                ),
-                once=ended_mark(hold.accounts[0], hold.id),
-                once_ms=ENDED_MS,
-            )
+        tell_abandoned(self, lost)
 
     async def aclose(self) -> None:
         """`close` for an event loop: also gives back the connections that belong to this loop."""
@@ -326,57 +264,3 @@ class Runtime:
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
-
-
-def _loaded(policy: PolicySource | None) -> Policy:
-    if policy is None:
-        return Policy()
-    from costscope.policy import load_policy  # noqa: PLC0415 - imported when there is something to load
-
-    return load_policy(policy)
-
-
-def _reloader(
-    source: str | Path, on_change: Callable[[Policy], object], on_problem: Callable[[InvalidPolicy], object]
-) -> PolicyReloader:
-    from costscope.policy.reload import PolicyReloader  # noqa: PLC0415 - as above
-    from costscope.policy.watch import PolicyWatcher  # noqa: PLC0415
-
-    return PolicyReloader(PolicyWatcher(source), on_change=on_change, on_problem=on_problem)
-
-
-def _sender(store: Store, policy: Policy) -> WebhookSender | None:
-    if not policy.webhooks:
-        return None
-    from costscope.webhooks import WebhookSender  # noqa: PLC0415 - needs an HTTP client, which few have a use for
-
-    sender = WebhookSender(store, policy.webhooks)
-    if store.waits:  # a process that has died may have left something to be delivered
-        sender.wake()
-    return sender
-
-
-def _spans(
-    tracing: bool | TracerProvider, labels: Collection[str], currency: str, *, gen_ai: bool
-) -> Spans | None:
-    if tracing is False:
-        return None
-    from costscope.telemetry.spans import Spans  # noqa: PLC0415 - the tracing API is loaded by whoever traces
-
-    given = None if tracing is True else tracing
-    return Spans(given, gen_ai=gen_ai, allowed_labels=labels, currency=currency)
-
-
-def _check(unscoped: object, leases: Mapping[str, float], outbox_limit: int) -> None:
-    problem = ""
-    if unscoped not in (None, "allow", "deny"):
-        problem = f'unscoped={unscoped!r}: write "allow" or "deny"'
-    elif outbox_limit < 1:
-        problem = f"outbox_limit={outbox_limit!r}: at least 1 settlement must find room"
-    for name, lease_s in leases.items():
-        if not 0 < lease_s <= LEASE_MAX_MS / 1000:  # false for NaN, too
-            problem = (
-                f"{name}={lease_s!r}: give seconds, more than 0 and at most {LEASE_MAX_MS // 1000} (a day)"
-            )
-    if problem:
-        raise InvalidInput(problem)

@@ -159,13 +159,13 @@ def test_a_mounted_config_map_that_is_swapped(make_runtime, tmp_path):
 def test_a_runtime_may_be_told_not_to_look(make_runtime, policy):
     runtime = make_runtime(reload=False)
     replace(policy, LIMIT.format(9))
-    assert runtime._reloader is None
+    assert runtime._reloading is None
     assert runtime.policy.budgets[0].limits == {"tool_calls": 1}
 
 
 def test_closing_ends_the_thread(make_runtime):
     runtime = make_runtime()
-    thread = runtime._reloader._thread
+    thread = runtime._reloading._reloader._thread
     assert thread.is_alive()
     runtime.close()
     assert not thread.is_alive()
