@@ -6,8 +6,8 @@ import logging
 from typing import TYPE_CHECKING
 
 from costscope.board import Publish
-from costscope.call.announce import announce, webhooks_of
 from costscope.control.effects import Effects
+from costscope.enforcement.announce import announce, webhooks_of
 from costscope.errors import StoreUnavailable
 from costscope.events.records import RunawayDetected, encode_event
 from costscope.ledger import HALTS, Commit, Read, new_id

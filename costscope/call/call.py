@@ -11,10 +11,10 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from costscope.call.clocks import Late
     from costscope.call.routed import Detour
     from costscope.control.routing import Routing
     from costscope.control.runaway import Suspicion
+    from costscope.enforcement.clocks import Late
     from costscope.errors import BudgetExceeded
     from costscope.estimate import Estimate
     from costscope.ledger import Account, Amounts, OnLost

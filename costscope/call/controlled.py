@@ -8,15 +8,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from costscope.call.announce import announce
-from costscope.call.clocks import check_clocks
 from costscope.call.degraded import let_through_above, let_through_late
 from costscope.call.pacing import brake, keep_pace
-from costscope.call.patience import Patience
 from costscope.call.reserving import opened, opening, refusal
 from costscope.call.tell import tell_downgraded
 from costscope.call.withdrawal import abandon, came_too_late, taking_back
 from costscope.control.effects import NOTHING
+from costscope.enforcement.announce import announce
+from costscope.enforcement.clocks import check_clocks
+from costscope.enforcement.patience import Patience
 from costscope.errors import BudgetExceeded
 from costscope.ledger import HALTS, Outcome, Read
 from costscope.policy.controls import OnDenied

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from costscope.call.tell import tell_above, tell_late
+from costscope.enforcement.tell import tell_above, tell_late
 
 if TYPE_CHECKING:
     from costscope.call.call import Call

@@ -8,19 +8,20 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from costscope.board import Pace
-from costscope.errors import BudgetExceeded
+from costscope.enforcement.refusals import refusal
 from costscope.ledger import Read
 from costscope.ledger.commands import Account
 from costscope.policy.controls import Threshold
 from costscope.policy.coverage import Watched, watched_in
 from costscope.policy.durations import to_ms
 from costscope.policy.marks import Mark
-from costscope.scope.balance import about_of, resets_at
+from costscope.scope.balance import about_of
 from costscope.scope.watch import Watch
 from costscope.stores.steps import Ask, Execute, Pause, Wake
 
 if TYPE_CHECKING:
     from costscope.call.call import Call
+    from costscope.errors import BudgetExceeded
     from costscope.policy.controls import Action
     from costscope.stores.steps import Steps
 
@@ -116,23 +117,21 @@ def _action(watched: Watched) -> Action:
 
 
 def _too_late(watched: Watched, watch: Watch, call: Call, interval: int) -> BudgetExceeded:
-    account = watch.accounts[watched.place]
-    about = about_of(account.about)
+    account, meter = watch.accounts[watched.place], watched.mark.meter
     spent, held = watch.used(watched)
-    msg = (
-        f"{call.kind} {call.name}: budget {about.budget!r} is throttled: one call in {interval / 1000:g} s lasts "
-        f"until its reset, and this one's turn comes later than max_wait. Try again then, raise max_wait or the limit."
+    message = (
+        f"{call.kind} {call.name}: budget {about_of(account.about).budget!r} is throttled: one call in "
+        f"{interval / 1000:g} s lasts until its reset, and this one's turn comes later than max_wait. Try again then, "
+        "raise max_wait or the limit."
     )
-    return BudgetExceeded(
-        msg,
+    return refusal(
+        account,
+        message,
         kind="throttled",
-        budget=about.budget,
-        labels={name: value for name, value in about.labels.items() if value is not None},
-        meter=watched.mark.meter,
+        meter=meter,
         limit=watched.mark.limit,
         spent=spent,
         held=held,
-        requested=call.amounts.get(watched.mark.meter, 0),
-        resets_at=resets_at(account),
+        requested=call.amounts.get(meter, 0),
         retry_after=interval / 1000,
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from costscope.call.refusals import unscoped
-from costscope.call.tell import tell_refused
+from costscope.enforcement.refusals import unscoped
+from costscope.enforcement.tell import tell_refused
 from costscope.scope.scope import innermost
 
 if TYPE_CHECKING:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
-from costscope.call.refusals import contradicts, exceeded
 from costscope.call.settlement import releasing
+from costscope.enforcement.refusals import contradicts, exceeded
 from costscope.errors import StoreUnavailable
 from costscope.ledger import Outcome, Reserve, id_from_key, new_id
 from costscope.run.heart import awake_s
 
 if TYPE_CHECKING:
     from costscope.call.call import Call
-    from costscope.call.patience import Patience
+    from costscope.enforcement.patience import Patience
     from costscope.errors import BudgetExceeded
     from costscope.ledger import Reply
 

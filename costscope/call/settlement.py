@@ -6,8 +6,8 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
 from costscope.call.ended import ended, is_watched
-from costscope.call.refusals import contradicts
 from costscope.call.span import end_span
+from costscope.enforcement.refusals import contradicts
 from costscope.errors import CallDenied, HoldClosed
 from costscope.ledger import Commit, Outcome, Release
 

@@ -78,6 +78,11 @@ class AccountAbout(msgspec.Struct, frozen=True):
     limits: dict[str, int]
     """Meter to limit, in the ledger's units (`cost`: nano-units)."""
 
+    @property
+    def present(self) -> dict[str, str]:
+        """The labels that its scopes do have."""
+        return {name: value for name, value in self.labels.items() if value is not None}
+
 
 _encoder: Final = msgspec.json.Encoder()
 _decoder: Final = msgspec.json.Decoder(AccountAbout)

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 
-from costscope.call.announce import notice
-from costscope.call.clocks import check_clocks
-from costscope.call.refusals import exceeded
-from costscope.call.tell import tell_late, tell_refused
 from costscope.control.effects import lowered
+from costscope.enforcement.announce import notice
+from costscope.enforcement.clocks import check_clocks
+from costscope.enforcement.refusals import exceeded
+from costscope.enforcement.tell import tell_late, tell_refused
 from costscope.errors import BudgetExceeded, CallDenied, StoreUnavailable
 from costscope.ledger import HALTS, MAX_AMOUNT, Commit, Outcome, Read, Release, Reserve, new_id
 from costscope.run.lifecycle import STOPPED_ELSEWHERE, order_to_stop

@@ -7,11 +7,11 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from costscope.board import First
-from costscope.call.announce import notice
-from costscope.call.clocks import CLOCK_KEPT_MS, late, opened_mark
-from costscope.call.patience import Patience
-from costscope.call.refusals import exceeded, forbids_runs
-from costscope.call.tell import tell_refused
+from costscope.enforcement.announce import notice
+from costscope.enforcement.clocks import CLOCK_KEPT_MS, late, opened_mark
+from costscope.enforcement.patience import Patience
+from costscope.enforcement.refusals import exceeded, forbids_runs
+from costscope.enforcement.tell import tell_refused
 from costscope.errors import BudgetExceeded, CallDenied, StoreUnavailable
 from costscope.events.records import RunEnded, RunStarted
 from costscope.ledger import HALTS, MAX_AMOUNT, Commit, Outcome, Read, Release, Reserve, new_id

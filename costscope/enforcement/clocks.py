@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from costscope.board import First
-from costscope.errors import BudgetExceeded
+from costscope.enforcement.refusals import refusal, reset_of
 from costscope.policy import refuses
-from costscope.scope.balance import about_of, resets_at
+from costscope.scope.balance import about_of
 from costscope.stores.steps import Ask
 
 if TYPE_CHECKING:
+    from costscope.errors import BudgetExceeded
     from costscope.ledger import Account
     from costscope.policy import Budget
     from costscope.run.run import Run
@@ -103,26 +104,13 @@ def _why(account: Account, limit_ms: int) -> str:
 
 
 def _over(account: Account, limit_ms: int, elapsed_ms: int) -> BudgetExceeded:
-    about = about_of(account.about)
-    labels = {name: value for name, value in about.labels.items() if value is not None}
-    until = resets_at(account)
-    msg = (
-        f"budget {about.budget!r} allows {limit_ms / 1000:g} s from its first call (wall_clock), and "
-        f"{elapsed_ms / 1000:g} s have passed. {f'Resets at {until:%Y-%m-%d %H:%M:%S} UTC.' if until else 'It does not reset.'} "
-        "Raise the limit, or start a scope that another account pays for."
+    message = (
+        f"budget {about_of(account.about).budget!r} allows {limit_ms / 1000:g} s from its first call (wall_clock), and "
+        f"{elapsed_ms / 1000:g} s have passed.{reset_of(account) or ' It does not reset.'} Raise the limit, or start a "
+        "scope that another account pays for."
     )
-    return BudgetExceeded(
-        msg,
-        kind="exhausted",
-        budget=about.budget,
-        labels=labels,
-        meter=WALL_CLOCK,
-        limit=limit_ms,
-        spent=elapsed_ms,
-        held=0,
-        requested=0,
-        resets_at=until,
-        retry_after=None,
+    return refusal(
+        account, message, kind="exhausted", meter=WALL_CLOCK, limit=limit_ms, spent=elapsed_ms, held=0
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 from costscope.errors import AmountOverflow, BudgetExceeded, CallUnscoped, HoldMismatch, StoreUnavailable
 from costscope.ledger import HALTS, Outcome
@@ -14,7 +14,7 @@ from costscope.scope.report import format_amount
 if TYPE_CHECKING:
     from costscope.ledger import Account, Reply
 
-__all__ = ["RETRY_AFTER_S", "contradicts", "exceeded", "forbids_runs", "unscoped"]
+__all__ = ["RETRY_AFTER_S", "contradicts", "exceeded", "forbids_runs", "refusal", "reset_of", "unscoped"]
 
 RETRY_AFTER_S: Final = 1.0
 """What `in_flight` suggests: a model call lasts seconds, so looking again every second is soon enough."""
@@ -39,33 +39,30 @@ def exceeded(what: str, accounts: tuple[Account, ...], reply: Reply) -> BudgetEx
     assert denial is not None, "a DENIED reply says why"
     account = accounts[denial.account]
     about = about_of(account.about)
-    until = resets_at(account)
-    where = ", ".join(f"{name}={value}" for name, value in about.labels.items() if value is not None)
+    where = ", ".join(f"{name}={value}" for name, value in about.present.items())
     retry_after = RETRY_AFTER_S if denial.kind == "in_flight" else None
-    wait = "Wait for the reset, r" if until is not None else "R"
-    reset = f" Resets at {until:%Y-%m-%d %H:%M:%S} UTC." if until is not None else ""
+    wait = "Wait for the reset, r" if resets_at(account) is not None else "R"
     message = (
-        f"{what}: {_name(about.budget.removesuffix(SLOTS_SUFFIX))}{f' ({where})' if where else ''} refuses "
+        f"{what}: {_name(about.budget)}{f' ({where})' if where else ''} refuses "
         f"{format_amount(denial.meter, denial.requested)}: limit {format_amount(denial.meter, denial.limit)}, "
         f"spent {format_amount(denial.meter, denial.spent)}, held {format_amount(denial.meter, denial.held)} "
-        f"({denial.kind}).{reset} {_REMEDY[denial.kind].format(retry_after=retry_after, wait=wait)}"
+        f"({denial.kind}).{reset_of(account)} {_REMEDY[denial.kind].format(retry_after=retry_after, wait=wait)}"
     )
-    return BudgetExceeded(
+    return refusal(
+        account,
         message,
         kind=denial.kind,
-        budget=about.budget.removesuffix(SLOTS_SUFFIX),
-        labels={name: value for name, value in about.labels.items() if value is not None},
         meter=denial.meter,
         limit=denial.limit,
         spent=denial.spent,
         held=denial.held,
         requested=denial.requested,
-        resets_at=until,
         retry_after=retry_after,
     )
 
 
 def _name(budget: str) -> str:
+    budget = budget.removesuffix(SLOTS_SUFFIX)
     if budget == RUN_BUDGET:
         return "the run's own limit"
     return "the limit set on the scope itself" if budget == INLINE_BUDGET else f"budget {budget!r}"
@@ -77,7 +74,6 @@ def forbids_runs(run: str, accounts: tuple[Account, ...], reply: Reply) -> Budge
     assert denial is not None, "a DENIED reply says why"
     account = accounts[denial.account]
     about = about_of(account.about)
-    until = resets_at(account)
     if denial.meter == HALTS:
         why = "was told to admit no new runs; reset it to admit them again"
     else:
@@ -87,20 +83,51 @@ def forbids_runs(run: str, accounts: tuple[Account, ...], reply: Reply) -> Budge
             f"{format_amount(denial.meter, limit)}): spent {format_amount(denial.meter, denial.spent)}, held "
             f"{format_amount(denial.meter, denial.held)}. Wait for calls in flight or the reset, or raise the limit"
         )
-    reset = f" Resets at {until:%Y-%m-%d %H:%M:%S} UTC." if until is not None else ""
-    return BudgetExceeded(
-        f"run {run}: {_name(about.budget.removesuffix(SLOTS_SUFFIX))} {why}.{reset}",
+    return refusal(
+        account,
+        f"run {run}: {_name(about.budget)} {why}.{reset_of(account)}",
         kind=denial.kind,
-        budget=about.budget.removesuffix(SLOTS_SUFFIX),
-        labels={name: value for name, value in about.labels.items() if value is not None},
         meter=denial.meter,
         limit=denial.limit + 1,
         spent=denial.spent,
         held=denial.held,
-        requested=0,
-        resets_at=until,
         retry_after=RETRY_AFTER_S if denial.kind == "in_flight" else None,
     )
+
+
+def refusal(
+    account: Account,
+    message: str,
+    *,
+    kind: Literal["exhausted", "in_flight", "never_fits", "throttled"],
+    meter: str,
+    limit: int,
+    spent: int,
+    held: int,
+    requested: int = 0,
+    retry_after: float | None = None,
+) -> BudgetExceeded:
+    """The error of an account that refuses something: its budget, its labels and its reset, and these numbers."""
+    about = about_of(account.about)
+    return BudgetExceeded(
+        message,
+        kind=kind,
+        budget=about.budget.removesuffix(SLOTS_SUFFIX),
+        labels=about.present,
+        meter=meter,
+        limit=limit,
+        spent=spent,
+        held=held,
+        requested=requested,
+        resets_at=resets_at(account),
+        retry_after=retry_after,
+    )
+
+
+def reset_of(account: Account) -> str:
+    """When an account is reset, as a sentence that follows another; nothing where it is not."""
+    until = resets_at(account)
+    return f" Resets at {until:%Y-%m-%d %H:%M:%S} UTC." if until is not None else ""
 
 
 def contradicts(what: str, reply: Reply) -> Exception:

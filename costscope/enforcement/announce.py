@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
 from costscope.board import Publish
-from costscope.call.tell import tell_above
+from costscope.enforcement.tell import tell_above
 from costscope.errors import StoreUnavailable
 from costscope.events.records import ThresholdCrossed, encode_event
 from costscope.scope.balance import about_of
@@ -16,7 +16,7 @@ from costscope.stores.steps import Ask
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-    from costscope.call.tell import What
+    from costscope.enforcement.tell import What
     from costscope.policy.controls import Action
     from costscope.policy.coverage import Watched
     from costscope.scope.scope import Scope
@@ -83,9 +83,7 @@ def _record(scope: Scope, watch: Watch, watched: Watched) -> ThresholdCrossed:
     spent, held = watch.used(watched)
     about = about_of(account.about)
     stamp = scope.stamp()
-    stamp["labels"] = {name: value for name, value in about.labels.items() if value is not None} or stamp[
-        "labels"
-    ]
+    stamp["labels"] = about.present or stamp["labels"]
     return ThresholdCrossed(
         **stamp,
         budget=watched.budget.id,
