@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from concurrent.futures import ThreadPoolExecutor
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -324,6 +324,24 @@ def test_two_runs_that_are_open_at_once_do_not_count_together(watching, colour):
     for context, opener in zip(contexts, openers, strict=True):
         context.run(opener.__exit__, None, None, None)
     assert [event.run for event in heard()] == ["r-0"]
+
+
+def test_scopes_that_join_the_run_in_this_process_count_with_it(watching, colour):
+    """An agent that opens a scope for every step is one run."""
+    runtime, heard = watching()
+    fail = failing(runtime, colour)
+    with budget_scope(runtime=runtime, run="r-1"):
+        for number in range(3):
+            Context().run(_step, runtime, fail, number)
+        assert reasons(heard()) == ["failures"]
+        with pytest.raises(RunHalted):
+            fail(3)
+    assert reasons(heard()) == ["failures"]
+
+
+def _step(runtime, fail, number):
+    with budget_scope(runtime=runtime, run="r-1", join_run=True):
+        fail(number)
 
 
 def test_calls_outside_of_runs_are_not_watched(watching, colour):

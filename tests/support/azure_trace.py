@@ -28,8 +28,8 @@ AGENTS = (1, 2, 3, 5, 10, 20, 50, 100)
 CUTS = {
     "whole": (3600, 3600),
     "halves": (1800, 1800),
-    "forty minutes": (2400, 120),
-    "half an hour": (1800, 120),
+    "forty minutes": (2400, 400),
+    "half an hour": (1800, 400),
 }
 """How long the stretches are, and how far apart they begin, in seconds."""
 
@@ -65,7 +65,7 @@ def requests() -> list[Request]:
 def cut(trace: Sequence[Request], length_s: int, step_s: int, agents: int) -> Iterator[list[Request]]:
     """The runs of one way to cut the hour."""
     begin_s = 0
-    while begin_s == 0 or begin_s + length_s <= trace[-1].at_s + 60:
+    while begin_s == 0 or begin_s + length_s <= trace[-1].at_s + 180:
         stretch = [one for one in trace if begin_s <= one.at_s < begin_s + length_s]
         for agent in range(agents):
             yield stretch[agent::agents]

@@ -28,6 +28,13 @@ def action_warnings(policy: Policy) -> Iterator[tuple[Steps, str]]:
                 steps,
                 "downgrade_model has nowhere to go: no route has fallbacks; add some, or name a model here",
             )
+    resets = any(budget.period != "total" for budget in policy.budgets)
+    for index, action in enumerate(policy.runaway.actions if policy.runaway is not None else ()):
+        if action.do == "throttle" and not resets:
+            yield (
+                ("runaway", "actions", index),
+                "throttle makes the rest last until the reset, and no budget ever resets; set a period, or use limit_capabilities",
+            )
     named = [action.to for _, action in actions_of(policy) if action.do == "webhook"]
     for name in policy.webhooks:
         if name not in named and not (None in named and len(policy.webhooks) == 1):

@@ -67,3 +67,10 @@ def test_a_webhook_that_no_action_calls(warnings_of):
     assert warnings_of(text.replace("[50]", "[{at: 50, actions: webhook}]")) == {}
     assert warnings_of(text.replace("[50]", "[{at: 50, actions: [{webhook: ops}]}]")) == {}
     assert warnings_of(OPS + "runaway: {actions: [webhook]}\n") == {}
+
+
+def test_a_throttle_without_a_reset_to_last_until(warnings_of):
+    """In a threshold of such a budget it is refused; a runaway has every budget over it."""
+    runaway = "budgets: [{id: b, %s limits: {cost: 5}}]\nrunaway: {actions: [log, throttle]}\n"
+    assert list(warnings_of(runaway % "")) == ["$.runaway.actions[1]"]
+    assert warnings_of(runaway % "period: daily,") == {}

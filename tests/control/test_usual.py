@@ -1,0 +1,37 @@
+"""What calls of a name usually use: a moving average, kept for a bounded number of names."""
+
+from costscope import Usage
+from costscope.control.usual import Usual
+
+
+def test_the_first_call_is_what_is_usual_and_later_ones_move_it():
+    usual = Usual()
+    assert usual.of("t", "cost") == 0
+    usual.saw("t", 800, None)
+    assert usual.of("t", "cost") == 800
+    usual.saw("t", 1600, None)
+    assert usual.of("t", "cost") == 900
+    for _ in range(100):
+        usual.saw("t", 80, None)
+    assert 80 <= usual.of("t", "cost") <= 88
+
+
+def test_names_and_meters_are_apart():
+    usual = Usual()
+    usual.saw("a", 5, Usage(input_tokens=10, output_tokens=3))
+    usual.saw("b", 7, None)
+    assert [usual.of("a", meter) for meter in ("cost", "tokens", "input_tokens", "output_tokens")] == [
+        5,
+        13,
+        10,
+        3,
+    ]
+    assert [usual.of("b", meter) for meter in ("cost", "tokens")] == [7, 0]
+
+
+def test_any_number_of_names_takes_bounded_room():
+    usual = Usual()
+    for number in range(10_000):
+        usual.saw(f"name-{number}", 1, None)
+    assert len(usual._averages) <= 1024
+    assert usual.of("name-9999", "cost") == 1
