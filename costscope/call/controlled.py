@@ -18,9 +18,9 @@ from costscope.enforcement.announce import announce
 from costscope.enforcement.clocks import check_clocks
 from costscope.enforcement.patience import Patience
 from costscope.errors import BudgetExceeded
-from costscope.ledger import HALTS, Outcome, Read
+from costscope.ledger import Outcome, Read
 from costscope.policy.controls import OnDenied
-from costscope.run.lifecycle import STOPPED_ELSEWHERE, order_to_stop
+from costscope.run.orders import halt_at_limit, halt_by_marks, ordered_to_stop, seen_now
 from costscope.stores.steps import Execute
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def controlled(call: Call) -> Steps[None]:
     try:
         yield from _hold(call)
     except BudgetExceeded as error:
-        yield from _refused(call, error)
+        yield from halt_at_limit(call.scope, error)
         raise
     yield from _told(call)
 
@@ -99,7 +99,9 @@ def _hold(call: Call) -> Steps[None]:
                     return
                 call.attempts = 0
                 continue
-            _check_orders(call, error)
+            halted = ordered_to_stop(call.scope.run, error.meter)
+            if halted is not None:
+                raise halted
             if _redirected(call, error):
                 call.attempts, error = 0, None
                 continue
@@ -171,18 +173,6 @@ def _misjudged(call: Call) -> bool:
     return call.detour is not None and call.detour.is_left(call)
 
 
-def _check_orders(call: Call, error: BudgetExceeded) -> None:
-    """A refusal may be an order to stop.
-
-    Raises:
-        RunHalted: it is.
-    """
-    run = call.scope.run
-    if run is not None and error.meter == HALTS:
-        run.halt(STOPPED_ELSEWHERE)
-        raise run.halted()
-
-
 def _told(call: Call) -> Steps[None]:
     """What has come about by the hold."""
     try:
@@ -244,27 +234,13 @@ def _marks_let_go_on(call: Call, watch: Watch) -> Steps[None]:
     effects: Effects = watch.effects()
     if (effects.halt_run is not None and run is not None) or (effects.throttled and not call.paced):
         # What this process has seen may be long past: somebody may have given back what was held.
-        effects = yield from _seen_now(call, watch)
-    if effects.halt_run is not None and run is not None:
-        threshold = effects.halt_run.mark.threshold
-        percent = f"{threshold.at:g} %" if threshold is not None else "its limit"
-        yield from order_to_stop(
-            run, f"budget {effects.halt_run.budget.id} is at {percent}, where it halts runs"
-        )
-        run.check()
+        effects = yield from seen_now(call.scope, watch)
+    yield from halt_by_marks(call.scope, effects)
     if effects.throttled and not call.paced:
         yield from keep_pace(call, watch, effects.throttled)
         call.paced = True
         if run is not None:
             run.check()
-
-
-def _seen_now(call: Call, watch: Watch) -> Steps[Effects]:
-    """What is in force by the store's word."""
-    accounts = call.scope.accounts(call.runtime.now_ms())
-    (found,) = yield Execute((Read(accounts),))
-    call.scope.seen(accounts, found)
-    return watch.effects()
 
 
 def _on_denied(call: Call, error: BudgetExceeded) -> OnDenied:
@@ -273,13 +249,3 @@ def _on_denied(call: Call, error: BudgetExceeded) -> OnDenied:
         return call.on_denied
     said = call.scope.on_denied(error.budget) if isinstance(error, BudgetExceeded) else None
     return said or OnDenied()
-
-
-def _refused(call: Call, error: BudgetExceeded) -> Steps[None]:
-    """What a refusal does to the run it was met in."""
-    run = call.scope.run
-    if run is None:
-        return
-    budget = call.runtime.budget(error.budget)
-    if budget is not None and budget.on_limit == "halt_run" and error.kind in {"exhausted", "never_fits"}:
-        yield from order_to_stop(run, f"budget {budget.id} has no more {error.meter}, and halts the run then")

@@ -1,7 +1,7 @@
 """When a run seems out of control: failures in a row, the same call again and again, cost that speeds up.
 
 Every detector compares a run with itself, so there is nothing to tune for a workload. Each says something once per
-run; the first process to say it claims it for all (`costscope.call.aftermath`).
+run; the first process to say it claims it for all (`costscope.run.runaway`).
 
 The numbers are those of `costscope.board`: of all processes of the run where they share a store, else of this one.
 """

@@ -15,7 +15,7 @@ from costscope.guard.decisions import AdmissionDecision, IterationDecision, RunS
 from costscope.guard.opened import OpenRun
 from costscope.guard.standing import left, warnings
 from costscope.ledger import Read
-from costscope.run.lifecycle import status_of
+from costscope.run.ending import status_of
 from costscope.scope.opener import budget_scope
 from costscope.stores.steps import Execute
 

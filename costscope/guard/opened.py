@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from costscope.call.call import Call
     from costscope.call.spec import Spec
     from costscope.ledger import Commit, Release
-    from costscope.run.iterations import Iteration
+    from costscope.run.iteration import Iteration
     from costscope.run.run import Run
     from costscope.scope.scope import Scope
     from costscope.stores.base import Store

@@ -1,4 +1,4 @@
-"""One run in this process, from its admission to its end. No I/O: `costscope.run.lifecycle` asks the store."""
+"""One run in this process, from its admission to its end. No I/O: `costscope.run.admission` asks the store."""
 
 from __future__ import annotations
 

@@ -8,7 +8,6 @@ from pathlib import Path
 from time import time_ns
 from typing import TYPE_CHECKING, Literal, Self
 
-from costscope.call.aftermath import act_on, put_in_force
 from costscope.control.health import Health
 from costscope.control.runaway import Detectors
 from costscope.control.usual import Usual
@@ -17,6 +16,7 @@ from costscope.events import Callbacks, EventStream, Publisher
 from costscope.ledger import LEASE_MAX_MS
 from costscope.run.heart import Heart
 from costscope.run.lost import tell_abandoned
+from costscope.run.runaway import act_on, put_in_force
 from costscope.runtime.notes import Notes
 from costscope.runtime.on_demand import loaded, reloading, sender, spans
 from costscope.runtime.options import DEFAULT_LEASE_S, DEFAULT_SLOT_LEASE_S, check_options

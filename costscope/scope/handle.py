@@ -6,8 +6,9 @@ from time import monotonic
 from typing import TYPE_CHECKING, cast
 
 from costscope.errors import InvalidInput
-from costscope.run.iterations import Iteration, Iterations
-from costscope.run.lifecycle import order_to_stop
+from costscope.run.iteration import Iteration
+from costscope.run.iterations import Iterations
+from costscope.run.orders import order_to_stop
 from costscope.scope.balance import currency
 from costscope.scope.history import joined, past_of
 from costscope.scope.report import ScopeReport

@@ -11,7 +11,8 @@ from costscope.errors import InvalidInput, InvalidLabel
 from costscope.events.callbacks import Callbacks
 from costscope.ledger import MAX_AMOUNT, new_id
 from costscope.policy import check_labels, inline_account
-from costscope.run.lifecycle import admit, end, ending
+from costscope.run.admission import admit
+from costscope.run.ending import end, ending
 from costscope.run.opening import run_of
 from costscope.scope.context import ambient_scope, set_ambient_scope
 from costscope.scope.handle import Handle

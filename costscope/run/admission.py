@@ -1,8 +1,7 @@
-"""The admission of a run, orders to stop, and its end: what is asked of the store, step by step."""
+"""The admission of a run: what is asked of the store, step by step."""
 
 from __future__ import annotations
 
-import logging
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
@@ -13,27 +12,22 @@ from costscope.enforcement.patience import Patience
 from costscope.enforcement.refusals import exceeded, forbids_runs
 from costscope.enforcement.tell import tell_refused
 from costscope.errors import BudgetExceeded, CallDenied, StoreUnavailable
-from costscope.events.records import RunEnded, RunStarted
-from costscope.ledger import HALTS, MAX_AMOUNT, Commit, Outcome, Read, Release, Reserve, new_id
+from costscope.events.records import RunStarted
+from costscope.ledger import MAX_AMOUNT, Outcome, Read, Release, Reserve, new_id
 from costscope.policy.controls import OnDenied
 from costscope.run.heart import awake_s
-from costscope.run.lost import ADMISSION, ENDED_MS, ended_mark
+from costscope.run.lost import ADMISSION
+from costscope.run.orders import ordered_to_stop
 from costscope.run.run import SLOT_LOST
 from costscope.stores.steps import Ask, Execute
 
 if TYPE_CHECKING:
-    from costscope.events.records import RunStatus
     from costscope.ledger import Account, Reply
     from costscope.run.run import Run
-    from costscope.runtime.runtime import Runtime
     from costscope.scope.scope import Scope
     from costscope.stores.steps import Steps
 
-__all__ = ["STOPPED_ELSEWHERE", "admit", "end", "ending", "order_to_stop", "started", "status_of"]
-
-STOPPED_ELSEWHERE: Final = "another process, or an earlier one, ordered it to stop"
-
-log = logging.getLogger("costscope")
+__all__ = ["admit", "started"]
 
 _ATTEMPTS: Final = 3
 _SLOT: Final = "concurrent_runs"
@@ -148,83 +142,6 @@ def started(run: Run, scope: Scope) -> None:
         scope.emit(RunStarted(**scope.stamp(), run=run.name))
 
 
-def order_to_stop(run: Run, reason: str) -> Steps[None]:
-    """Halt a run in every process that works in it."""
-    if not run.halt(reason):
-        return
-    if run.account is None:
-        log.warning(
-            "run %s is halted in this process only: no budget covers it, so it has no books", run.name
-        )
-        return
-    runtime = run.runtime
-    command = Commit(new_id(runtime.now_ms()), (run.account,), {HALTS: 1}, runtime.store.keep_ms)
-    try:
-        yield Execute((command,))
-    except StoreUnavailable:
-        runtime.outbox.put(command)
-    except BaseException:
-        if runtime.store.waits:  # else it has been applied already
-            runtime.outbox.put(command)
-        raise
-
-
-def ending(run: Run, scope: Scope, error: BaseException | None) -> Commit | None:
-    """How the run ended, told to whoever listens; the command that gives its slots back."""
-    if not run.begun or run.inherited:
-        return None
-    runtime, hold_id = run.runtime, run.hold_id
-    command: Commit | None = None
-    if hold_id:
-        runtime.heart.drop(run.hold_id)
-        amounts = {"runs": 1}
-        command = Commit(run.hold_id, run.accounts, amounts, runtime.store.keep_ms)
-        run.hold_id = ""
-    if run.status is None:
-        run.status = status_of(error)
-        run.reason = "" if error is None else type(error).__name__
-    if not run.joined:
-        event = RunEnded(
-            **scope.stamp(),
-            run=run.name,
-            status=run.status,
-            reason=run.reason,
-            cost=run.cost,
-            seconds=monotonic() - run.opened_s,
-            iterations=run.iterations,
-        )
-        once = ended_mark(run.key, hold_id) if hold_id else ""
-        runtime.events.emit(event, scope.callbacks, once=once, once_ms=ENDED_MS)
-    return command
-
-
-def status_of(error: BaseException | None) -> RunStatus:
-    """How a run ended that was left like this.
-
-    An error is a failure. Whoever closes a generator has had enough of it, and `sys.exit()` is an end like any other.
-    What is no `Exception` comes from outside: Ctrl-C, a task that is cancelled.
-    """
-    if isinstance(error, SystemExit):
-        return "failed" if error.code else "completed"
-    if error is None or isinstance(error, GeneratorExit):
-        return "completed"
-    return "failed" if isinstance(error, Exception) else "halted"
-
-
-def end(runtime: Runtime, command: Commit) -> Steps[None]:
-    """Give back the slots of a run that has ended; what cannot be sent now waits in the outbox."""
-    try:
-        yield Execute((command,))
-    except Exception:  # noqa: BLE001 - the run is over, whatever the store says
-        runtime.outbox.put(command)
-    except BaseException:
-        if runtime.store.waits:  # else it has been applied already
-            runtime.outbox.put(command)
-        raise
-    if runtime.waiting:
-        runtime.waiting.nudge(command.accounts)
-
-
 def _accounts(run: Run, scope: Scope, now_ms: int) -> tuple[Account, ...]:
     if run.joined:
         return ()
@@ -237,9 +154,10 @@ def _refusal(run: Run, reply: Reply) -> CallDenied:
     if denial is None or reply.outcome is not Outcome.DENIED:
         msg = f"run {run.name}: the store answered {reply.outcome.name.lower()}; its clock does not agree with ours"
         return StoreUnavailable(msg)
-    if denial.meter == HALTS and run.account is not None and denial.account == 0:
-        run.halt(STOPPED_ELSEWHERE)
-        return run.halted()
+    if run.account is not None and denial.account == 0:
+        halted = ordered_to_stop(run, denial.meter)
+        if halted is not None:
+            return halted
     if denial.requested == 0:
         return forbids_runs(run.name, run.accounts, reply)
     return exceeded(f"run {run.name}", run.accounts, reply)
