@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from costscope.call.aftermath import aftermath
 from costscope.call.controlled import behind, controlled, eventful, remarkable
 from costscope.call.refused import refused
-from costscope.call.reserving import opened, opening, unreachable
+from costscope.call.reserving import opened, opening, unreserved
 from costscope.call.settlement import charging, committing, settled, unsent
 from costscope.call.span import leave_span, unopened
 from costscope.call.withdrawal import abandon
@@ -31,56 +31,34 @@ def reserve(call: Call) -> None:
     """
     store, acts = call.runtime.store, call.scope.acts or call.on_denied is not None
     try:
-        try:
-            if acts and eventful(call):
-                run(controlled(call), store)
-                return
-            command = opening(call)
-            while command is not None:
-                command = opened(call, store.execute((command,))[0])
-            if acts and remarkable(call):
-                run(behind(call), store)
-        except StoreUnavailable as error:
-            unreachable(call, error)
-        except Exception:
-            raise
-        except BaseException:
-            abandon(call)
-            raise
-    except CallDenied as error:
-        refused(call, error)
-        raise
+        if acts and eventful(call):
+            run(controlled(call), store)
+            return
+        command = opening(call)
+        while command is not None:
+            command = opened(call, store.execute((command,))[0])
+        if acts and remarkable(call):
+            run(behind(call), store)
     except BaseException as error:
-        unopened(call, error)
-        raise
+        if not _goes_on(call, error):
+            raise
 
 
 async def areserve(call: Call) -> None:
     """`reserve` for an event loop."""
     store, acts = call.runtime.store, call.scope.acts or call.on_denied is not None
     try:
-        try:
-            if acts and eventful(call):
-                await arun(controlled(call), store)
-                return
-            command = opening(call)
-            while command is not None:
-                command = opened(call, (await store.aexecute((command,)))[0])
-            if acts and remarkable(call):
-                await arun(behind(call), store)
-        except StoreUnavailable as error:
-            unreachable(call, error)
-        except Exception:
-            raise
-        except BaseException:
-            abandon(call)
-            raise
-    except CallDenied as error:
-        refused(call, error)
-        raise
+        if acts and eventful(call):
+            await arun(controlled(call), store)
+            return
+        command = opening(call)
+        while command is not None:
+            command = opened(call, (await store.aexecute((command,)))[0])
+        if acts and remarkable(call):
+            await arun(behind(call), store)
     except BaseException as error:
-        unopened(call, error)
-        raise
+        if not _goes_on(call, error):
+            raise
 
 
 def settle(call: Call, command: Commit | Release | None) -> None:
@@ -101,11 +79,8 @@ def settle(call: Call, command: Commit | Release | None) -> None:
             settled(call, reply, command)
         if call.suspicion is not None or call.moved:
             run(aftermath(call), call.runtime.store)
-    except Exception:
-        call.over = True
-        raise
-    except BaseException:
-        _interrupted(call, command)
+    except BaseException as broken:
+        _broken_off(call, command, broken)
         raise
 
 
@@ -131,11 +106,8 @@ async def asettle(call: Call, command: Commit | Release | None, error: BaseExcep
             settled(call, reply, command)
         if call.suspicion is not None or call.moved:
             await arun(aftermath(call), call.runtime.store)
-    except Exception:
-        call.over = True
-        raise
-    except BaseException:
-        _interrupted(call, command)
+    except BaseException as broken:
+        _broken_off(call, command, broken)
         raise
 
 
@@ -146,21 +118,10 @@ def holding(call: Call) -> Steps[None]:
         CallDenied: refused; nothing is held.
     """
     try:
-        try:
-            yield from controlled(call)
-        except StoreUnavailable as error:
-            unreachable(call, error)
-        except Exception:
-            raise
-        except BaseException:
-            abandon(call)
-            raise
-    except CallDenied as error:
-        refused(call, error)
-        raise
+        yield from controlled(call)
     except BaseException as error:
-        unopened(call, error)
-        raise
+        if not _goes_on(call, error):
+            raise
 
 
 def settling(call: Call, command: Commit | Release | None) -> Steps[None]:
@@ -175,12 +136,30 @@ def settling(call: Call, command: Commit | Release | None) -> Steps[None]:
         else:
             settled(call, reply, command)
         yield from aftermath(call)
-    except Exception:
+    except BaseException as broken:
+        _broken_off(call, command, broken)
+        raise
+
+
+def _goes_on(call: Call, error: BaseException) -> bool:
+    """What came in the way of a reserve; True if the call is made all the same, with nothing held."""
+    if isinstance(error, StoreUnavailable) and unreserved(call):
+        return True
+    if isinstance(error, CallDenied):
+        refused(call, error)
+        return False
+    if not isinstance(error, Exception):
+        abandon(call)
+    unopened(call, error)
+    return False
+
+
+def _broken_off(call: Call, command: Commit | Release, error: BaseException) -> None:
+    """What came in the way of a settlement, and is raised."""
+    if isinstance(error, Exception):
         call.over = True
-        raise
-    except BaseException:
+    else:
         _interrupted(call, command)
-        raise
 
 
 def rescue(call: Call) -> None:

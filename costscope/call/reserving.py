@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from costscope.errors import BudgetExceeded
     from costscope.ledger import Reply
 
-__all__ = ["opened", "opening", "refusal", "unreachable"]
+__all__ = ["opened", "opening", "refusal", "unreserved"]
 
 _KEY_ATTEMPTS: Final = 16
 _WINDOW_ATTEMPTS: Final = 3
@@ -113,23 +113,21 @@ def refusal(call: Call, reply: Reply) -> BudgetExceeded:
     return exceeded(f"{call.kind} {call.name}", call.accounts, reply)
 
 
-def unreachable(call: Call, error: StoreUnavailable) -> None:
-    """Give back a reserve that may or may not have been applied; refuse, or go on if all budgets fail open.
+def unreserved(call: Call) -> bool:
+    """The store does not answer: give back what it may have held, and say whether the call goes on without.
 
-    Raises:
-        StoreUnavailable: some budget over the scope says `on_outage: closed`.
+    It does where all budgets over the scope say `on_outage: open`.
     """
+    runtime = call.runtime
     if call.hold_id:
-        call.runtime.outbox.put(releasing(call))
-    if not call.scope.fail_open or call.runtime.outbox.full:
-        raise error
+        runtime.outbox.put(releasing(call))
+    if not call.scope.fail_open or runtime.outbox.full:
+        return False
     log.warning(
-        "%s does not answer; %s %s runs unreserved (on_outage: open)",
-        call.runtime.store.url,
-        call.kind,
-        call.name,
+        "%s does not answer; %s %s runs unreserved (on_outage: open)", runtime.store.url, call.kind, call.name
     )
     _granted(call, call.estimate.units_max)
+    return True
 
 
 def _granted(call: Call, units: int) -> None:
