@@ -19,7 +19,7 @@ from costscope.scope.scope import PLAIN, Scope, ScopeOptions
 from costscope.scope.wrapper import DecoratedFunction
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from costscope.events.callbacks import Given
     from costscope.events.records import (
@@ -98,17 +98,7 @@ def budget_scope(
         max_tool_calls,
         max_iterations,
     )
-    for name in labels:
-        if name.startswith("max_"):
-            near = difflib.get_close_matches(name, _LIMITS, n=1)
-            hint = f"did you mean {near[0]}=? " if near else ""
-            msg = f"{name}= is no limit: {hint}limits are {', '.join((*_LIMITS, 'max_wall_clock'))}, and a label's name may not begin with max_"
-            raise InvalidInput(msg)
-    limits = {
-        meter: to_nano(value, what=name) if meter == "cost" else to_count(value, what=name)
-        for (name, meter), value in zip(_LIMITS.items(), given, strict=True)
-        if value is not None
-    }
+    limits = _checked(given, labels)
     if (
         max_wall_clock is None
         and not join_run
@@ -124,6 +114,29 @@ def budget_scope(
     )
     clock_ms = None if max_wall_clock is None else to_ms(max_wall_clock, what="max_wall_clock")
     return BudgetScope(runtime, labels, limits, ScopeOptions(listeners, clock_ms, join_run))
+
+
+def _checked(given: tuple[MoneyLike | None, ...], labels: Iterable[str]) -> dict[str, int]:
+    """The limits by meter, in the ledger's units.
+
+    Args:
+        given: as many as there are in `_LIMITS`, and in that order.
+        labels: their names, among which a misspelt limit would be.
+
+    Raises:
+        InvalidInput: it is.
+    """
+    for name in labels:
+        if name.startswith("max_"):
+            near = difflib.get_close_matches(name, _LIMITS, n=1)
+            hint = f"did you mean {near[0]}=? " if near else ""
+            msg = f"{name}= is no limit: {hint}limits are {', '.join((*_LIMITS, 'max_wall_clock'))}, and a label's name may not begin with max_"
+            raise InvalidInput(msg)
+    return {
+        meter: to_nano(value, what=name) if meter == "cost" else to_count(value, what=name)
+        for (name, meter), value in zip(_LIMITS.items(), given, strict=True)
+        if value is not None
+    }
 
 
 class BudgetScope:

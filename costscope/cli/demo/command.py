@@ -74,21 +74,14 @@ def demo(
 
     Exits with 1 if anybody was billed above a limit, or the books are not exact.
     """
-    in_memory = store is not None and store.startswith("memory:")
-    if in_memory and processes > 1:
-        msg = "memory:// is one process's memory: use --processes 1 with it, or a valkey:// store"
-        raise InvalidInput(msg)
-    if kill and processes == 1:
-        msg = "--kill needs --processes 2 or more: somebody must be left to see it"
-        raise InvalidInput(msg)
-    budget_nano = (
-        _NANO_PER_ATTEMPT * processes * tasks * calls if budget is None else to_nano(budget, what="--budget")
-    )
+    _check(store, processes, kill=bool(kill))
     scenario = Scenario(
         processes=processes,
         tasks=tasks,
         calls=calls,
-        budget_nano=budget_nano,
+        budget_nano=_NANO_PER_ATTEMPT * processes * tasks * calls
+        if budget is None
+        else to_nano(budget, what="--budget"),
         seed=seed,
         lease_s=_LEASE_S,
         victim=None if kill is False or processes == 1 else processes - 1,
@@ -104,6 +97,20 @@ def demo(
         typer.echo(json_text(result))
     if not result.passed:
         raise typer.Exit(1)
+
+
+def _check(store: str | None, processes: int, *, kill: bool) -> None:
+    """Refuse what cannot be shown.
+
+    Raises:
+        InvalidInput: it cannot.
+    """
+    if store is not None and store.startswith("memory:") and processes > 1:
+        msg = "memory:// is one process's memory: use --processes 1 with it, or a valkey:// store"
+        raise InvalidInput(msg)
+    if kill and processes == 1:
+        msg = "--kill needs --processes 2 or more: somebody must be left to see it"
+        raise InvalidInput(msg)
 
 
 def fresh_ledger(url: str) -> str:
