@@ -17,7 +17,17 @@ import pytest
 pytest.register_assert_rewrite(
     *[
         f"{__name__}.{name}"
-        for name in ("admission", "board", "keeping", "leases", "protocol", "settlement", "suite")
+        for name in (
+            "admission",
+            "board_marks",
+            "board_notes",
+            "board_stream",
+            "keeping",
+            "leases",
+            "protocol",
+            "settlement",
+            "suite",
+        )
     ]
 )
 

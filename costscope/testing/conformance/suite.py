@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from costscope.testing.conformance.admission import Admission
-from costscope.testing.conformance.board import OnTheBoard
+from costscope.testing.conformance.board_marks import BoardMarks
+from costscope.testing.conformance.board_notes import BoardNotes
+from costscope.testing.conformance.board_stream import BoardStream
 from costscope.testing.conformance.callers import Tasks, Threads
 from costscope.testing.conformance.keeping import Keeping
 from costscope.testing.conformance.leases import Leases
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["StoreConformance"]
 
 
-class StoreConformance(Protocol, Admission, Settlement, Leases, Keeping, OnTheBoard):
+class StoreConformance(Protocol, Admission, Settlement, Leases, Keeping, BoardMarks, BoardNotes, BoardStream):
     """Derive from it, give it a `store`, and pytest finds the rest."""
 
     @pytest.fixture
