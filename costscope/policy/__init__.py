@@ -5,19 +5,16 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
+from costscope.policy.about import AccountAbout, read_about
 from costscope.policy.accounts import (
     INLINE_BUDGET,
     RUN_BUDGET,
-    AccountAbout,
     account,
-    covering,
-    covers,
     inline_account,
-    read_about,
-    rules_hold,
     run_account,
     slot_account,
 )
+from costscope.policy.covering import covering, covers, rules_hold
 from costscope.policy.labels import check_labels, encode
 from costscope.policy.marks import Mark, level_of, marks_of, refuses, watch_levels
 from costscope.policy.periods import Period, Weekday, load_zone, window

@@ -4,45 +4,35 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import msgspec
-
 from costscope.ledger.commands import Account
 from costscope.ledger.meters import HALTS, MAX_AMOUNT, METERS, SLOTS
+from costscope.ledger.records import LEASE_MAX_MS
+from costscope.policy.about import AccountAbout, write_about
 from costscope.policy.labels import encode
 from costscope.policy.marks import refuses
-from costscope.policy.patterns import matches
-from costscope.policy.periods import Period, Window
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from costscope.ledger.meters import Slot
-    from costscope.policy.schema import Budget, Policy
+    from costscope.policy.periods import Period, Window
+    from costscope.policy.schema import Budget
 
 __all__ = [
     "INLINE_BUDGET",
     "KEEP_AFTER_MS",
     "KEEP_SHARED_MS",
     "LATE_MS",
-    "LEASE_MAX_MS",
     "RUN_BUDGET",
     "SLOTS_SUFFIX",
-    "AccountAbout",
     "account",
-    "covering",
-    "covers",
     "inline_account",
     "observed_account",
-    "read_about",
-    "rules_hold",
     "run_account",
     "slot_account",
 ]
 
 _HOUR_MS: Final = 3_600_000
-
-LEASE_MAX_MS: Final = 24 * _HOUR_MS
-"""The longest lease of a hold."""
 
 LATE_MS: Final = 48 * _HOUR_MS
 """How long after its lease a commit may still come in: a worker that was suspended, an outbox that waited."""
@@ -63,60 +53,6 @@ RUN_BUDGET: Final = "~run"
 
 SLOTS_SUFFIX: Final = "~slots"
 """Behind a budget's id: its slots stand in an account without a window, since who holds one at midnight still does."""
-
-
-class AccountAbout(msgspec.Struct, frozen=True):
-    """What `Account.about` says, for reports: the ledger itself reads none of it."""
-
-    budget: str
-    labels: dict[str, str | None]
-    """The labels the account is split by; None for the scopes that lack that label."""
-    period: Period
-    start_ms: int
-    end_ms: int
-    """The window in ms since the epoch; 0 and 0 for none."""
-    limits: dict[str, int]
-    """Meter to limit, in the ledger's units (`cost`: nano-units)."""
-
-    @property
-    def present(self) -> dict[str, str]:
-        """The labels that its scopes do have."""
-        return {name: value for name, value in self.labels.items() if value is not None}
-
-
-_encoder: Final = msgspec.json.Encoder()
-_decoder: Final = msgspec.json.Decoder(AccountAbout)
-
-
-def read_about(about: str | bytes) -> AccountAbout:
-    """The decoded `Account.about`.
-
-    Raises:
-        msgspec.DecodeError: not what `account` or `inline_account` wrote.
-    """
-    return _decoder.decode(about)
-
-
-def covers(budget: Budget, labels: Mapping[str, str]) -> bool:
-    """True if the budget's `match` holds for a scope with these labels, as `check_labels` returned them."""
-    return rules_hold(budget.rules, labels)
-
-
-def rules_hold(rules: Iterable[tuple[str, tuple[str, ...] | None]], labels: Mapping[str, str]) -> bool:
-    """True if every rule, as `rules_of` makes them of a `match`, holds for these labels."""
-    for label, patterns in rules:
-        value = labels.get(label)
-        if patterns is None:
-            if value is not None:
-                return False
-        elif value is None or not any(matches(pattern, value) for pattern in patterns):
-            return False
-    return True
-
-
-def covering(policy: Policy, labels: Mapping[str, str]) -> tuple[Budget, ...]:
-    """The budgets that cover a scope, the one that looks at most labels first, then in the file's order."""
-    return tuple(budget for budget in policy.ranked if covers(budget, labels))
 
 
 def account(
@@ -302,5 +238,5 @@ def _account(
         end_ms=end_ms,
         keep_ms=keep_ms,
         watch=watch,
-        about=_encoder.encode(about).decode(),
+        about=write_about(about),
     )

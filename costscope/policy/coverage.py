@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from costscope.ledger.commands import Account
-from costscope.policy.accounts import account, covering, slot_account
+from costscope.policy.accounts import account, slot_account
 from costscope.policy.admission import admission_accounts, admission_marks
 from costscope.policy.constraints import observed_constraints, run_limits
+from costscope.policy.covering import covering
 from costscope.policy.marks import Mark, marks_of, watch_levels
 from costscope.policy.schema import Budget
 

@@ -8,21 +8,29 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from costscope.policy.document import Document, cut
 from costscope.policy.sources import ENVIRONMENT, POLICY_VARIABLE
+from costscope.policy.variables import (
+    BUDGET,
+    MATCH,
+    OF_BUDGETS,
+    OF_WEBHOOKS,
+    PLAIN,
+    STAGE,
+    WEBHOOK,
+    Field,
+    pattern,
+    speaks,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from costscope.policy.document import Steps
 
-__all__ = ["VARIABLES", "environment_documents", "environment_source"]
-
-_WHOLE: Final = re.compile(r"[0-9]{1,40}", re.ASCII)
-_NUMBER: Final = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?", re.ASCII)
+__all__ = ["environment_documents", "environment_source"]
 
 
 def environment_source(environ: Mapping[str, str] | None = None) -> str | None:
@@ -32,7 +40,7 @@ def environment_source(environ: Mapping[str, str] | None = None) -> str | None:
         environ: the environment variables; by default those of the process.
     """
     given = os.environ if environ is None else environ
-    return ENVIRONMENT if any(map(_speaks, given)) else given.get(POLICY_VARIABLE) or None
+    return ENVIRONMENT if any(map(speaks, given)) else given.get(POLICY_VARIABLE) or None
 
 
 def environment_documents(variables: Mapping[str, str]) -> list[Document]:
@@ -41,131 +49,13 @@ def environment_documents(variables: Mapping[str, str]) -> list[Document]:
     Raises:
         InvalidPolicy: a variable with one of our prefixes that does not exist, or whose value has the wrong form.
     """
-    given = {name: variables[name] for name in sorted(filter(_speaks, variables))}
+    given = {name: variables[name] for name in sorted(filter(speaks, variables))}
     if not given:
         return []
     writer = _Writer()
     for name, text in given.items():
         writer.write(name, text)
     return [writer.document()]
-
-
-def _speaks(name: str) -> bool:
-    return name in _PLAIN or name.startswith((_BUDGET, _WEBHOOK, "COSTSCOPE_RUNAWAY_", "COSTSCOPE_ROUTE_"))
-
-
-def _text(text: str) -> str:
-    return text
-
-
-def _words(text: str) -> list[str]:
-    return [word.strip() for word in text.split(",")]
-
-
-def _pattern(text: str) -> str | list[str]:
-    words = _words(text)
-    return words[0] if len(words) == 1 else words
-
-
-def _whole(text: str) -> int:
-    if not _WHOLE.fullmatch(text):
-        msg = "is no whole number; write digits such as 1000"
-        raise ValueError(msg)
-    return int(text)
-
-
-def _number(text: str) -> float:
-    if not _NUMBER.fullmatch(text):
-        msg = "is no number; write digits such as 80 or 2.5"
-        raise ValueError(msg)
-    return float(text) if "." in text else int(text)
-
-
-def _switch(text: str) -> bool:
-    if text not in {"true", "false"}:
-        msg = "is neither true nor false"
-        raise ValueError(msg)
-    return text == "true"
-
-
-def _thresholds(text: str) -> list[Any]:
-    """`50,80:downgrade_model+webhook`."""
-    found: list[Any] = []
-    for part in _words(text):
-        percent, colon, actions = part.partition(":")
-        at = _number(percent)
-        found.append({"at": at, "actions": actions.split("+")} if colon else at)
-    return found
-
-
-def _on_denied(text: str) -> object:
-    """`raise`, `return`, `return:VALUE`, `wait:30s`."""
-    word, colon, value = text.partition(":")
-    if word == "return":
-        return {"return": value if colon else None}
-    return {word: value} if colon else word
-
-
-class _Field(NamedTuple):
-    steps: Steps
-    read: Callable[[str], object]
-
-
-_COUNTED: Final = (
-    "TOKENS",
-    "INPUT_TOKENS",
-    "OUTPUT_TOKENS",
-    "MODEL_CALLS",
-    "TOOL_CALLS",
-    "RUNS",
-    "ITERATIONS",
-    "CONCURRENT_RUNS",
-    "CONCURRENT_CALLS",
-)
-_LIMITS: Final = {"COST": _text, "WALL_CLOCK": _text} | dict.fromkeys(_COUNTED, _whole)
-_CONSTRAINTS: Final = ("COST", "TOKENS", "MODEL_CALLS", "TOOL_CALLS", "ITERATIONS", "WALL_CLOCK")
-
-_OF_BUDGETS: Final = (
-    {name: _Field(("limits", name.lower()), read) for name, read in _LIMITS.items()}
-    | {f"CONSTRAINTS_{name}": _Field(("constraints", name.lower()), _LIMITS[name]) for name in _CONSTRAINTS}
-    | {
-        name: _Field((name.lower(),), _text)
-        for name in ("PERIOD", "TIMEZONE", "WEEK_START", "YEAR_START", "ENFORCEMENT", "ON_LIMIT", "ON_OUTAGE")
-    }
-    | {
-        "CYCLE_DAY": _Field(("cycle_day",), _whole),
-        "PER": _Field(("per",), _words),
-        "THRESHOLDS": _Field(("thresholds",), _thresholds),
-        "ON_DENIED": _Field(("on_denied",), _on_denied),
-    }
-)
-_OF_WEBHOOKS: Final = {name: _Field((name.lower(),), _text) for name in ("URL", "SECRET_ENV", "TIMEOUT")}
-
-_STAGE: Final[Steps] = ("routing", 0, "stages", 0)
-_PLAIN: Final = {
-    "COSTSCOPE_UNSCOPED": _Field(("unscoped",), _text),
-    "COSTSCOPE_CURRENCY": _Field(("currency",), _text),
-    "COSTSCOPE_RUNAWAY": _Field(("runaway",), _switch),
-    "COSTSCOPE_RUNAWAY_FAILURES": _Field(("runaway", "failures"), _whole),
-    "COSTSCOPE_RUNAWAY_BURN_RATE": _Field(("runaway", "burn_rate"), _number),
-    "COSTSCOPE_RUNAWAY_REPEATS": _Field(("runaway", "repeats"), _whole),
-    "COSTSCOPE_RUNAWAY_ACTIONS": _Field(("runaway", "actions"), _words),
-    "COSTSCOPE_ROUTE_MODEL": _Field((*_STAGE, "model"), _text),
-    "COSTSCOPE_ROUTE_FALLBACKS": _Field((*_STAGE, "fallbacks"), _words),
-    "COSTSCOPE_ROUTE_MAX_TOKENS": _Field((*_STAGE, "max_tokens"), _whole),
-}
-_BUDGET: Final = "COSTSCOPE_BUDGET_"
-_WEBHOOK: Final = "COSTSCOPE_WEBHOOK_"
-_MATCH: Final = "_MATCH_"
-
-VARIABLES: Final = (
-    POLICY_VARIABLE,
-    *_PLAIN,
-    f"{_BUDGET}<NAME>{_MATCH}<LABEL>",
-    *(f"{_BUDGET}<NAME>_{field}" for field in _OF_BUDGETS),
-    *(f"{_WEBHOOK}<NAME>_{field}" for field in _OF_WEBHOOKS),
-)
-"""All there are, with what stands for a name in brackets."""
 
 
 class _Writer:
@@ -188,25 +78,25 @@ class _Writer:
         return Document(data, "the environment", moved=self._moved)
 
     def write(self, name: str, text: str) -> None:
-        if name.startswith(_BUDGET):
+        if name.startswith(BUDGET):
             self._write_budget(name, text)
-        elif name.startswith(_WEBHOOK):
-            owner, field = self._split(name, _WEBHOOK, _OF_WEBHOOKS)
+        elif name.startswith(WEBHOOK):
+            owner, field = self._split(name, WEBHOOK, OF_WEBHOOKS)
             self._put(name, self._data, ("webhooks", owner, *field.steps), self._read(name, text, field))
-        elif name not in _PLAIN:
-            self._unknown(name, tuple(_PLAIN))
-        elif _PLAIN[name].steps[:4] == _STAGE:
-            self._moved[_PLAIN[name].steps] = (Document(None, name), _PLAIN[name].steps)
-            self._route[_PLAIN[name].steps[-1]] = self._read(name, text, _PLAIN[name])
+        elif name not in PLAIN:
+            self._unknown(name, tuple(PLAIN))
+        elif PLAIN[name].steps[:4] == STAGE:
+            self._moved[PLAIN[name].steps] = (Document(None, name), PLAIN[name].steps)
+            self._route[PLAIN[name].steps[-1]] = self._read(name, text, PLAIN[name])
         else:
-            self._put(name, self._data, _PLAIN[name].steps, self._read(name, text, _PLAIN[name]))
+            self._put(name, self._data, PLAIN[name].steps, self._read(name, text, PLAIN[name]))
 
     def _write_budget(self, name: str, text: str) -> None:
-        owner, between, label = name.removeprefix(_BUDGET).partition(_MATCH)
+        owner, between, label = name.removeprefix(BUDGET).partition(MATCH)
         if between and owner and label:
-            owner, field = _id(owner), _Field(("match", label.lower()), _pattern)
+            owner, field = _id(owner), Field(("match", label.lower()), pattern)
         else:
-            owner, field = self._split(name, _BUDGET, _OF_BUDGETS)
+            owner, field = self._split(name, BUDGET, OF_BUDGETS)
         budget = self._budgets.get(owner)
         if budget is None:
             budget = self._budgets[owner] = {"id": owner}
@@ -214,7 +104,7 @@ class _Writer:
         place: Steps = ("budgets", list(self._budgets).index(owner))
         self._put(name, budget, field.steps, self._read(name, text, field), place)
 
-    def _split(self, name: str, prefix: str, fields: Mapping[str, _Field]) -> tuple[str, _Field]:
+    def _split(self, name: str, prefix: str, fields: Mapping[str, Field]) -> tuple[str, Field]:
         """Whose variable this is, and for what; `A_INPUT_TOKENS` is the input tokens of `a`."""
         rest = name.removeprefix(prefix)
         for suffix in sorted(fields, key=len, reverse=True):
@@ -228,7 +118,7 @@ class _Writer:
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
         Document(None, name).refuse(f"no such variable; {hint}", ())
 
-    def _read(self, name: str, text: str, field: _Field) -> object:
+    def _read(self, name: str, text: str, field: Field) -> object:
         if not text:
             Document(None, name).refuse("is empty; give it a value, or unset it", field.steps)
         try:

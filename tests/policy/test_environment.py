@@ -8,9 +8,10 @@ import pytest
 
 from costscope.errors import InvalidPolicy
 from costscope.policy import load_policy
-from costscope.policy.environment import VARIABLES, environment_source
+from costscope.policy.environment import environment_source
 from costscope.policy.loader import policy_of
 from costscope.policy.sources import read_source
+from costscope.policy.variables import VARIABLES
 
 PAGE = Path(__file__).parents[2] / "docs" / "policy.md"
 ROW = re.compile(r"^\| `(COSTSCOPE_[^`]+)` \| `([^`]+)` \| (.*) \|$", re.MULTILINE)

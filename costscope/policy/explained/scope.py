@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from costscope.policy.accounts import account, covers, rules_hold, slot_account
+from costscope.policy.accounts import account, slot_account
 from costscope.policy.constraints import constraint_candidates, observed_constraints
 from costscope.policy.controls import Enforcement
+from costscope.policy.covering import covers, rules_hold
 from costscope.policy.explained.budgets import BudgetExplained, explain_budget
 from costscope.policy.explained.rest import RouteExplained, explain_route, explain_runaway
 from costscope.policy.patterns import matches
