@@ -54,7 +54,6 @@ _SETTINGS: Final[dict[str, tuple[dict[str, Any], dict[str, str]]]] = {
 }
 """Policy and labels: three budgets of two meters each. What is watched for runaways is a run, hence the third label."""
 
-_FLOOR: Final = "the same call over the same budgets, which only refuse"
 _TARGET: Final = Target("at most", 3)
 
 
@@ -101,9 +100,16 @@ def _settings() -> Iterator[dict[str, tuple[Runtime, Context]]]:
 def _figures(kind: str, found: Rounds) -> list[Figure]:
     return [
         Figure.of_extra(
-            f"{kind}: thresholds, a route, runaway detection", found.pairs("plain", "acting"), _FLOOR, _TARGET
+            f"{kind}: thresholds, a route and runaway detection on",
+            found.pairs("in a run", "acting"),
+            "the same call in the same run, over budgets that only refuse",
+            _TARGET,
         ),
-        Figure.of_extra(f"{kind}: in a run, with nothing else", found.pairs("plain", "in a run"), _FLOOR),
+        Figure.of_extra(
+            f"{kind}: all that, and the run",
+            found.pairs("plain", "acting"),
+            "the same call outside of runs, over budgets that only refuse",
+        ),
     ]
 
 
