@@ -9,24 +9,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from costscope.call.degraded import let_through_above, let_through_late
-from costscope.call.pacing import brake, keep_pace
+from costscope.call.hindsight import sent_back
+from costscope.call.preconditions import may_go_on
 from costscope.call.reserving import opened, opening, refusal
 from costscope.call.tell import tell_downgraded
-from costscope.call.withdrawal import abandon, came_too_late, taking_back
+from costscope.call.withdrawal import abandon, came_too_late
 from costscope.control.effects import NOTHING
 from costscope.enforcement.announce import announce
-from costscope.enforcement.clocks import check_clocks
 from costscope.enforcement.patience import Patience
 from costscope.errors import BudgetExceeded
-from costscope.ledger import Outcome, Read
+from costscope.ledger import Outcome
 from costscope.policy.controls import OnDenied
-from costscope.run.orders import halt_at_limit, halt_by_marks, ordered_to_stop, seen_now
+from costscope.run.orders import halt_at_limit, ordered_to_stop
 from costscope.stores.steps import Execute
 
 if TYPE_CHECKING:
     from costscope.call.call import Call
-    from costscope.control.effects import Effects
-    from costscope.scope.watch import Watch
     from costscope.stores.steps import Steps
 
 __all__ = ["behind", "controlled", "eventful", "remarkable"]
@@ -62,7 +60,7 @@ def behind(call: Call) -> Steps[None]:
     Raises:
         CallDenied: refused; nothing is held, unless it is that the store cannot be reached.
     """
-    if call.refused is not None or came_too_late(call) or (yield from _sent_back(call)):
+    if call.refused is not None or came_too_late(call) or (yield from sent_back(call)):
         yield from controlled(call)
     else:
         yield from _told(call)
@@ -95,7 +93,7 @@ def _hold(call: Call) -> Steps[None]:
             if error is None:
                 error = yield from _tried(call, patience)
             if error is None:
-                if not came_too_late(call) and not (yield from _sent_back(call)):
+                if not came_too_late(call) and not (yield from sent_back(call)):
                     return
                 call.attempts = 0
                 continue
@@ -122,7 +120,7 @@ def _tried(call: Call, patience: Patience | None) -> Steps[BudgetExceeded | None
     Raises:
         CallDenied: refused for good.
     """
-    yield from _may_go_on(call)
+    yield from may_go_on(call)
     command = opening(call) if patience is None else opening(call, patience)
     while command is not None:
         reply = (yield Execute((command,)))[0]
@@ -140,37 +138,6 @@ def _redirected(call: Call, error: BudgetExceeded) -> bool:
     if budget is None or budget.on_limit != "downgrade_then_reject" or call.detour is None:
         return False
     return call.detour.fall_back(call)
-
-
-def _sent_back(call: Call) -> Steps[bool]:
-    """Give the hold back if it has shown that the call is not what it should be, since others have passed a threshold.
-
-    So a process that has not asked for a long time, or never, is subject to what is in force all the same. Once a call:
-    whoever goes on while others come and go around a level has been right for a moment.
-    """
-    if not _misjudged(call):
-        return False
-    scope, release = call.scope, taking_back(call)
-    call.hold_id, call.sent_again, call.attempts = "", True, 0
-    try:
-        _, found = yield Execute((release, Read(release.accounts)))
-    except BaseException:
-        call.runtime.outbox.put(release)
-        raise
-    scope.seen(release.accounts, found)
-    if call.detour is not None:
-        call.detour.again(call)
-    return True
-
-
-def _misjudged(call: Call) -> bool:
-    watch, run = call.scope.watch, call.scope.run
-    if watch is None or call.sent_again or not call.hold_id:
-        return False
-    now = watch.effects(call.taken)
-    if (now.halt_run is not None and run is not None) or (now.throttled and not call.paced):
-        return True
-    return call.detour is not None and call.detour.is_left(call)
 
 
 def _told(call: Call) -> Steps[None]:
@@ -199,48 +166,6 @@ def _tell(call: Call) -> Steps[None]:
     effects = watch.effects()
     if effects.over:
         let_through_above(call, watch, effects.over)
-
-
-def _may_go_on(call: Call) -> Steps[None]:
-    """What can refuse a call before anything is asked to be held.
-
-    Raises:
-        CallDenied: it does.
-    """
-    scope = call.scope
-    run = scope.run
-    if run is not None:
-        run.check()
-        if run.clock_ms is not None or scope.clocked:
-            call.late = yield from check_clocks(scope)
-    elif scope.clocked:
-        call.late = yield from check_clocks(scope)
-    watch = scope.watching()
-    if watch is not None:
-        yield from _marks_let_go_on(call, watch)
-    if run is not None and run.effects.brake is not None and not call.paced:
-        yield from brake(call, run.effects.brake)
-        call.paced = True
-        run.check()
-
-
-def _marks_let_go_on(call: Call, watch: Watch) -> Steps[None]:
-    """What thresholds that are passed do to a call before anything is asked to be held.
-
-    Raises:
-        CallDenied: they refuse it.
-    """
-    run = call.scope.run
-    effects: Effects = watch.effects()
-    if (effects.halt_run is not None and run is not None) or (effects.throttled and not call.paced):
-        # What this process has seen may be long past: somebody may have given back what was held.
-        effects = yield from seen_now(call.scope, watch)
-    yield from halt_by_marks(call.scope, effects)
-    if effects.throttled and not call.paced:
-        yield from keep_pace(call, watch, effects.throttled)
-        call.paced = True
-        if run is not None:
-            run.check()
 
 
 def _on_denied(call: Call, error: BudgetExceeded) -> OnDenied:

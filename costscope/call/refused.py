@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from costscope.enforcement.refusals import unscoped
 from costscope.enforcement.tell import tell_refused
-from costscope.scope.scope import innermost
+from costscope.scope.nesting import innermost
 
 if TYPE_CHECKING:
     from costscope.call.call import Call

@@ -23,7 +23,8 @@ from costscope.runtime.options import DEFAULT_LEASE_S, DEFAULT_SLOT_LEASE_S, che
 from costscope.runtime.outbox import OUTBOX_MAX, Outbox
 from costscope.runtime.rules import Rules
 from costscope.runtime.waiting import Waiting
-from costscope.scope.scope import Scope, innermost
+from costscope.scope.nesting import innermost
+from costscope.scope.scope import Scope
 from costscope.scope.views import Views
 from costscope.stores import open_store
 from costscope.stores.steps import run as steps_run

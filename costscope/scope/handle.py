@@ -11,9 +11,9 @@ from costscope.run.iterations import Iterations
 from costscope.run.orders import order_to_stop
 from costscope.scope.balance import currency
 from costscope.scope.history import joined, past_of
+from costscope.scope.readings import Readings
 from costscope.scope.report import ScopeReport
 from costscope.scope.reset import reset
-from costscope.scope.standing import Standing
 from costscope.scope.summary import ScopeSummary, summarised
 from costscope.stores.steps import arun, run
 
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Handle"]
 
 
-class Handle(Standing):
+class Handle(Readings):
     """The part of a scope that its user calls."""
 
     __slots__ = ()

@@ -7,16 +7,17 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from costscope.errors import InvalidInput, InvalidLabel
+from costscope.errors import InvalidInput
 from costscope.events.callbacks import Callbacks
-from costscope.ledger import MAX_AMOUNT, new_id
-from costscope.policy import check_labels, inline_account
+from costscope.ledger import new_id
+from costscope.policy import check_labels
 from costscope.run.admission import admit
 from costscope.run.ending import end, ending
 from costscope.run.opening import run_of
 from costscope.scope.context import ambient_scope, set_ambient_scope
 from costscope.scope.handle import Handle
 from costscope.scope.history import History, joined, past_of
+from costscope.scope.nesting import inherited, inline_accounts, open_scope_of
 from costscope.scope.tally import Tally
 from costscope.stores.steps import arun, run
 from costscope.telemetry import ScopeTotals
@@ -25,12 +26,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from costscope.events.records import Event, Stamp
-    from costscope.ledger import Account, Commit
+    from costscope.ledger import Commit
     from costscope.run.run import Run
     from costscope.runtime.runtime import Runtime
     from costscope.stores.steps import Steps
 
-__all__ = ["CHILDREN_SHOWN", "PLAIN", "Scope", "ScopeOptions", "innermost"]
+__all__ = ["CHILDREN_SHOWN", "PLAIN", "Scope", "ScopeOptions"]
 
 CHILDREN_SHOWN: Final = 256
 """Nested scopes a scope remembers for its report; later ones are only counted."""
@@ -89,11 +90,11 @@ class Scope(Handle):
         own = check_labels(labels)
         self.runtime = runtime
         self.outer = outer
-        self.parent = parent = _open_scope_of(runtime, self.outer)
-        self.labels = _inherit(parent, own)
+        self.parent = parent = open_scope_of(runtime, self.outer)
+        self.labels = inherited(parent, own)
         self.closed = False
         self.totals = ScopeTotals()
-        self.inline = self._inline_accounts(own, limits)
+        self.inline = inline_accounts(parent, self.labels, own, limits)
         self.tally = None if "cost" in limits else Tally()
         above = parent.tallies if parent is not None else ()
         self.tallies: tuple[Tally, ...] = above if self.tally is None else (*above, self.tally)
@@ -226,41 +227,3 @@ class Scope(Handle):
     def __repr__(self) -> str:
         labels = ", ".join(f"{name}={value!r}" for name, value in self.labels.items())
         return f"<Scope {labels}{' closed' if self.closed else ''}>"
-
-    def _inline_accounts(self, own: Mapping[str, str], limits: Mapping[str, int]) -> tuple[Account, ...]:
-        above = self.parent.inline if self.parent is not None else ()
-        if not limits:
-            return above
-        assert all(0 <= limit <= MAX_AMOUNT for limit in limits.values()), (
-            "limits are checked where they are given"
-        )
-        added = self.parent is None or any(name not in self.parent.labels for name in own)
-        shared = added and "run" in self.labels
-        opens_run = shared and (self.parent is None or self.parent.run is None)
-        unique = None if shared else new_id()
-        return (
-            inline_account(self.labels, limits, shared=shared, unique=unique, halts=opens_run),
-            *above,
-        )
-
-
-def innermost(runtime: Runtime) -> Scope | None:
-    """The innermost open scope of this runtime in the current context."""
-    return _open_scope_of(runtime, ambient_scope())
-
-
-def _open_scope_of(runtime: Runtime, scope: Scope | None) -> Scope | None:
-    while scope is not None and (scope.closed or scope.runtime is not runtime):
-        scope = scope.outer
-    return scope
-
-
-def _inherit(parent: Scope | None, own: dict[str, str]) -> dict[str, str]:
-    if parent is None:
-        return own
-    for name, value in own.items():
-        inherited = parent.labels.get(name, value)
-        if inherited != value:
-            msg = f"label {name}={value!r}: the enclosing scope has {name}={inherited!r}, and a child may not change what it inherited; use another label name, or open the scope outside"
-            raise InvalidLabel(msg)
-    return {**parent.labels, **own}
