@@ -2,12 +2,13 @@
 
 import pytest
 from passing_time import passing
-from run_agent import RunAgent
+from run_agent import make_agent
 from running import Books, books, colour, make_runtime, make_store, patient_url, policy, runtime, store_kind
 
 __all__ = [
     "books",
     "colour",
+    "make_agent",
     "make_runtime",
     "make_store",
     "passing",
@@ -43,17 +44,3 @@ def watching(make_runtime):
 def settle():
     """Every unit in the books of a runtime is accounted for."""
     return lambda runtime: Books(runtime).settle()
-
-
-@pytest.fixture
-def make_agent(patient_url):
-    """Starts other processes on this test's ledger; see `RunAgent`."""
-    agents = []
-
-    def make(policy, **options):
-        agents.append(RunAgent(patient_url, policy, options))
-        return agents[-1]
-
-    yield make
-    for agent in agents:
-        agent.end()

@@ -8,12 +8,11 @@ import time
 from datetime import UTC, datetime
 
 import pytest
+from paced import Paced
 from suspects import OFF, failing
 
 from costscope import BudgetExceeded, RunHalted, Runtime, budget_scope, metered_model, metered_tool
-from costscope.board import Pace
 from costscope.testing import ManualClock
-from costscope_memory import MemoryStore
 
 MODELS = {"big": {"input": "10", "output": "100"}, "small": {"input": "1", "output": "10"}}
 
@@ -212,18 +211,6 @@ def test_what_thresholds_have_put_in_force_holds_beside_it(watched, colour):
 
 
 # ----------------------------------------------------------------------------------------- throttle
-
-
-class Paced(MemoryStore):
-    """Remembers every place in a line that was asked for."""
-
-    def __init__(self, **options) -> None:
-        super().__init__(**options)
-        self.paces = []
-
-    def tell(self, ops):
-        self.paces += [op for op in ops if isinstance(op, Pace)]
-        return super().tell(ops)
 
 
 def test_throttle_paces_the_run_to_what_the_rest_of_the_window_carries(colour):

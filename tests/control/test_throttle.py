@@ -6,10 +6,10 @@ import asyncio
 import time
 
 import pytest
+from paced import Paced
 
 from costscope import BudgetExceeded, Return, Runtime, budget_scope, metered_tool
 from costscope.board import Forget, Pace
-from costscope_memory import MemoryStore
 
 HOUR_MS = 3_600_000
 
@@ -48,18 +48,6 @@ def throttled(clock):
     yield make
     for runtime in runtimes:
         runtime.close()
-
-
-class Paced(MemoryStore):
-    """Remembers every place in a line that was asked for."""
-
-    def __init__(self, **options) -> None:
-        super().__init__(**options)
-        self.paces = []
-
-    def tell(self, ops):
-        self.paces += [op for op in ops if isinstance(op, Pace)]
-        return super().tell(ops)
 
 
 def tool_of(runtime, colour, **options):

@@ -16,6 +16,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
 from until import until
 
 from costscope import (
@@ -30,7 +31,7 @@ from costscope import (
 from costscope.run.run import Run
 from costscope.stores import open_store
 
-__all__ = ["RunAgent"]
+__all__ = ["RunAgent", "make_agent"]
 
 _IMPORTED = [
     "costscope",
@@ -117,6 +118,20 @@ def _serve(orders, url: str, policy: dict, options: dict) -> None:
             except EOFError:
                 return
             orders.send(getattr(agent, verb)(*args))
+
+
+@pytest.fixture
+def make_agent(patient_url):
+    """Starts other processes on this test's ledger; see `RunAgent`."""
+    agents = []
+
+    def make(policy, **options):
+        agents.append(RunAgent(patient_url, policy, options))
+        return agents[-1]
+
+    yield make
+    for agent in agents:
+        agent.end()
 
 
 class _Agent:
