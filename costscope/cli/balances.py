@@ -21,6 +21,7 @@ def as_data(row: AccountRow) -> dict[str, object]:
         "period": row.period,
         "window_start": row.window_start,
         "resets_at": row.window_end,
+        "halted": row.halted,
         "meters": {line.meter: _numbers(line) for line in row.meters},
     }
 

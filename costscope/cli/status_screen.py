@@ -37,8 +37,11 @@ class StatusScreen:
         if not rows:
             yield Text("This ledger is empty: nothing has been reserved in it yet.")
         currency = self._policy.currency if self._policy is not None else "USD"
+        said = [
+            row for row in rows if row.meters or row.halted
+        ]  # a run without limits has an account all the same
         for block in account_blocks(
-            rows, options.max_width, currency=currency, ascii_only=options.ascii_only
+            said, options.max_width, currency=currency, ascii_only=options.ascii_only
         ):
             yield Text()
             yield from block
@@ -47,7 +50,8 @@ class StatusScreen:
             yield Text(f"Not used yet: {', '.join(unused)}", style="bright_black")
         if rows:
             yield Text()
-            count = f"{counted(len(rows), 'account')}, {counted(len(self._snapshot.holds), 'live hold')}   "
+            silent = f" ({len(rows) - len(said):,} with nothing to show)" if len(said) < len(rows) else ""
+            count = f"{counted(len(rows), 'account')}{silent}, {counted(len(self._snapshot.holds), 'live hold')}   "
             yield Text(count) + legend(ascii_only=options.ascii_only)
 
 

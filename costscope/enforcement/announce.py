@@ -96,6 +96,7 @@ def _record(scope: Scope, watch: Watch, watched: Watched) -> ThresholdCrossed:
         window_start=_moment(account.start_ms) if account.end_ms else None,
         window_end=_moment(account.end_ms) if account.end_ms else None,
         actions=tuple(action.do for action in mark.threshold.actions),
+        message=mark.threshold.message,
     )
 
 

@@ -69,7 +69,8 @@ def _sentence(event: Record, currency: str) -> str:
 @_sentence.register
 def _threshold(event: ThresholdCrossed, currency: str) -> str:
     amounts = _amounts(event, event.meter, currency, "spent", "held", "remaining", "limit")
-    return f"budget {event.budget} has passed {event.threshold:g}% of its {event.meter}: {amounts}"
+    message = f"; {event.message}" if event.message else ""
+    return f"budget {event.budget} has passed {event.threshold:g}% of its {event.meter}: {amounts}{message}"
 
 
 @_sentence.register

@@ -88,6 +88,8 @@ class ThresholdCrossed(Record, frozen=True, kw_only=True, tag="threshold"):
     window_end: datetime | None
     """None for an account whose window never ends."""
     actions: tuple[str, ...] = ()
+    message: str = ""
+    """What the policy says to those who are told."""
 
 
 class CallRefused(Record, frozen=True, kw_only=True, tag="denied"):

@@ -73,6 +73,8 @@ def _passed(watch: Watch, watched: Watched) -> DecisionWarning:
     if mark.threshold is not None:
         actions = ", ".join(action.do for action in mark.threshold.actions)
         message = f"budget {budget.id} has passed {mark.threshold.at:g} % ({actions}): {so_far}"
+        if mark.threshold.message:
+            message += f"; {mark.threshold.message}"
         return DecisionWarning(
             kind="threshold",
             message=message,

@@ -85,6 +85,8 @@ class Threshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     meter: str | None = None
     """One of the budget's meters; by default each of them."""
     actions: tuple[Action, ...] = (Action(do="log"), Action(do="callback"))
+    message: str = ""
+    """In the record of the crossing, for whoever is told of it."""
 
 
 class OnDenied(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

@@ -31,7 +31,7 @@ budgets:
     per: [tenant, user]
     period: daily
     limits: {cost: "5.00", model_calls: 1000, runs: 50, concurrent_runs: 4, wall_clock: 2h}
-    thresholds: [{at: 80, meter: cost, actions: [{limit_capabilities: {max_tokens: 0.5}}]}]
+    thresholds: [{at: 80, meter: cost, actions: [{limit_capabilities: {max_tokens: 0.5}}], message: ask Ann}]
     on_limit: halt_run
     on_denied: {wait: 30s}
     constraints: {iterations: 8, wall_clock: 10m}
@@ -121,7 +121,7 @@ def test_all_of_a_policy_is_explained(check, telling, columns):
         "each run at most USD 3.00, 20 iterations",
         "user-day tenant is present, user is present; one account per tenant and user",
         "limits USD 5.00, 1,000 model calls, 50 runs, 4 concurrent runs, 2h of wall clock",
-        "at 80 % of cost limit_capabilities (max_tokens x 0.5)",
+        "at 80 % of cost limit_capabilities (max_tokens x 0.5): ask Ann",
         "at the limit calls are refused, and the run that met it is halted",
         "a refused call waits for those in flight, at most 30s",
         "each run at most 8 iterations, 10m of wall clock",

@@ -4,6 +4,8 @@ import json
 
 import pytest
 
+from costscope import Runtime, budget_scope
+
 
 def test_every_account_with_spent_held_limit_and_reset(costscope, books):
     _, url = books
@@ -71,6 +73,21 @@ def test_a_policy_adds_its_limits_and_the_budgets_nobody_used(costscope, books, 
     assert found["accounts"][0]["meters"]["cost"]["limit"] == 7.0
     assert found["unused_budgets"] == ["never-used"]
     assert "Not used yet: never-used" in costscope("status", "--store", url, "--policy", str(policy_file)).out
+
+
+def test_a_run_without_limits_has_an_account_with_nothing_to_show_unless_it_was_halted(costscope, tcp_store):
+    _, url = tcp_store
+    policy = {"budgets": [{"id": "team", "limits": {"runs": 9}}]}
+    with Runtime(store=url, policy=policy) as runtime:
+        for name in ("r-1", "r-2", "r-3"):
+            with budget_scope(run=name, runtime=runtime) as run:
+                if name == "r-3":
+                    run.halt("enough")
+    done = costscope("status", "--store", url)
+    assert [line.split()[1] for line in done.out.splitlines() if line.startswith("run ")] == ["run=r-3"]
+    assert "4 accounts (2 with nothing to show), 0 live holds" in done.out
+    accounts = json.loads(costscope("status", "--json", "--store", url).out)["accounts"]
+    assert [account["halted"] for account in accounts] == [False, False, False, True]
 
 
 def test_an_empty_ledger_says_so(costscope, tcp_store):

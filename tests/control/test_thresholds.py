@@ -105,7 +105,7 @@ def test_a_stream_that_overruns_its_hold_crosses(thresholds, colour):
 
 def test_every_field_of_the_record_is_right(thresholds, colour):
     runtime, told = thresholds(
-        {"at": 50, "meter": "cost", "actions": ["callback", "halt_new_runs"]},
+        {"at": 50, "meter": "cost", "actions": ["callback", "halt_new_runs"], "message": "half is gone"},
         per=["tenant"],
         period="yearly",
         limits={"cost": "0.10", "tool_calls": 1000},
@@ -121,6 +121,7 @@ def test_every_field_of_the_record_is_right(thresholds, colour):
     assert (event.spent, event.held, event.remaining, event.limit) == (0, 6 * CENT, 4 * CENT, 10 * CENT)
     assert event.labels == {"tenant": "acme"}
     assert event.actions == ("callback", "halt_new_runs")
+    assert event.message == "half is gone"
     start, end = event.window_start, event.window_end
     assert (start.month, start.day, start.hour, end.year) == (1, 1, 0, start.year + 1)
     assert start <= event.at < end

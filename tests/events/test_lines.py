@@ -52,6 +52,13 @@ def test_the_line_says_what_happened(record):
             "gpt-4o was called as gpt-4o-mini with at most 1,000 tokens: 80% of tenant-month, USD 0.002 less",
         ),
         (
+            happening(ThresholdCrossed, message="ask Ann for more", labels={}),
+            (
+                "budget tenant-month has passed 80% of its cost: spent USD 0.70, held USD 0.10, "
+                "remaining USD 0.20, limit USD 1.00; ask Ann for more"
+            ),
+        ),
+        (
             happening(CallRefused, enforced=False, labels={}),
             "model gpt-4o would have been refused: exhausted: nothing is left",
         ),

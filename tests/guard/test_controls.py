@@ -39,7 +39,8 @@ def started(guarded):
 
 
 def test_a_passed_threshold_sends_calls_to_the_fallback_and_says_why(started):
-    hooks = started(budget({"at": 50, "actions": ["log", "downgrade_model"]}), routing=[ROUTE])
+    crossing = {"at": 50, "actions": ["log", "downgrade_model"], "message": "the cheaper model from here"}
+    hooks = started(budget(crossing), routing=[ROUTE])
     before = hooks.before_model_call("r", "big", messages="Hi", max_tokens=100)
     assert (before.effective_model, before.action, before.saved) == ("big", "allow", None)
     hooks.after_model_call("r", (1, 1))
@@ -50,6 +51,7 @@ def test_a_passed_threshold_sends_calls_to_the_fallback_and_says_why(started):
     assert (decision.was_downgraded, decision.action) == (True, "downgrade")
     assert decision.reason == "soft_threshold_exceeded"
     assert kinds(decision) == ["downgraded", "threshold"], "a downgrade hides no warning"
+    assert decision.warnings[1].message.endswith("are spent or held; the cheaper model from here")
     assert decision.saved == before.held["cost"] - decision.held["cost"] > 0
     assert hooks.after_model_call("r", (10, 5)).charged["cost"] == 10 * 1_000 + 5 * 2_000
     summary = hooks.on_run_end("r").summary

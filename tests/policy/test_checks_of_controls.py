@@ -110,6 +110,7 @@ def test_a_webhook_needs_a_name_that_can_be_one():
         ("limits: {cost: 1}, thresholds: [{at: 50, meter: tokens}]", ".thresholds[0].meter", "it limits cost"),
         ("limits: {wall_clock: 1h}, thresholds: [50]", ".thresholds[0]", "no meter of which this could be a part"),
         ("constraints: {iterations: 1}, thresholds: [50]", ".thresholds[0]", "no meter of which"),
+        (f"limits: {{cost: 1}}, thresholds: [{{at: 50, message: {'x' * 501}}}]", ".thresholds[0].message", "at most 500"),
         ("limits: {cost: 1}, thresholds: [0]", ".thresholds[0]", "more than 0"),
         ("limits: {cost: 1}, thresholds: [.nan]", ".thresholds[0]", "no plain number"),
         ("limits: {cost: 1}, thresholds: [10000]", ".thresholds[0]", "below 10000"),

@@ -69,7 +69,8 @@ def budget_lines(budget: BudgetExplained) -> Iterator[Line]:
     yield "window", _window(budget)
     for threshold in budget.thresholds:
         of = f" of {threshold.meter}" if threshold.meter is not None and len(budget.limits) > 1 else ""
-        yield f"at {threshold.at:g} %{of}", ", ".join(threshold.actions)
+        message = f": {threshold.message}" if threshold.message else ""
+        yield f"at {threshold.at:g} %{of}", ", ".join(threshold.actions) + message
     if budget.at_limit:
         yield "at the limit", budget.at_limit
     if budget.on_denied != "raise":

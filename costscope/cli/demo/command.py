@@ -72,7 +72,7 @@ def demo(
 ) -> None:
     """Watch many agents run into nested budgets, and compare the provider's bill with the ledger.
 
-    Exits with 1 if anybody was billed above a limit, or the books are not exact.
+    Exits with 1 if anybody was billed above a limit, the books are not exact, or a promise was not kept.
     """
     _check(store, processes, kill=bool(kill))
     scenario = Scenario(

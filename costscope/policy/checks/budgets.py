@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 __all__ = ["budget_problems"]
 
 _THRESHOLD_MOST = 10_000.0
+_MESSAGE_MOST = 500
 _DAYS_MOST = 31
 
 
@@ -87,6 +88,11 @@ def _thresholds(budget: Budget, webhooks: Sequence[str]) -> Iterator[tuple[Steps
         problem = percent_problem(threshold.at, "at", most=_THRESHOLD_MOST)
         if problem:
             yield (*place, "at"), problem
+        if len(threshold.message) > _MESSAGE_MOST:
+            yield (
+                (*place, "message"),
+                f"{len(threshold.message):,} characters, and it goes into every record; give at most {_MESSAGE_MOST}",
+            )
         if not meters:
             yield place, "the budget limits no meter of which this could be a part; add one under `limits`"
         elif threshold.meter is not None and threshold.meter not in meters:

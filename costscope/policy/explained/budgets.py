@@ -37,6 +37,7 @@ class ThresholdExplained(msgspec.Struct, frozen=True):
     meter: str | None
     """None: of each limit by itself."""
     actions: tuple[str, ...]
+    message: str = ""
 
 
 class BudgetExplained(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,7 +78,7 @@ def explain_budget(budget: Budget, currency: str, at_ms: int) -> BudgetExplained
         window_end=_moment(end_ms, zone) if end_ms else None,
         limits=_limits(budget, currency),
         thresholds=tuple(
-            ThresholdExplained(one.at, one.meter, tuple(map(action_words, one.actions)))
+            ThresholdExplained(one.at, one.meter, tuple(map(action_words, one.actions)), one.message)
             for one in sorted(budget.thresholds, key=lambda one: one.at)
         ),
         at_limit=_at_limit(budget),
