@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from costscope.ambient import ambient_call
 from costscope.call.call import Call
 from costscope.call.digest import digest_of
 from costscope.call.idempotency import key_of
@@ -13,7 +14,6 @@ from costscope.call.span import begin_span
 from costscope.control.effects import NOTHING
 from costscope.errors import ModelUnpriced
 from costscope.estimate import Estimate, model_of, tool_estimate
-from costscope.scope.context import ambient_call
 
 if TYPE_CHECKING:
     from costscope.call.routed import Arguments

@@ -11,11 +11,11 @@ from costscope.board import Pace
 from costscope.enforcement.refusals import refusal
 from costscope.ledger import Read
 from costscope.ledger.commands import Account
+from costscope.policy.about import about_of
 from costscope.policy.controls import Threshold
 from costscope.policy.coverage import Watched, watched_in
 from costscope.policy.durations import to_ms
 from costscope.policy.marks import Mark
-from costscope.scope.balance import about_of
 from costscope.scope.watch import Watch
 from costscope.stores.steps import Ask, Execute, Pause, Wake
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, Self
 
+from costscope.ambient import ambient_call
 from costscope.call.call import Call
 from costscope.call.drive import areserve, asettle, post, reserve, settle
 from costscope.call.failures import not_billed
@@ -13,7 +14,6 @@ from costscope.call.results import priced
 from costscope.call.settlement import charging, committing, giving_back, raised
 from costscope.call.span import begin_span, enter_span, leave_span
 from costscope.estimate import given_estimate, output_cap
-from costscope.scope.context import ambient_call
 from costscope.usage import coerce_usage, read_usage
 
 if TYPE_CHECKING:

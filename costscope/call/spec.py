@@ -6,13 +6,13 @@ import logging
 from copy import copy
 from typing import TYPE_CHECKING, Any, Literal
 
+from costscope.ambient import ambient_scope
 from costscope.call.idempotency import check_key
 from costscope.call.options import ESTIMATE_MODES, Options
 from costscope.call.refused import scope_for
 from costscope.estimate import CallShape, Estimate, estimate_call, given_hold, tier_of, tool_estimate
 from costscope.prices import FixedPrice
 from costscope.runtime.default import get_runtime
-from costscope.scope.context import ambient_scope
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

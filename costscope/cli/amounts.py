@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from costscope.money import NANO
-from costscope.scope.balance import currency
+from costscope.money import NANO, currency
 
 if TYPE_CHECKING:
     import datetime as dt

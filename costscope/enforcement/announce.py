@@ -10,7 +10,7 @@ from costscope.board import Publish
 from costscope.enforcement.tell import tell_above
 from costscope.errors import StoreUnavailable
 from costscope.events.records import ThresholdCrossed, encode_event
-from costscope.scope.balance import about_of
+from costscope.policy.about import about_of
 from costscope.stores.steps import Ask
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from costscope.board import First
 from costscope.enforcement.refusals import refusal, reset_of
 from costscope.policy import refuses
-from costscope.scope.balance import about_of
+from costscope.policy.about import about_of
 from costscope.stores.steps import Ask
 
 if TYPE_CHECKING:

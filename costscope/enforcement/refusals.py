@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from costscope.errors import AmountOverflow, BudgetExceeded, CallUnscoped, HoldMismatch, StoreUnavailable
 from costscope.ledger import HALTS, Outcome
+from costscope.money import format_amount
 from costscope.policy import INLINE_BUDGET, RUN_BUDGET
+from costscope.policy.about import about_of, resets_at
 from costscope.policy.accounts import SLOTS_SUFFIX
-from costscope.scope.balance import about_of, resets_at
-from costscope.scope.report import format_amount
 
 if TYPE_CHECKING:
     from costscope.ledger import Account, Reply

@@ -8,8 +8,8 @@ import threading
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from costscope.ambient import in_empty_context
 from costscope.events.lifetime import begins
-from costscope.scope.context import in_empty_context
 
 if TYPE_CHECKING:
     from costscope.events.jobs import Job

@@ -15,6 +15,7 @@ from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
+from costscope.ambient import ambient_call, set_ambient_call
 from costscope.errors import InvalidInput
 from costscope.events.background import BackgroundLoop
 from costscope.events.callbacks import must_be_callable
@@ -22,7 +23,6 @@ from costscope.events.jobs import Job
 from costscope.events.lifetime import CLOSING_S, ends_with_process
 from costscope.events.lines import level_of, line_of
 from costscope.events.records import KINDS, RunawayDetected, ThresholdCrossed, kind_of
-from costscope.scope.context import ambient_call, set_ambient_call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator

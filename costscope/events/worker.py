@@ -10,8 +10,8 @@ from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
+from costscope.ambient import in_empty_context
 from costscope.events.lifetime import CLOSING_S, begins
-from costscope.scope.context import in_empty_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ import msgspec
 
 from costscope.errors import CallDenied, DenialKind
 from costscope.events.records import RunStatus
-from costscope.scope.balance import currency
+from costscope.money import currency
 from costscope.scope.summary import ScopeSummary
 
 if TYPE_CHECKING:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from costscope.guard.decisions import DecisionWarning
 from costscope.ledger import MAX_AMOUNT
-from costscope.scope.balance import about_of
-from costscope.scope.report import format_amount
+from costscope.money import format_amount
+from costscope.policy.about import about_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,5 +1,13 @@
 """Money as integers of nano-units."""
 
-from costscope.money.amounts import NANO, MoneyLike, format_money, to_count, to_nano
+from costscope.money.amounts import (
+    NANO,
+    MoneyLike,
+    currency,
+    format_amount,
+    format_money,
+    to_count,
+    to_nano,
+)
 
-__all__ = ["NANO", "MoneyLike", "format_money", "to_count", "to_nano"]
+__all__ = ["NANO", "MoneyLike", "currency", "format_amount", "format_money", "to_count", "to_nano"]

@@ -13,7 +13,7 @@ from typing import Final
 from costscope.errors import InvalidAmount
 from costscope.ledger.meters import MAX_AMOUNT
 
-__all__ = ["NANO", "MoneyLike", "format_money", "to_count", "to_nano"]
+__all__ = ["NANO", "MoneyLike", "currency", "format_amount", "format_money", "to_count", "to_nano"]
 
 NANO: Final = 1_000_000_000
 """Nano-units in one unit of the currency."""
@@ -66,6 +66,21 @@ def format_money(nano: int, currency: str = "USD") -> str:
     whole, fraction = divmod(abs(nano), NANO)
     decimals = f"{fraction:09d}".rstrip("0").ljust(2, "0")
     return f"{currency} {sign}{whole:,}.{decimals}"
+
+
+def format_amount(meter: str, amount: int) -> str:
+    """An amount with its unit: `USD 0.50`, `300 tokens`, `1 model call`."""
+    if meter == "cost":
+        return format_money(amount)
+    unit = meter.replace("_", " ")
+    return f"{amount:,} {unit.removesuffix('s') if amount == 1 else unit}"
+
+
+def currency(nano: int) -> Decimal:
+    """Nano-units as an exact Decimal in units of the currency: at least two decimals, none lost."""
+    exact = (Decimal(nano) / NANO).normalize()
+    exponent = exact.as_tuple().exponent
+    return exact if isinstance(exponent, int) and exponent < -1 else exact.quantize(Decimal("0.01"))
 
 
 def _decimal(amount: object, what: str) -> Decimal:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
 from costscope.policy.periods import Period
 
-__all__ = ["AccountAbout", "read_about", "write_about"]
+if TYPE_CHECKING:
+    from costscope.ledger.commands import Account
+
+__all__ = ["AccountAbout", "about_of", "read_about", "resets_at", "write_about"]
 
 
 class AccountAbout(msgspec.Struct, frozen=True):
@@ -46,3 +51,14 @@ def read_about(about: str | bytes) -> AccountAbout:
         msgspec.DecodeError: not what `account` or `inline_account` wrote.
     """
     return _decoder.decode(about)
+
+
+@lru_cache(maxsize=4096)
+def about_of(about: str) -> AccountAbout:
+    """The decoded description of an account, remembered: it is the same text call after call."""
+    return read_about(about)
+
+
+def resets_at(account: Account) -> datetime | None:
+    """When the account's window ends, in UTC."""
+    return datetime.fromtimestamp(account.end_ms / 1000, UTC) if account.end_ms else None

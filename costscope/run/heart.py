@@ -12,10 +12,10 @@ import threading
 import time
 from typing import TYPE_CHECKING, Final
 
+from costscope.ambient import in_empty_context
 from costscope.errors import CostscopeError
 from costscope.events.lifetime import ends_with_process
 from costscope.ledger import Extend, Outcome
-from costscope.scope.context import in_empty_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable

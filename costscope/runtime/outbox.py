@@ -18,8 +18,8 @@ from collections import deque
 from queue import Empty, SimpleQueue
 from typing import TYPE_CHECKING, Final
 
+from costscope.ambient import in_empty_context
 from costscope.errors import CostscopeError, OutboxFull, StoreUnavailable
-from costscope.scope.context import in_empty_context
 from costscope.stores.backoff import Backoff
 
 if TYPE_CHECKING:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
-from decimal import Decimal
-from functools import lru_cache
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 import msgspec
 
-from costscope.money import NANO
-from costscope.policy import AccountAbout, read_about
+from costscope.policy.about import about_of, resets_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from costscope.ledger import Account, Balance
 
-__all__ = ["AccountBalance", "about_of", "balances_of", "currency", "resets_at"]
+__all__ = ["AccountBalance", "balances_of"]
 
 
 class AccountBalance(msgspec.Struct, frozen=True):
@@ -75,21 +72,3 @@ def balances_of(accounts: Iterable[Account], balances: Iterable[Balance]) -> lis
                 )
             )
     return rows
-
-
-@lru_cache(maxsize=4096)
-def about_of(about: str) -> AccountAbout:
-    """The decoded description of an account, remembered: it is the same text call after call."""
-    return read_about(about)
-
-
-def resets_at(account: Account) -> datetime | None:
-    """When the account's window ends, in UTC."""
-    return datetime.fromtimestamp(account.end_ms / 1000, UTC) if account.end_ms else None
-
-
-def currency(nano: int) -> Decimal:
-    """Nano-units as an exact Decimal in units of the currency: at least two decimals, none lost."""
-    exact = (Decimal(nano) / NANO).normalize()
-    exponent = exact.as_tuple().exponent
-    return exact if isinstance(exponent, int) and exponent < -1 else exact.quantize(Decimal("0.01"))

@@ -6,7 +6,7 @@ import functools
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from costscope.scope.context import ambient_call, ambient_scope, set_ambient_call, set_ambient_scope
+from costscope.ambient import ambient_call, ambient_scope, set_ambient_call, set_ambient_scope
 
 if TYPE_CHECKING:
     from collections.abc import Callable

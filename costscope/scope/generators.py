@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from costscope.scope.context import ambient_scope, set_ambient_scope
+from costscope.ambient import ambient_scope, set_ambient_scope
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -6,10 +6,10 @@ from time import monotonic
 from typing import TYPE_CHECKING, cast
 
 from costscope.errors import InvalidInput
+from costscope.money import currency
 from costscope.run.iteration import Iteration
 from costscope.run.iterations import Iterations
 from costscope.run.orders import order_to_stop
-from costscope.scope.balance import currency
 from costscope.scope.history import joined, past_of
 from costscope.scope.readings import Readings
 from costscope.scope.report import ScopeReport

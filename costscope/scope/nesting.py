@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from costscope.ambient import ambient_scope
 from costscope.errors import InvalidLabel
 from costscope.ledger import MAX_AMOUNT, new_id
 from costscope.policy import inline_account
-from costscope.scope.context import ambient_scope
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

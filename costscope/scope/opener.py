@@ -6,6 +6,7 @@ import difflib
 import inspect
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from costscope.ambient import ambient_scope
 from costscope.errors import InvalidInput
 from costscope.events.callbacks import Callbacks
 from costscope.ledger import CALL_METERS
@@ -13,7 +14,6 @@ from costscope.money import to_count, to_nano
 from costscope.policy.durations import to_ms
 from costscope.run.interrupt import Interrupt
 from costscope.runtime.default import get_runtime
-from costscope.scope.context import ambient_scope
 from costscope.scope.generators import ScopedAsyncGenerator, ScopedGenerator
 from costscope.scope.scope import PLAIN, Scope, ScopeOptions
 from costscope.scope.wrapper import DecoratedFunction

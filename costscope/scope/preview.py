@@ -8,8 +8,8 @@ import msgspec
 
 from costscope.errors import DenialKind
 from costscope.ledger import Amounts
+from costscope.money import format_amount
 from costscope.scope.balance import AccountBalance
-from costscope.scope.report import format_amount
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 from costscope.errors import StoreUnavailable
 from costscope.estimate import estimate_of
 from costscope.ledger import Read
-from costscope.scope.balance import AccountBalance, balances_of, currency
+from costscope.money import currency
+from costscope.scope.balance import AccountBalance, balances_of
 from costscope.scope.preview import Preview, preview
 from costscope.scope.standing import Standing
 

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from costscope.money import format_money
+from costscope.money import format_amount
 from costscope.scope.balance import AccountBalance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["ScopeReport", "format_amount"]
+__all__ = ["ScopeReport"]
 
 
 class ScopeReport(msgspec.Struct, frozen=True):
@@ -50,11 +50,3 @@ class ScopeReport(msgspec.Struct, frozen=True):
             yield from child.lines(indent + "  ", shown)
         if self.more_children:
             yield f"{indent}  ... and {self.more_children} more scopes"
-
-
-def format_amount(meter: str, amount: int) -> str:
-    """An amount with its unit: `USD 0.50`, `300 tokens`, `1 model call`."""
-    if meter == "cost":
-        return format_money(amount)
-    unit = meter.replace("_", " ")
-    return f"{amount:,} {unit.removesuffix('s') if amount == 1 else unit}"

@@ -9,8 +9,8 @@ from costscope.board import Forget
 from costscope.errors import InvalidInput
 from costscope.events.records import AccountReset
 from costscope.ledger import HALTS, MAX_AMOUNT, METERS, Account, Forgive, Outcome, Read, new_id
+from costscope.policy.about import about_of
 from costscope.policy.accounts import SLOTS_SUFFIX
-from costscope.scope.balance import about_of
 from costscope.stores.steps import Ask, Execute
 
 if TYPE_CHECKING:

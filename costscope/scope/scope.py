@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from costscope.ambient import ambient_scope, set_ambient_scope
 from costscope.errors import InvalidInput
 from costscope.events.callbacks import Callbacks
 from costscope.ledger import new_id
@@ -14,7 +15,6 @@ from costscope.policy import check_labels
 from costscope.run.admission import admit
 from costscope.run.ending import end, ending
 from costscope.run.opening import run_of
-from costscope.scope.context import ambient_scope, set_ambient_scope
 from costscope.scope.handle import Handle
 from costscope.scope.history import History, joined, past_of
 from costscope.scope.nesting import inherited, inline_accounts, open_scope_of

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from costscope.events.records import RunStatus
-from costscope.scope.balance import currency
+from costscope.money import currency
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -15,8 +15,8 @@ import pytest
 from happenings import happening
 
 from costscope import Runtime, budget_scope
+from costscope.ambient import ambient_call, set_ambient_call
 from costscope.events import Callbacks, CallSettled, EventStream, RunStarted
-from costscope.scope.context import ambient_call, set_ambient_call
 
 BACKGROUND = "costscope-callbacks"
 

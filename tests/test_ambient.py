@@ -1,4 +1,4 @@
-"""What `costscope/scope/context.py` relies on in contextvars-extras 0.7.0, which is unmaintained."""
+"""What `costscope/ambient.py` relies on in contextvars-extras 0.7.0, which is unmaintained."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import costscope
-from costscope.scope import context
-from costscope.scope.context import (
+from costscope import ambient
+from costscope.ambient import (
     ambient_call,
     ambient_scope,
     in_empty_context,
@@ -37,7 +37,7 @@ def test_one_module_imports_it():
         for path in root.rglob("*.py")
         if "import" in (text := path.read_text()) and "from contextvars_extras" in text
     ]
-    assert importing == ["context.py"]
+    assert importing == ["ambient.py"]
 
 
 def test_nothing_is_ambient_at_first_in_any_context_or_thread(fresh):
@@ -104,7 +104,7 @@ def test_an_exception_comes_out_of_an_empty_context():
 
 def test_a_misspelt_variable_is_an_error_not_a_new_variable():
     """The registry would allocate one by default."""
-    registry = context._Ambient
+    registry = ambient._Ambient
     with pytest.raises(AttributeError):
         registry().scoop = 1
 
