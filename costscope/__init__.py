@@ -5,9 +5,9 @@ Nested budget scopes over an atomic two-phase ledger, in memory or on Valkey. St
 """
 
 from costscope.call.denied import Return, Wait
+from costscope.call.drivers.reservation import Reservation
 from costscope.call.hold import reserve_call as reserve
 from costscope.call.metered import metered_model, metered_tool
-from costscope.call.reservation import Reservation
 from costscope.errors import (
     AmountOverflow,
     BudgetExceeded,

@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from costscope.call.routed import Detour
+    from costscope.call.guided.routed import Detour
     from costscope.control.routing import Routing
     from costscope.control.runaway import Suspicion
     from costscope.enforcement.clocks import Late

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from costscope.call.guided.routed import Arguments
 from costscope.call.options import Options
-from costscope.call.routed import Arguments
 from costscope.call.spec import Spec
 from costscope.errors import InvalidInput
 

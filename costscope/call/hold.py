@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Literal
 
 from costscope.call.denied import on_denied_option
 from costscope.call.described import routed_call
+from costscope.call.drivers.reservation import Reservation
 from costscope.call.refused import refused_unopened
-from costscope.call.reservation import Reservation
 from costscope.errors import InvalidInput, ModelUnpriced
 from costscope.estimate import Described, Estimate, estimate_of
 from costscope.prices import checked_tier

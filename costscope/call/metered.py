@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, overload
 
+from costscope.call.drivers.wrapper import meter
 from costscope.call.options import Options
-from costscope.call.wrapper import meter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

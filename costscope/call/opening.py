@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 from costscope.ambient import ambient_call
 from costscope.call.call import Call
 from costscope.call.digest import digest_of
+from costscope.call.guided.routed import Detour, effects_over
 from costscope.call.idempotency import key_of
 from costscope.call.refused import refused_unopened
-from costscope.call.routed import Detour, effects_over
 from costscope.call.span import begin_span
 from costscope.control.effects import NOTHING
 from costscope.errors import ModelUnpriced
 from costscope.estimate import Estimate, model_of, tool_estimate
 
 if TYPE_CHECKING:
-    from costscope.call.routed import Arguments
+    from costscope.call.guided.routed import Arguments
     from costscope.call.spec import Spec
     from costscope.scope.scope import Scope
 

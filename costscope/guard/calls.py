@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from costscope.call.denied import instead_of
-from costscope.call.drive import holding, rescue, settling
+from costscope.call.drivers.drive import holding, rescue, settling
 from costscope.call.opening import open_call
 from costscope.call.withdrawal import abandon
 from costscope.errors import CallDenied
@@ -19,7 +19,7 @@ from costscope.ledger import Commit, new_id
 
 if TYPE_CHECKING:
     from costscope.call.call import Call
-    from costscope.call.routed import Arguments
+    from costscope.call.guided.routed import Arguments
     from costscope.call.spec import Spec
     from costscope.guard.opened import OpenRun
     from costscope.guard.requests import ModelRequest, ToolRequest

@@ -6,7 +6,7 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
-from costscope.call.drive import rescue, settling
+from costscope.call.drivers.drive import rescue, settling
 from costscope.call.settlement import committing
 from costscope.errors import CallDenied, InvalidInput, InvalidLabel, StoreUnavailable
 from costscope.events.records import RunStatus

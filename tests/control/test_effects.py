@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from costscope.call.pacing import interval_ms
+from costscope.call.guided.pacing import interval_ms
 from costscope.control.effects import NOTHING, effects_of, lowered
 from costscope.policy import load_policy, marks_of
 from costscope.policy.coverage import Watched

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 import wrapt
 
 from costscope.ambient import set_ambient_call
-from costscope.call.drive import asettle, post, rescue
+from costscope.call.drivers.drive import asettle, post, rescue
+from costscope.call.drivers.streams import metered_stream
 from costscope.call.results import failed, finished
 from costscope.call.settlement import charging, committing
 from costscope.call.span import enter_span, leave_span
-from costscope.call.streams import metered_stream
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Generator

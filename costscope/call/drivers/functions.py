@@ -9,13 +9,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from costscope.ambient import set_ambient_call
-from costscope.call.awaited import metered_result
 from costscope.call.denied import instead_of
-from costscope.call.drive import areserve, asettle, rescue, reserve, settle
+from costscope.call.drivers.awaited import metered_result
+from costscope.call.drivers.drive import areserve, asettle, rescue, reserve, settle
+from costscope.call.drivers.streams import metered_stream
 from costscope.call.opening import open_call
 from costscope.call.results import failed, finished
 from costscope.call.span import enter_span, leave_span
-from costscope.call.streams import metered_stream
 from costscope.errors import CallDenied
 from costscope.stores.steps import in_event_loop
 

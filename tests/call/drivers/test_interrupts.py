@@ -24,7 +24,7 @@ PRICE = 10_000_000
 OURS = tuple(
     str(Path(package.__file__).parent) for package in (costscope, costscope_memory, costscope_valkey)
 )
-SUPPORT = Path(__file__).parents[1] / "support"
+SUPPORT = Path(__file__).parents[2] / "support"
 GENERATORS = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 

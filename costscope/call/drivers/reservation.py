@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from costscope.ambient import ambient_call
 from costscope.call.call import Call
-from costscope.call.drive import areserve, asettle, post, reserve, settle
+from costscope.call.drivers.drive import areserve, asettle, post, reserve, settle
 from costscope.call.failures import not_billed
 from costscope.call.opening import begin_call
 from costscope.call.refused import scope_for

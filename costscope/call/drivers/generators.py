@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from costscope.ambient import ambient_call, ambient_scope, set_ambient_call, set_ambient_scope
 from costscope.call.denied import instead_of
-from costscope.call.drive import areserve, asettle, post, reserve, settle
+from costscope.call.drivers.drive import areserve, asettle, post, reserve, settle
 from costscope.call.opening import open_call
 from costscope.call.results import broken, failed, streamed
 from costscope.call.settlement import charging

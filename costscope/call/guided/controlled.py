@@ -1,6 +1,6 @@
 """Reserving a call over which policies act: clocks, effects, waiting, fallbacks; then what has come about by it.
 
-Most calls need none of it, even where policies act: they go straight through `costscope.call.drive`, which asks here
+Most calls need none of it, even where policies act: they go straight through `costscope.call.drivers.drive`, which asks here
 whether anything is to be seen to before (`eventful`) or behind (`remarkable`) the reserve.
 """
 
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from costscope.call.degraded import let_through_above, let_through_late
-from costscope.call.hindsight import sent_back
-from costscope.call.preconditions import may_go_on
+from costscope.call.guided.degraded import let_through_above, let_through_late
+from costscope.call.guided.hindsight import sent_back
+from costscope.call.guided.preconditions import may_go_on
 from costscope.call.reserving import opened, opening, refusal
 from costscope.call.tell import tell_downgraded
 from costscope.call.withdrawal import abandon, came_too_late

@@ -329,7 +329,7 @@ def test_a_model_that_is_not_well_is_left_and_gets_another_chance(trigger, slow,
     made, now = [], [100.0]
     monkeypatch.setattr("costscope.call.call.perf_counter", lambda: now[0])
     monkeypatch.setattr("costscope.call.ended.perf_counter", lambda: now[0])
-    monkeypatch.setattr("costscope.call.routed.perf_counter", lambda: now[0])
+    monkeypatch.setattr("costscope.call.guided.routed.perf_counter", lambda: now[0])
 
     def ask(text, model="big", max_tokens=1000):
         made.append(model)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import wrapt
 
-from costscope.call.functions import coroutine_wrapper, function_wrapper
-from costscope.call.generators import MeteredAsyncGenerator, MeteredGenerator, generator_wrapper
+from costscope.call.drivers.functions import coroutine_wrapper, function_wrapper
+from costscope.call.drivers.generators import MeteredAsyncGenerator, MeteredGenerator, generator_wrapper
 from costscope.call.spec import Spec
 from costscope.scope.wrapper import DecoratedFunction
 

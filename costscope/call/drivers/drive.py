@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from costscope.call.aftermath import aftermath
-from costscope.call.controlled import behind, controlled, eventful, remarkable
+from costscope.call.guided.aftermath import aftermath
+from costscope.call.guided.controlled import behind, controlled, eventful, remarkable
 from costscope.call.refused import refused
 from costscope.call.reserving import opened, opening, unreserved
 from costscope.call.settlement import charging, committing, settled, unsent

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import wrapt
 
-from costscope.call.drive import asettle, post, settle
+from costscope.call.drivers.drive import asettle, post, settle
 from costscope.call.results import broken, failed, finished, streamed
 from costscope.call.settlement import charging
 from costscope.usage import StreamUsage, read_usage

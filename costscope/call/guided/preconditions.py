@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from costscope.call.pacing import brake, keep_pace
+from costscope.call.guided.pacing import brake, keep_pace
 from costscope.enforcement.clocks import check_clocks
 from costscope.run.orders import halt_by_marks, seen_now
 
