@@ -7,7 +7,7 @@ import time
 from datetime import UTC, datetime
 
 import pytest
-from control_workers import cross, model_used, pace, wait_in_line, work_in_run
+from control_workers import cross, degraded, model_used, pace, wait_in_line, work_in_run
 from running import open_url
 
 from costscope import Runtime, budget_scope, metered_tool, reserve
@@ -77,6 +77,53 @@ def test_a_run_is_halted_in_the_process_that_joined_it(processes, patient_url):
             processes(work_in_run, patient_url, policy, results, "r-1")
             assert "50 %" in results.get(timeout=60)
         runtime.store.close()
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"limits": {"cost": "0.04"}, "thresholds": [{"at": 50, "actions": ["halt_new_runs"]}]},
+        {"limits": {"cost": "0.02"}, "on_limit": "reject_new_runs"},
+    ],
+    ids=["halt_new_runs", "reject_new_runs"],
+)
+def test_no_process_admits_a_new_run_once_others_have_spent_so_much_and_theirs_go_on(make_agent, given):
+    agents = [make_agent(budget(**given)) for _ in range(3)]
+    for at, agent in enumerate(agents[:2]):
+        assert agent.do("open", {"tenant": "acme", "run": f"r-{at}"}) == "ok"
+        assert agent.do("call") == "ok"
+    assert agents[2].do("open", {"tenant": "acme", "run": "r-2"}).startswith("exhausted b cost")
+    assert [agent.do("call") for agent in agents[:2]] == ["ok", "ok"]
+    assert agents[2].do("open", {"tenant": "other", "run": "r-2"}) == "ok"
+
+
+def test_a_run_that_meets_a_hard_limit_is_halted_in_all_of_its_processes(make_agent):
+    """By calls of 0.01 under a limit of 0.03, of which each process has made one."""
+    agents = [make_agent(budget(limits={"cost": "0.03"}, on_limit="halt_run")) for _ in range(3)]
+    for at, agent in enumerate(agents):
+        assert agent.do("open", {"tenant": "acme", "run": "r-1"}, {"join_run": at > 0}) == "ok"
+        assert agent.do("call") == "ok"
+    assert agents[1].do("call").startswith("exhausted b cost")
+    assert all(agent.do("call").startswith("halted: ") for agent in agents)
+
+
+def test_capabilities_are_limited_by_what_others_have_spent(processes, patient_url):
+    """Each of these processes makes one call, and knows nothing before."""
+    capped = {"at": 50, "actions": [{"limit_capabilities": {"max_tokens": 0.5}}]}
+    results = CONTEXT.Queue()
+    caps = []
+    for _ in range(2):
+        processes(model_used, patient_url, budget(capped, limits={"cost": "0.02"}), results)
+        caps.append(results.get(timeout=60)[1])
+    assert caps == [100, 50]
+
+
+def test_a_soft_budget_is_above_its_limit_for_every_process(processes, patient_url):
+    results = CONTEXT.Queue()
+    policy = budget(limits={"cost": "0.03"}, enforcement="soft")
+    for expected in (0, 1, 2):
+        processes(degraded, patient_url, policy, results)
+        assert results.get(timeout=60) == expected, "calls that were let through above the limit"
 
 
 def test_a_throttled_budget_is_paced_over_all_processes(processes, patient_url):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from contextvars import Context
 
 import pytest
 
@@ -347,11 +348,12 @@ def test_halt_new_runs_admits_none_and_lets_those_that_are_there_go_on(threshold
         with budget_scope(runtime=runtime, run="r-2"):
             pytest.fail("it was admitted")
 
-    running = budget_scope(runtime=runtime, run="r-1")
-    with running:
+    with budget_scope(runtime=runtime, run="r-1") as running:
         colour.run(tool)
-    with pytest.raises(BudgetExceeded, match="admits no new runs"):
-        colour.run(refused_sync if colour.name == "sync" else refused)
+        with pytest.raises(BudgetExceeded, match="admits no new runs"):
+            Context().run(colour.run, refused_sync if colour.name == "sync" else refused)
+        assert colour.run(tool) == "made"
+    assert running.run.status == "completed"
 
 
 @pytest.mark.parametrize(

@@ -316,6 +316,23 @@ def test_remaining_is_none_where_nothing_limits_the_cost(make_runtime):
         assert scope.spent == Decimal("0.01")
 
 
+def test_anybody_can_look_at_what_a_user_has_spent(make_runtime, store_kind):
+    """Without making a call, and from a process that has made none."""
+    policy = {"budgets": [{"id": "each", "per": ["user"], "limits": {"cost": "1", "tokens": 10}}]}
+    runtime = make_runtime(policy=policy)
+    tool = metered_tool("t", price="0.01", runtime=runtime)(lambda: None)
+    for user, calls in (("ann", 3), ("bob", 1)):
+        with budget_scope(runtime=runtime, user=user):
+            for _ in range(calls):
+                tool()
+    asking = runtime if store_kind == "memory" else make_runtime(policy=policy)
+    for user, calls in (("ann", 3), ("bob", 1), ("eve", 0)):
+        with budget_scope(runtime=asking, user=user) as scope:
+            rows = {row.meter: row for row in scope.refresh()}
+            assert (rows["cost"].spent, rows["tokens"].spent) == (calls * CENT, 0)
+            assert scope.remaining == 1 - calls * Decimal("0.01")
+
+
 def test_refresh_sees_what_others_did(make_runtime, store_kind):
     """Two runtimes on one ledger, as two processes are."""
     one = make_runtime()

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from multiprocessing import Queue
     from multiprocessing.synchronize import Barrier
 
-__all__ = ["cross", "model_used", "pace", "wait_in_line", "work_in_run"]
+__all__ = ["cross", "degraded", "model_used", "pace", "wait_in_line", "work_in_run"]
 
 
 def cross(
@@ -52,6 +52,17 @@ def model_used(url: str, policy: dict[str, Any], results: Queue[Any]) -> None:
 
         with budget_scope(runtime=runtime, tenant="acme"):
             results.put(ask(model="dear"))
+
+
+def degraded(url: str, policy: dict[str, Any], results: Queue[Any]) -> None:
+    """Make two calls; how many of them were marked as degraded."""
+    marked: list[bool] = []
+    with Runtime(store=url, policy=policy) as runtime:
+        tool = metered_tool("t", price="0.01", runtime=runtime)(lambda: None)
+        with budget_scope(runtime=runtime, tenant="acme", on_settled=lambda e: marked.append(e.degraded)):
+            tool()
+            tool()
+    results.put(sum(marked))
 
 
 def work_in_run(url: str, policy: dict[str, Any], results: Queue[Any], name: str) -> None:
