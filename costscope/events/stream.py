@@ -9,17 +9,13 @@ import asyncio
 import logging
 import time
 import weakref
-from collections.abc import Awaitable
 from contextlib import suppress
-from contextvars import ContextVar
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from costscope.ambient import ambient_call, set_ambient_call
 from costscope.errors import InvalidInput
-from costscope.events.background import BackgroundLoop
 from costscope.events.callbacks import must_be_callable
-from costscope.events.jobs import Job
+from costscope.events.calling import Calling, name_of
 from costscope.events.lifetime import CLOSING_S, ends_with_process
 from costscope.events.lines import level_of, line_of
 from costscope.events.records import KINDS, RunawayDetected, ThresholdCrossed, kind_of
@@ -36,13 +32,7 @@ __all__ = ["EventStream"]
 _ACTED_ON: Final = frozenset({"threshold", "runaway"})
 """Kinds of which the policy says whom to tell, by the actions `log` and `callback`."""
 
-_DEPTH_MAX: Final = 4
-"""Callbacks may make metered calls, whose events go to other callbacks, and so on: so often."""
-
 log = logging.getLogger("costscope.events")
-
-_running: ContextVar[tuple[object, ...]] = ContextVar("costscope_callbacks_running", default=())
-"""The callbacks this context is in. None of them hears of what it causes itself."""
 
 
 class EventStream:
@@ -59,9 +49,8 @@ class EventStream:
         self._sinks: dict[str, dict[object, Callback[object]]] = {kind: {} for kind in KINDS}
         self._asked: dict[str, tuple[Callback[object], ...]] = {}
         self._publisher: Publisher | None = None
-        self._jobs: set[Job] = set()
-        self._background = BackgroundLoop()
-        weakref.finalize(self, self._background.stop, 0.0).atexit = False
+        self._calling = Calling()
+        weakref.finalize(self, self._calling.background.stop, 0.0).atexit = False
         ends_with_process(self, "callbacks")
 
     def on(self, kind: Kind | str, callback: Callable[..., object]) -> Callable[[], None]:
@@ -160,7 +149,7 @@ class EventStream:
             except (Exception, asyncio.CancelledError):
                 # A plain callback awaits nothing, so that its CancelledError is no cancellation of the caller.
                 with suppress(Exception):  # a broken handler of the log
-                    log.exception("%s of %r failed", _name(tell), kind)
+                    log.exception("%s of %r failed", name_of(tell), kind)
             except BaseException as error:  # noqa: BLE001 - raised below
                 interrupt = interrupt or error
         if interrupt is not None:
@@ -172,15 +161,10 @@ class EventStream:
         In a coroutine use `adrain`: this one cannot wait for tasks of the loop it holds up.
         """
         deadline = time.monotonic() + timeout_s
-        here = _running_loop()
-        while waiting := [job for job in tuple(self._jobs) if here is None or job.loop is not here]:
-            for job in waiting:
-                if job.loop is not None and job.loop.is_closed():
-                    job.drop("its event loop was closed")
-                if not job.done.wait(max(0.0, deadline - time.monotonic())):
-                    return False
+        if not self._calling.drain(deadline):
+            return False
         rest = max(0.0, deadline - time.monotonic())
-        return (self._publisher is None or self._publisher.drain(rest)) and not self._jobs
+        return (self._publisher is None or self._publisher.drain(rest)) and not self._calling
 
     async def adrain(self, timeout_s: float = CLOSING_S) -> bool:
         """`drain` for an event loop, whose tasks go on meanwhile. Await it before the loop ends, which cancels them."""
@@ -189,14 +173,13 @@ class EventStream:
     def close(self, timeout_s: float = CLOSING_S) -> None:
         """Wait for what `drain` waits for, then cancel the async callbacks that are left in the background."""
         deadline = time.monotonic() + timeout_s
-        if not self.drain(timeout_s) and self._jobs:
-            log.warning("%d async callbacks had not ended after %g s", len(self._jobs), timeout_s)
-        self._background.stop(max(0.0, deadline - time.monotonic()))
+        if not self.drain(timeout_s) and self._calling:
+            log.warning("%d async callbacks had not ended after %g s", len(self._calling), timeout_s)
+        self._calling.background.stop(max(0.0, deadline - time.monotonic()))
 
     def restart_in_child(self) -> None:
         """Start without the parent's async callbacks after a fork."""
-        self._background.restart_in_child(self._jobs)
-        self._jobs = set()
+        self._calling.restart_in_child()
 
     def _listeners(
         self, event: Event, kind: Kind, local: Callbacks | None, publish: Callback[Event] | None
@@ -214,35 +197,12 @@ class EventStream:
         if "callback" in actions:
             asked = (*(local.of(kind) if local is not None else ()), *self._asked.get(kind, ()))
         for callback in (*asked, *self._callbacks[kind].values()):
-            yield partial(self._call, callback)
+            yield partial(self._calling.call, callback)
 
     def _log(self, event: Event) -> None:
         level = level_of(event)
         if level and log.isEnabledFor(level):
             log.log(level, line_of(event, self._currency), extra={"costscope_event": event})
-
-    def _call(self, callback: Callback[object], event: Event) -> None:
-        running, call = _running.get(), ambient_call()
-        if callback in running or len(running) >= _DEPTH_MAX:
-            return
-        _running.set((*running, callback))
-        set_ambient_call(None)  # what a callback calls is no part of the call it is told of
-        try:
-            result = callback(event)
-            if isinstance(result, Awaitable):
-                self._await(result, f"{_name(callback)} of {kind_of(event)!r}")
-        finally:
-            set_ambient_call(call)
-            _running.set(running)
-
-    def _await(self, awaitable: Awaitable[object], what: str) -> None:
-        job = Job(awaitable, what, ended=self._jobs.discard)
-        self._jobs.add(job)
-        loop = _running_loop()
-        if loop is None:
-            self._background.submit(job)
-        else:
-            job.start(loop)
 
 
 def _added(listeners: dict[object, Callback[object]], listener: Callable[..., object]) -> Callable[[], None]:
@@ -253,17 +213,3 @@ def _added(listeners: dict[object, Callback[object]], listener: Callable[..., ob
         listeners.pop(key, None)
 
     return remove
-
-
-def _running_loop() -> asyncio.AbstractEventLoop | None:
-    try:
-        return asyncio.get_running_loop()
-    except RuntimeError:
-        return None
-
-
-def _name(listener: object) -> str:
-    """What the log calls it."""
-    while isinstance(listener, partial):
-        listener = listener.args[0] if listener.args else listener.func
-    return getattr(listener, "__qualname__", None) or type(listener).__qualname__
