@@ -7,8 +7,15 @@ import sys
 from pathlib import Path
 
 import pytest
-from ledger_twins import Disagreement, LedgerComparison, QueueComparison, compare_ledgers
-from ledger_twins.mutants import QUEUE_REFERENCE, QUEUE_SCRIPT, REFERENCE, SCRIPT, STRAIGHT
+from ledger_twins import Disagreement, LedgerComparison, QueueComparison, SlotComparison, compare_ledgers
+from ledger_twins.mutants import (
+    QUEUE_REFERENCE,
+    QUEUE_SCRIPT,
+    REFERENCE,
+    SCRIPT,
+    SLOT_REFERENCE,
+    STRAIGHT,
+)
 
 from costscope.errors import StoreError
 from costscope_valkey.codec import source_of
@@ -21,9 +28,13 @@ QUICK = {
 }
 
 
-def _cases(ledger, queue, *, quick=frozenset()):
+def _cases(ledger, queue, slots=None, *, quick=frozenset()):
     """Each mutant with the machine that shall find it."""
-    for machine, mutants in ((LedgerComparison, ledger), (QueueComparison, queue)):
+    for machine, mutants in (
+        (LedgerComparison, ledger),
+        (QueueComparison, queue),
+        (SlotComparison, slots or {}),
+    ):
         for name, mutant in mutants.items():
             marks = [] if name in quick else [pytest.mark.soak]
             yield pytest.param(machine, mutant, marks=marks, id=name.replace(" ", "-"))
@@ -51,7 +62,7 @@ def test_the_reference_is_not_mistaken_for_a_mutant(link, monkeypatch):
     compare_ledgers(link, None, same, examples=5, hunt=True)
 
 
-@pytest.mark.parametrize(("machine", "mutant"), list(_cases(REFERENCE, QUEUE_REFERENCE)))
+@pytest.mark.parametrize(("machine", "mutant"), list(_cases(REFERENCE, QUEUE_REFERENCE, SLOT_REFERENCE)))
 def test_a_mistake_in_the_reference_is_found(link, machine, mutant, monkeypatch):
     mutated = _mutated_ledger(*mutant, monkeypatch)
     with pytest.raises(Disagreement):
@@ -72,5 +83,5 @@ def test_every_mutant_still_fits_the_source(monkeypatch):
     source = source_of("ledger")
     scripts = SCRIPT | STRAIGHT | QUEUE_SCRIPT
     assert [name for name, (right, _) in scripts.items() if source.count(right) != 1] == []
-    for mutant in (*REFERENCE.values(), *QUEUE_REFERENCE.values()):
+    for mutant in (*REFERENCE.values(), *QUEUE_REFERENCE.values(), *SLOT_REFERENCE.values()):
         _mutated_ledger(*mutant, monkeypatch)

@@ -3,6 +3,15 @@
 from ledger_twins.comparison import compare_ledgers
 from ledger_twins.gates import QueueComparison
 from ledger_twins.machine import LedgerComparison
+from ledger_twins.slots import SlotComparison
 from ledger_twins.twins import Disagreement, Twins, with_clock
 
-__all__ = ["Disagreement", "LedgerComparison", "QueueComparison", "Twins", "compare_ledgers", "with_clock"]
+__all__ = [
+    "Disagreement",
+    "LedgerComparison",
+    "QueueComparison",
+    "SlotComparison",
+    "Twins",
+    "compare_ledgers",
+    "with_clock",
+]

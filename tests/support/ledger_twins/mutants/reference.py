@@ -59,7 +59,6 @@ REFERENCE = {
         "if meter in actuals and meter not in SLOTS\n        ]",
         "if meter in actuals\n        ]",
     ),
-    "what is said of slots may overflow": ("and meter not in SLOTS\n            and cell", "and cell"),
     # watching
     "a level is told one too late": ("return level - 1", "return level"),
     "a level is not watched": ("if watched == meter and level <= limit:", "if False:"),
@@ -75,4 +74,8 @@ REFERENCE = {
         "known.state is HoldState.FORGIVEN",
     ),
     "what was forgiven may be reserved": ("hold.state is HoldState.FORGIVEN or (", "("),
+}
+
+SLOT_REFERENCE = {
+    "what is said of slots may overflow": ("and meter not in SLOTS\n            and cell", "and cell"),
 }
