@@ -6,9 +6,9 @@ import os
 
 import pytest
 from fake_valkey import FakeLink
-from ledger_twins import QueueComparison, SlotComparison, compare_ledgers
+from ledger_twins import CornerComparison, QueueComparison, compare_ledgers
 
-_MACHINES = pytest.mark.parametrize("machine", [SlotComparison, QueueComparison])
+_MACHINES = pytest.mark.parametrize("machine", [CornerComparison, QueueComparison])
 
 
 @_MACHINES

@@ -7,13 +7,22 @@ import sys
 from pathlib import Path
 
 import pytest
-from ledger_twins import Disagreement, LedgerComparison, QueueComparison, SlotComparison, compare_ledgers
+from ledger_twins import (
+    CornerComparison,
+    Disagreement,
+    LedgerComparison,
+    QueueComparison,
+    QueueCornerComparison,
+    compare_ledgers,
+)
 from ledger_twins.mutants import (
+    CORNER_REFERENCE,
+    CORNER_SCRIPT,
+    QUEUE_CORNER_SCRIPT,
     QUEUE_REFERENCE,
     QUEUE_SCRIPT,
     REFERENCE,
     SCRIPT,
-    SLOT_REFERENCE,
     STRAIGHT,
 )
 
@@ -28,16 +37,31 @@ QUICK = {
 }
 
 
-def _cases(ledger, queue, slots=None, *, quick=frozenset()):
-    """Each mutant with the machine that shall find it."""
-    for machine, mutants in (
-        (LedgerComparison, ledger),
-        (QueueComparison, queue),
-        (SlotComparison, slots or {}),
-    ):
-        for name, mutant in mutants.items():
-            marks = [] if name in quick else [pytest.mark.soak]
-            yield pytest.param(machine, mutant, marks=marks, id=name.replace(" ", "-"))
+IN_REFERENCE = {
+    LedgerComparison: REFERENCE,
+    QueueComparison: QUEUE_REFERENCE,
+    CornerComparison: CORNER_REFERENCE,
+}
+IN_SCRIPT = {
+    LedgerComparison: SCRIPT | STRAIGHT,
+    QueueComparison: QUEUE_SCRIPT,
+    CornerComparison: CORNER_SCRIPT,
+    QueueCornerComparison: QUEUE_CORNER_SCRIPT,
+}
+"""For each machine the mutants that it shall find."""
+
+
+def _cases(mutants_of):
+    return [
+        pytest.param(
+            machine,
+            mutant,
+            marks=[] if name in QUICK and mutants_of is IN_SCRIPT else [pytest.mark.soak],
+            id=name.replace(" ", "-"),
+        )
+        for machine, mutants in mutants_of.items()
+        for name, mutant in mutants.items()
+    ]
 
 
 def _mutated_ledger(right: str, wrong: str, monkeypatch):
@@ -62,14 +86,14 @@ def test_the_reference_is_not_mistaken_for_a_mutant(link, monkeypatch):
     compare_ledgers(link, None, same, examples=5, hunt=True)
 
 
-@pytest.mark.parametrize(("machine", "mutant"), list(_cases(REFERENCE, QUEUE_REFERENCE, SLOT_REFERENCE)))
+@pytest.mark.parametrize(("machine", "mutant"), _cases(IN_REFERENCE))
 def test_a_mistake_in_the_reference_is_found(link, machine, mutant, monkeypatch):
     mutated = _mutated_ledger(*mutant, monkeypatch)
     with pytest.raises(Disagreement):
         compare_ledgers(link, None, mutated, machine=machine, examples=1500, steps=50, hunt=True)
 
 
-@pytest.mark.parametrize(("machine", "mutant"), list(_cases(SCRIPT | STRAIGHT, QUEUE_SCRIPT, quick=QUICK)))
+@pytest.mark.parametrize(("machine", "mutant"), _cases(IN_SCRIPT))
 def test_a_mistake_in_the_script_is_found(link, machine, mutant):
     right, wrong = mutant
     source = source_of("ledger")
@@ -81,7 +105,7 @@ def test_a_mistake_in_the_script_is_found(link, machine, mutant):
 
 def test_every_mutant_still_fits_the_source(monkeypatch):
     source = source_of("ledger")
-    scripts = SCRIPT | STRAIGHT | QUEUE_SCRIPT
-    assert [name for name, (right, _) in scripts.items() if source.count(right) != 1] == []
-    for mutant in (*REFERENCE.values(), *QUEUE_REFERENCE.values(), *SLOT_REFERENCE.values()):
+    in_script = [mutant for mutants in IN_SCRIPT.values() for mutant in mutants.items()]
+    assert [name for name, (right, _) in in_script if source.count(right) != 1] == []
+    for mutant in (each for mutants in IN_REFERENCE.values() for each in mutants.values()):
         _mutated_ledger(*mutant, monkeypatch)

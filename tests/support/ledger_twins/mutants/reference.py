@@ -75,7 +75,3 @@ REFERENCE = {
     ),
     "what was forgiven may be reserved": ("hold.state is HoldState.FORGIVEN or (", "("),
 }
-
-SLOT_REFERENCE = {
-    "what is said of slots may overflow": ("and meter not in SLOTS\n            and cell", "and cell"),
-}

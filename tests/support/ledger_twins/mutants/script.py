@@ -48,10 +48,6 @@ SCRIPT = {
         "units = min(units, (room - math.fmod(room, unit)) / unit)",
         "units = min(units, math.floor(room / unit + 0.5))",
     ),
-    "units ignore what is held": (
-        "max(cell[LIMIT] - cell[SPENT] - cell[HELD] - amount, 0)",
-        "max(cell[LIMIT] - cell[SPENT] - amount, 0)",
-    ),
     "a capped hold forgets its steps": (
         "sum[meter] = amounts[meter] + units * max(step[meter], 0)",
         "sum[meter] = amounts[meter]",
@@ -237,17 +233,9 @@ SCRIPT = {
         "if actual >= 0 and not IS_SLOT[cell[METER]] then",
         "if actual >= 0 then",
     ),
-    "what is said of slots may overflow": (
-        "IS_SLOT[meter] and 0 or actuals[meter]",
-        "actuals[meter]",
-    ),
     "what an orphan says of slots may overflow": (
         "not IS_SLOT[cell[METER]] and cell[SPENT]",
         "cell[SPENT]",
-    ),
-    "two choices of meters look the same": (
-        "amounts.mask * 16 + meter",
-        "amounts.mask * 7 + meter",
     ),
     # forgiveness
     "what is presumed is forgiven": (
