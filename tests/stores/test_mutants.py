@@ -90,7 +90,7 @@ def test_the_reference_is_not_mistaken_for_a_mutant(link, monkeypatch):
 def test_a_mistake_in_the_reference_is_found(link, machine, mutant, monkeypatch):
     mutated = _mutated_ledger(*mutant, monkeypatch)
     with pytest.raises(Disagreement):
-        compare_ledgers(link, None, mutated, machine=machine, examples=1500, steps=50, hunt=True)
+        compare_ledgers(link, None, mutated, machine=machine, examples=6000, steps=50, hunt=True)
 
 
 @pytest.mark.parametrize(("machine", "mutant"), _cases(IN_SCRIPT))
@@ -100,7 +100,7 @@ def test_a_mistake_in_the_script_is_found(link, machine, mutant):
     assert source.count(right) == 1, f"the script has changed; the mutant of {right!r} has to follow"
     mutated = source.replace(right, wrong)
     with pytest.raises((Disagreement, StoreError, ValueError, KeyError)):
-        compare_ledgers(link, mutated, machine=machine, examples=1500, steps=50, hunt=True)
+        compare_ledgers(link, mutated, machine=machine, examples=6000, steps=50, hunt=True)
 
 
 def test_every_mutant_still_fits_the_source(monkeypatch):

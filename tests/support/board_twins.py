@@ -156,7 +156,7 @@ def compare_boards(
         source: the script, with a mistake or without.
         board: the same for Python.
         examples: how many histories.
-        hunt: stop at the first history that fails, the same in every run, and do not look for a smaller one.
+        hunt: only find out whether there is a disagreement, without making the example small.
 
     Raises:
         Disagreement: the hosts answered differently.
@@ -166,7 +166,6 @@ def compare_boards(
         max_examples=examples,
         deadline=None,
         database=None,
-        derandomize=hunt,
         suppress_health_check=list(HealthCheck),
         phases=[Phase.generate] if hunt else [Phase.generate, Phase.shrink],
         report_multiple_bugs=False,

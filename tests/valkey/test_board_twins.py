@@ -113,7 +113,7 @@ def _cases():
 def test_a_mistake_in_the_script_is_found(link, name):
     right, wrong = MUTANTS[name]
     with pytest.raises((Disagreement, StoreError, AttributeError)):
-        compare_boards(link, source_of("board").replace(right, wrong), examples=2000, hunt=True)
+        compare_boards(link, source_of("board").replace(right, wrong), examples=20_000, hunt=True)
 
 
 def test_every_mutant_still_fits_the_source():
@@ -127,4 +127,4 @@ def test_a_mistake_in_the_reference_is_found(link):
             return super()._publish(op, now_ms) or bool(op.once)
 
     with pytest.raises(Disagreement):
-        compare_boards(link, None, Forgetful, examples=2000, hunt=True)
+        compare_boards(link, None, Forgetful, examples=20_000, hunt=True)

@@ -68,12 +68,37 @@ class QueueCornerComparison(QueueComparison):
     @rule(order=st.permutations(["t1", "t2", "t3"]))
     def come_in_any_order(self, order) -> None:
         """Two wait, the place becomes free, and a third one asks: all in one request."""
-        *waiting, last = [
-            Reserve(f"corner {ticket}", _GATE, {"concurrent_runs": 1}, 1000, ticket=ticket, wait_ms=500)
-            for ticket in order
-        ]
-        inside = Reserve("inside", _GATE, {"concurrent_runs": 1}, 1000)
-        self.twins.apply(inside, *waiting, Release("inside", _GATE), last)
-        self.twins.now_ms += 500
-        for ticket in order:
-            self.twins.apply(Release(f"corner {ticket}", _GATE))
+        *waiting, last = [_waiter(ticket) for ticket in order]
+        self.twins.apply(_INSIDE, *waiting, Release("inside", _GATE), last)
+        self.leave(order)
+
+    @rule()
+    def come_before_the_oldest(self) -> None:
+        """One waits, an older one takes the place, and the oldest of all has to wait behind it: all in one request."""
+        plain = Reserve("corner plain", _GATE, {"concurrent_runs": 1}, 1000)
+        older, oldest, younger = _waiter("t2"), _waiter("t1"), _waiter("t3")
+        left, done = Release("inside", _GATE), Release(older.id, _GATE)
+        self.twins.apply(_INSIDE, _waiter("t5"), left, plain, older, oldest, done, younger)
+        self.leave(["t1", "t2", "t3", "t5"])
+
+    @rule()
+    def follow_one_another(self) -> None:
+        """Two wait, and each has its turn as soon as the one before has left: all in one request."""
+        first, second = _waiter("t1"), _waiter("t2")
+        left, done = Release("inside", _GATE), Release(first.id, _GATE)
+        self.twins.apply(_INSIDE, first, second, left, first, done, second)
+        self.leave(["t1", "t2"])
+
+    def leave(self, tickets) -> None:
+        """Nobody is left there, inside or in the queue."""
+        self.twins.now_ms += _WAIT_MS
+        for ticket in tickets:
+            self.twins.apply(Release(_waiter(ticket).id, _GATE))
+
+
+_WAIT_MS: Final = 500
+_INSIDE: Final = Reserve("inside", _GATE, {"concurrent_runs": 1}, 1000)
+
+
+def _waiter(ticket: str) -> Reserve:
+    return Reserve(f"corner {ticket}", _GATE, {"concurrent_runs": 1}, 1000, ticket=ticket, wait_ms=_WAIT_MS)

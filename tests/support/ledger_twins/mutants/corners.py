@@ -16,6 +16,10 @@ CORNER_SCRIPT = {
 }
 
 QUEUE_CORNER_SCRIPT = {
+    "a place that was given up is the oldest": (
+        "queue.oldest = queue.oldest ~= own and queue.oldest",
+        "",
+    ),
     "an older ticket that comes later is overlooked": (
         "queue.oldest = queue.oldest and queue.oldest < own and queue.oldest",
         "",

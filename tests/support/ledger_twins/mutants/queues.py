@@ -51,10 +51,6 @@ QUEUE_SCRIPT = {
         "nil, queue.count - 1, true",
         "nil, queue.count - 1, queue.changed",
     ),
-    "a place that was given up is the oldest": (
-        "queue.oldest = queue.oldest ~= own and queue.oldest",
-        "",
-    ),
     "the last one's place is kept": (
         "emptied[#emptied + 1] = acc.key",
         "",
