@@ -1,8 +1,8 @@
 """How fast a run spends, beside how fast it did before.
 
-The figures come from one production hour of a service for writing code (`costscope.cli.trace`), cut into 15,000 runs: the
-mean of five minutes would suspect 69 of them, its thirds 5, and thirds of seven and a half minutes none. A single dear call
-is no rate, and bursts are normal work: what counts is a rate that lasts, through each third of the last minutes.
+A single dear call is no rate, and bursts are normal work: what counts is a rate that lasts, through each third of the
+last minutes. With these lengths no run suspects itself that is cut from one production hour of a service for writing
+code (`costscope.cli.trace`), which `tests/control/test_runaway_trace.py` replays.
 """
 
 from __future__ import annotations
