@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from benchmarks.harness import Effort
-    from costscope.scope.opener import BudgetScope
+    from costscope.scope.budget_scope import BudgetScope
 
 __all__ = ["measure"]
 

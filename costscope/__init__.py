@@ -4,10 +4,6 @@ Nested budget scopes over an atomic two-phase ledger, in memory or on Valkey. St
 `metered_model` and `metered_tool`; `configure` says where the books are and which policy holds.
 """
 
-from costscope.call.denied import Return, Wait
-from costscope.call.drivers.reservation import Reservation
-from costscope.call.hold import reserve_call as reserve
-from costscope.call.metered import metered_model, metered_tool
 from costscope.errors import (
     AmountOverflow,
     BudgetExceeded,
@@ -39,15 +35,19 @@ from costscope.errors import (
     UsageWarning,
 )
 from costscope.guard import Guard
-from costscope.runtime import Runtime, configure, get_runtime, set_runtime
-from costscope.scope.balance import AccountBalance
-from costscope.scope.binding import ScopedExecutor, bind_scope
-from costscope.scope.opener import BudgetScope, budget_scope
-from costscope.scope.preview import Preview
+from costscope.metered.decorators import metered_model, metered_tool
+from costscope.metered.options import Return, Wait
+from costscope.metered.reservation import Reservation
+from costscope.metered.reservation import reserve_call as reserve
+from costscope.pricing.usage import Usage
+from costscope.scope.balances import AccountBalance, Preview
+from costscope.scope.budget_scope import BudgetScope, budget_scope
+from costscope.scope.default_runtime import configure, get_runtime, set_runtime
 from costscope.scope.report import ScopeReport
+from costscope.scope.runtime import Runtime
 from costscope.scope.scope import Scope
 from costscope.scope.summary import CallsSummary, ScopeSummary
-from costscope.usage import Usage
+from costscope.scope.threads import ScopedExecutor, bind_scope
 
 __version__ = "0.1.0"
 

@@ -1,4 +1,4 @@
-"""What `costscope/ambient.py` relies on in contextvars-extras 0.7.0, which is unmaintained."""
+"""What `costscope/context.py` relies on in contextvars-extras 0.7.0, which is unmaintained."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 import costscope
 from costscope import ambient
-from costscope.ambient import (
+from costscope.context import (
     ambient_call,
     ambient_scope,
     in_empty_context,

@@ -11,7 +11,7 @@ import pytest
 import costscope
 
 ROOT = Path(costscope.__file__).parent
-DEFAULT_RUNTIME = ("costscope.scope.opener", "costscope.runtime.default")
+DEFAULT_RUNTIME = ("costscope.scope.budget_scope", "costscope.scope.default_runtime")
 """The one import upwards: `budget_scope` acts on the default runtime where it is given none."""
 
 

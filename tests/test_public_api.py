@@ -89,7 +89,7 @@ def test_every_argument_of_the_entry_points_is_explained():
 
 
 def test_every_option_of_the_decorators_is_explained():
-    from costscope.call import metered
+    from costscope.metered import decorators as metered
 
     source = inspect.getsource(metered.MeterOptions)
     for name in metered.MeterOptions.__annotations__:

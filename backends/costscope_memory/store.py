@@ -8,16 +8,16 @@ from time import time_ns
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urlsplit
 
-from costscope.board import Board
 from costscope.errors import StoreMisconfigured
 from costscope.ledger import Ledger, audit
 from costscope.stores import LostListeners
+from costscope.stores.coordination import Board
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from costscope.board import Answer, Op
     from costscope.ledger import AuditReport, Command, LostHold, Reply, Snapshot
+    from costscope.stores.coordination import Answer, Op
 
 __all__ = ["MemoryStore", "open_url"]
 

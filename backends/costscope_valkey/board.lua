@@ -1,5 +1,5 @@
 -- costscope board, layout 1: what processes agree on beside the books. Applies the operations of
--- costscope/board/ops.py one after the other; costscope/board/memory.py is the same in Python, and one property test
+-- costscope/stores/coordination/ops.py one after the other; costscope/stores/coordination/board.py is the same in Python, and one property test
 -- compares both.
 --
 -- KEYS[1] events    STREAM  place -> id, token, record; at least the last 1,000

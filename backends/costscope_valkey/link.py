@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+import weakref
 from typing import TYPE_CHECKING, Final, Protocol, cast
 
 import tenacity
@@ -12,16 +14,39 @@ from valkey.exceptions import NoScriptError
 
 from costscope.errors import StoreUnavailable
 from costscope_valkey.failures import is_transient, leaves_connection_usable, translate
-from costscope_valkey.forking import renew_after_fork
-from costscope_valkey.retries import schedule
-from costscope_valkey.script import Argument, Request, Script, command_request, script_request
+from costscope_valkey.script import Argument, Request, Script, command_request, schedule, script_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from costscope_valkey.url import ServerAddress
 
-__all__ = ["Link"]
+
+class Forkable(Protocol):
+    """Something that must begin anew in a forked child."""
+
+    def after_fork(self) -> None:
+        """Drop locks and connections; runs in the child, before any other thread exists there."""
+
+
+_forkables: weakref.WeakSet[Forkable] = weakref.WeakSet()
+
+
+def renew_after_fork(forkable: Forkable) -> None:
+    """Call `forkable.after_fork()` in every child forked from now on, as long as it lives.
+
+    A hook costs nothing on the hot path, where asking `os.getpid()` before each request is a system call.
+    """
+    _forkables.add(forkable)
+
+
+def _renew_all() -> None:
+    for forkable in list(_forkables):
+        forkable.after_fork()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_all)
 
 
 class Link:

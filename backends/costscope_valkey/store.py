@@ -11,24 +11,23 @@ from costscope.errors import StoreUnavailable
 from costscope.ledger import Account, Expire, LostHold, Outcome, audit
 from costscope.stores import LostListeners
 from costscope_valkey.alink import AsyncLink
-from costscope_valkey.batches import BATCH_MAX
-from costscope_valkey.board import board_requests
-from costscope_valkey.checks import check_server
+from costscope_valkey.coalesce_tasks import TaskCoalescer
+from costscope_valkey.coalesce_threads import BATCH_MAX, ThreadCoalescer
 from costscope_valkey.codec import Codec, decode, source_of
+from costscope_valkey.coordination import board_requests
 from costscope_valkey.embedded import Reviver, ensure_server
 from costscope_valkey.keys import LAYOUT, LedgerKeys
 from costscope_valkey.link import Link
-from costscope_valkey.records import HELD, read_record, read_snapshot
 from costscope_valkey.script import Script
-from costscope_valkey.tasks import TaskCoalescer
-from costscope_valkey.threads import ThreadCoalescer
+from costscope_valkey.server_checks import check_server
+from costscope_valkey.snapshot import HELD, read_record, read_snapshot
 from costscope_valkey.url import parse_url
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from costscope.board import Answer, Op
     from costscope.ledger import AuditReport, Command, Reply, Snapshot
+    from costscope.stores.coordination import Answer, Op
     from costscope_valkey.codec import Request
     from costscope_valkey.url import ServerAddress
 

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from costscope.cli.amounts import counted, json_text
 from costscope.cli.books import StoreOption, open_books
+from costscope.observe.reports.as_json import counted, json_text
 
 if TYPE_CHECKING:
     from costscope.ledger import AuditReport

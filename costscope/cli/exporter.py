@@ -11,9 +11,9 @@ import typer
 
 from costscope.cli.books import StoreOption, open_books
 from costscope.errors import InvalidInput, InvalidPolicy
-from costscope.exporter import DEFAULT_LABELS, Grouping, Reader
-from costscope.policy.watch import PolicyWatcher
-from costscope.reports import BurnRates
+from costscope.observe.exporter import DEFAULT_LABELS, Grouping, Reader
+from costscope.observe.reports import BurnRates
+from costscope.policy.load.watcher import PolicyWatcher
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["exporter"]
 
-_log = logging.getLogger("costscope.exporter")
+_log = logging.getLogger("costscope.observe.exporter")
 
 
 def exporter(
@@ -76,7 +76,7 @@ def exporter(
 
 def _extra() -> ModuleType:
     try:
-        from costscope.exporter import server  # noqa: PLC0415 - its client library is in an extra
+        from costscope.observe.exporter import server  # noqa: PLC0415 - its client library is in an extra
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "prometheus_client":
             raise

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from costscope.cli.amounts import json_text
-from costscope.cli.balances import as_data
 from costscope.cli.books import StoreOption, open_books
+from costscope.observe.reports import account_rows, untouched
+from costscope.observe.reports.as_json import as_data, json_text
 from costscope.policy import load_policy
-from costscope.reports import account_rows, untouched
 
 if TYPE_CHECKING:
     from costscope.policy import Policy

@@ -3,24 +3,100 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
 
-from costscope.cli.account_lines import account_blocks
-from costscope.cli.amounts import counted
-from costscope.cli.bars import legend
-from costscope.reports import account_rows, untouched
+from costscope.cli.widgets import bar, legend, percent
+from costscope.observe.reports import account_rows, untouched
+from costscope.observe.reports.as_json import counted, instant, short_amount
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from rich.console import Console, ConsoleOptions, RenderableType
 
     from costscope.ledger import Snapshot
+    from costscope.observe.reports import AccountRow, MeterRow
     from costscope.policy import Policy
 
-__all__ = ["StatusScreen", "title"]
+
+_BAR_MIN: Final = 10
+_BAR_MAX: Final = 32
+_GAP: Final = "  "
+
+
+def account_blocks(
+    rows: list[AccountRow],
+    width: int,
+    *,
+    currency: str,
+    ascii_only: bool,
+    note: Callable[[AccountRow, MeterRow], Text] | None = None,
+) -> Iterator[list[Text]]:
+    """The lines of each account, in columns that are the same for all.
+
+    Args:
+        rows: the accounts.
+        width: of the screen, in characters.
+        currency: names the unit of `cost`.
+        ascii_only: draw without Unicode.
+        note: says something more of a meter, on a line below it unless it is empty.
+    """
+    cells = {id(line): _cells(line, currency) for row in rows for line in row.meters}
+    widths = [max((len(found[at]) for found in cells.values()), default=0) for at in range(5)]
+    room = min(max(width - sum(widths) - 5 * len(_GAP), _BAR_MIN), _BAR_MAX)
+    for row in rows:
+        block = [_heading(row, width)]
+        for line in row.meters:
+            name, *numbers, limit = cells[id(line)]
+            text = Text(name.ljust(widths[0]) + _GAP, no_wrap=True, overflow="ellipsis")
+            text.append_text(_bar(line, room, ascii_only=ascii_only))
+            for number, size in zip(numbers, widths[1:], strict=False):
+                text.append(_GAP + number.rjust(size))
+            block.append(text.append(_GAP + limit))
+            if note is not None and (more := note(row, line)):
+                indent = max(min(widths[0] + len(_GAP), width - len(more)), len(_GAP))
+                block.append(Text(" " * indent, no_wrap=True, overflow="ellipsis").append_text(more))
+        yield block
+
+
+def _heading(row: AccountRow, width: int) -> Text:
+    if row.window_end:
+        reset = f"resets {instant(row.window_end)}"
+    else:
+        reset = "never resets" if any(line.spends for line in row.meters) else "slots"
+    text = Text(overflow="fold")
+    text.append(row.name, style="bold")
+    if row.enforcement != "hard":
+        text.append(
+            f"  {row.enforcement}", style="yellow"
+        )  # it may be above its limit, and nothing is refused
+    if row.halted:
+        text.append("  halted", style="bold red")
+    gap = width - len(text) - len(reset)
+    text.append(" " * gap if gap >= 2 else "\n  ")  # noqa: PLR2004 - columns apart
+    text.append(reset, style="bright_black")
+    return text
+
+
+def _cells(line: MeterRow, currency: str) -> tuple[str, str, str, str, str]:
+    """Name, percent, spent, held and limit of a meter."""
+    counters, limit = line.counters, line.limit
+    used = counters.spent + counters.held
+    share = "" if limit is None else f"{percent(used, limit)}%"
+    spent, held = short_amount(line.meter, counters.spent), short_amount(line.meter, counters.held)
+    of = "no limit" if limit is None else f"of {short_amount(line.meter, limit)}"
+    name = f"cost ({currency})" if line.meter == "cost" else line.meter.replace("_", " ")
+    if not line.spends:
+        return name, share, "", held, of
+    return name, share, spent, f"+ {held}" if counters.held else "", of
+
+
+def _bar(line: MeterRow, width: int, *, ascii_only: bool) -> Text:
+    if line.limit is None:
+        return Text(" " * width)
+    return bar(line.counters.spent, line.counters.held, line.limit, width, ascii_only=ascii_only)
 
 
 class StatusScreen:

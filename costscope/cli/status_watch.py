@@ -13,26 +13,24 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from costscope.cli.account_lines import account_blocks
-from costscope.cli.amounts import counted
-from costscope.cli.bars import legend
-from costscope.cli.event_lines import short_line
-from costscope.cli.event_stream import EventStream
-from costscope.cli.outlooks import outlook
-from costscope.cli.status_screen import title
+from costscope.cli.events import short_line
+from costscope.cli.status_screen import account_blocks, title
+from costscope.cli.widgets import legend, outlook
 from costscope.errors import StoreUnavailable
-from costscope.events.records import CallSettled
-from costscope.reports import BurnRates, account_rows, forecast, untouched
+from costscope.observe.events.reader import EventStream
+from costscope.observe.events.records import CallSettled
+from costscope.observe.reports import BurnRates, account_rows, forecast, untouched
+from costscope.observe.reports.as_json import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from rich.console import ConsoleOptions, RenderableType
 
-    from costscope.events.records import Event
     from costscope.ledger import Snapshot
+    from costscope.observe.events.records import Event
+    from costscope.observe.reports import AccountRow, MeterRow
     from costscope.policy import Policy
-    from costscope.reports import AccountRow, MeterRow
     from costscope.stores import Store
 
 __all__ = ["WatchScreen", "watch"]

@@ -4,28 +4,27 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from costscope.call.denied import instead_of
-from costscope.call.drivers.drive import holding, rescue, settling
-from costscope.call.opening import open_call
-from costscope.call.withdrawal import abandon
+from costscope.engine.call.drive import holding, rescue, settling
+from costscope.engine.call.reserve import abandon
 from costscope.errors import CallDenied
-from costscope.estimate import output_cap
-from costscope.guard.answers import afterwards, allowed, refused
+from costscope.guard.answers import afterwards, allowed, changes, refused
 from costscope.guard.decisions import DecisionWarning, ModelDecision, SettledDecision, ToolDecision
-from costscope.guard.opened import OpenCall
+from costscope.guard.open_runs import OpenCall
 from costscope.guard.requests import model_call, tool_call
-from costscope.guard.standing import changes
 from costscope.ledger import Commit, new_id
+from costscope.metered.build import open_call
+from costscope.metered.options import instead_of
+from costscope.pricing.estimate import output_cap
 
 if TYPE_CHECKING:
-    from costscope.call.call import Call
-    from costscope.call.guided.routed import Arguments
-    from costscope.call.spec import Spec
-    from costscope.guard.opened import OpenRun
+    from costscope.engine.state.call import Call
+    from costscope.guard.open_runs import OpenRun
     from costscope.guard.requests import ModelRequest, ToolRequest
     from costscope.ledger import Release
-    from costscope.stores.steps import Steps
-    from costscope.telemetry import CallKind
+    from costscope.metered.reroute import Arguments
+    from costscope.metered.spec import Spec
+    from costscope.observe.telemetry import CallKind
+    from costscope.stores.effects import Steps
 
 __all__ = ["call_ends", "model_begins", "tool_begins"]
 

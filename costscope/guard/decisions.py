@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from costscope.errors import CallDenied, DenialKind
-from costscope.events.records import RunStatus
-from costscope.money import currency
+from costscope.observe.events.records import RunStatus
+from costscope.pricing.money import currency
 from costscope.scope.summary import ScopeSummary
 
 if TYPE_CHECKING:

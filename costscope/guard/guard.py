@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Self
 
 from costscope.guard.calls import call_ends, model_begins, tool_begins
 from costscope.guard.lifecycle import iteration_begins, iteration_ends, run_ends, run_starts
-from costscope.guard.runs import Runs
-from costscope.runtime.default import get_runtime
-from costscope.stores.steps import arun, run
+from costscope.guard.open_runs import Runs
+from costscope.scope.default_runtime import get_runtime
+from costscope.stores.effects import arun, run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
         ToolDecision,
     )
     from costscope.guard.requests import ModelRequest, ToolRequest
-    from costscope.runtime.runtime import Runtime
+    from costscope.scope.runtime import Runtime
     from costscope.scope.scope import Scope
 
 __all__ = ["Guard"]

@@ -6,27 +6,25 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
-from costscope.call.drivers.drive import rescue, settling
-from costscope.call.settlement import committing
+from costscope.engine.call.drive import rescue, settling
+from costscope.engine.call.settle import committing
+from costscope.engine.run.end import status_of
 from costscope.errors import CallDenied, InvalidInput, InvalidLabel, StoreUnavailable
-from costscope.events.records import RunStatus
-from costscope.guard.answers import afterwards, allowed, refused, why
+from costscope.guard.answers import afterwards, allowed, left, refused, warnings, why
 from costscope.guard.decisions import AdmissionDecision, IterationDecision, RunSummary, SettledDecision
-from costscope.guard.opened import OpenRun
-from costscope.guard.standing import left, warnings
+from costscope.guard.open_runs import OpenRun
 from costscope.ledger import Read
-from costscope.run.ending import status_of
-from costscope.scope.opener import budget_scope
-from costscope.stores.steps import Execute
+from costscope.observe.events.records import RunStatus
+from costscope.scope.budget_scope import budget_scope
+from costscope.stores.effects import Execute
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from costscope.guard.opened import OpenCall
-    from costscope.guard.runs import Runs
-    from costscope.runtime.runtime import Runtime
+    from costscope.guard.open_runs import OpenCall, Runs
+    from costscope.scope.runtime import Runtime
     from costscope.scope.scope import Scope
-    from costscope.stores.steps import Steps
+    from costscope.stores.effects import Steps
 
 __all__ = ["iteration_begins", "iteration_ends", "run_ends", "run_starts"]
 

@@ -6,16 +6,16 @@ import difflib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from costscope.call.described import DescribedCall, described_model, described_tool, keyed, model_arguments
-from costscope.call.options import Options
 from costscope.errors import InvalidInput
-from costscope.usage import read_usage
+from costscope.metered.described import DescribedCall, described_model, described_tool, keyed, model_arguments
+from costscope.metered.options import Options
+from costscope.pricing.usage import read_usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from costscope.call.denied import OnDeniedOption
     from costscope.ledger import OnLost
+    from costscope.metered.options import OnDeniedOption
 
 __all__ = ["ModelRequest", "ToolRequest", "model_call", "tool_call"]
 

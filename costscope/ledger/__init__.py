@@ -1,6 +1,7 @@
 """The ledger: pure commands, the state machine that applies them, and the audit of its books."""
 
 from costscope.ledger.audit import AuditReport, Difference, audit
+from costscope.ledger.books import LEASE_MAX_MS, PRESUMED_KEEP_MS
 from costscope.ledger.commands import (
     Account,
     Amounts,
@@ -21,7 +22,6 @@ from costscope.ledger.commands import (
 )
 from costscope.ledger.ids import id_from_key, new_id
 from costscope.ledger.meters import CALL_METERS, COUNTERS, HALTS, MAX_AMOUNT, METERS, SLOTS, Meter
-from costscope.ledger.records import LEASE_MAX_MS, PRESUMED_KEEP_MS
 from costscope.ledger.state import Counters, Snapshot, SnapshotAccount, SnapshotHold
 from costscope.ledger.transition import Ledger
 

@@ -16,20 +16,26 @@ from __future__ import annotations
 from heapq import heappush
 from typing import TYPE_CHECKING, Final
 
-from costscope.ledger.admission import denial, units_that_fit
+from costscope.ledger.admission import (
+    denial,
+    enter_queue,
+    leave_queues,
+    overtaking,
+    reserve_again,
+    same_accounts,
+    units_that_fit,
+)
+from costscope.ledger.books import LEASE_MAX_MS, Records, Write, give_back, gone, write
 from costscope.ledger.commands import Commit, Expire, Extend, Forgive, Outcome, Read, Release, Reply, Reserve
-from costscope.ledger.holds import Hold, HoldState
-from costscope.ledger.identity import reserve_again, same_accounts
 from costscope.ledger.meters import MAX_AMOUNT, SLOTS
-from costscope.ledger.queues import enter_queue, leave_queues, overtaking
-from costscope.ledger.records import LEASE_MAX_MS, Records, Write, give_back, gone, write
+from costscope.ledger.state import Hold, HoldState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from typing import Any
 
     from costscope.ledger.commands import Amounts, Command, Denial
-    from costscope.ledger.plan import Plan
+    from costscope.ledger.state import Plan
 
 __all__ = ["Ledger"]
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
-from costscope.policy.about import AccountAbout, read_about
-from costscope.policy.accounts import (
+from costscope.policy.model.labels import check_labels, encode
+from costscope.policy.model.periods import Period, Weekday, load_zone, window
+from costscope.policy.model.schema import Budget, Policy, rules_of
+from costscope.policy.resolve.account_info import AccountAbout, read_about
+from costscope.policy.resolve.accounts import (
     INLINE_BUDGET,
     RUN_BUDGET,
     account,
@@ -14,21 +17,18 @@ from costscope.policy.accounts import (
     run_account,
     slot_account,
 )
-from costscope.policy.covering import covering, covers, rules_hold
-from costscope.policy.labels import check_labels, encode
-from costscope.policy.marks import Mark, level_of, marks_of, refuses, watch_levels
-from costscope.policy.periods import Period, Weekday, load_zone, window
-from costscope.policy.schema import Budget, Policy, rules_of
+from costscope.policy.resolve.levels import Mark, level_of, marks_of, refuses, watch_levels
+from costscope.policy.resolve.matching import covering, covers, rules_hold
 
 if TYPE_CHECKING:
-    from costscope.policy.explained import (
+    from costscope.policy.explain import (
         BudgetExplained,
         PolicyExplained,
         ScopeExplained,
         explain,
         explain_scope,
     )
-    from costscope.policy.loader import PolicySource, load_policy, parse_policy
+    from costscope.policy.load.loader import PolicySource, load_policy, parse_policy
 
 __all__ = [
     "INLINE_BUDGET",
@@ -67,14 +67,14 @@ __all__ = [
 ]
 
 _ON_DEMAND: Final = {
-    "BudgetExplained": "explained",
-    "PolicyExplained": "explained",
-    "PolicySource": "loader",
-    "ScopeExplained": "explained",
-    "explain": "explained",
-    "explain_scope": "explained",
-    "load_policy": "loader",
-    "parse_policy": "loader",
+    "BudgetExplained": "explain",
+    "PolicyExplained": "explain",
+    "PolicySource": "load.loader",
+    "ScopeExplained": "explain",
+    "explain": "explain",
+    "explain_scope": "explain",
+    "load_policy": "load.loader",
+    "parse_policy": "load.loader",
 }
 """Names whose modules read files: a process that only has inline limits never imports them."""
 

@@ -5,24 +5,23 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING, cast
 
+from costscope.engine.run.halting import order_to_stop
+from costscope.engine.run.iterations import Iteration, Iterations
+from costscope.engine.state.activity import joined, past_of
 from costscope.errors import InvalidInput
-from costscope.money import currency
-from costscope.run.iteration import Iteration
-from costscope.run.iterations import Iterations
-from costscope.run.orders import order_to_stop
-from costscope.scope.history import joined, past_of
+from costscope.pricing.money import currency
 from costscope.scope.readings import Readings
 from costscope.scope.report import ScopeReport
 from costscope.scope.reset import reset
 from costscope.scope.summary import ScopeSummary, summarised
-from costscope.stores.steps import arun, run
+from costscope.stores.effects import arun, run
 
 if TYPE_CHECKING:
-    from costscope.events.records import AccountReset
-    from costscope.run.run import Run
-    from costscope.scope.history import History, Past
+    from costscope.engine.state.activity import History, Past
+    from costscope.engine.state.run import Run
+    from costscope.observe.events.records import AccountReset
+    from costscope.observe.telemetry import ScopeTotals
     from costscope.scope.scope import Scope
-    from costscope.telemetry import ScopeTotals
 
 __all__ = ["Handle"]
 

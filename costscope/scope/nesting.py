@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from costscope.ambient import ambient_scope
+from costscope.context import ambient_scope
 from costscope.errors import InvalidLabel
 from costscope.ledger import MAX_AMOUNT, new_id
 from costscope.policy import inline_account
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from costscope.ledger import Account
-    from costscope.runtime.runtime import Runtime
+    from costscope.scope.runtime import Runtime
     from costscope.scope.scope import Scope
 
 __all__ = ["inherited", "inline_accounts", "innermost", "open_scope_of"]

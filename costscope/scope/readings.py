@@ -4,21 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from costscope.engine.state.scope_state import Standing
 from costscope.errors import StoreUnavailable
-from costscope.estimate import estimate_of
 from costscope.ledger import Read
-from costscope.money import currency
-from costscope.scope.balance import AccountBalance, balances_of
-from costscope.scope.preview import Preview, preview
-from costscope.scope.standing import Standing
+from costscope.pricing.estimate import estimate_of
+from costscope.pricing.money import currency
+from costscope.scope.balances import AccountBalance, Preview, balances_of, preview
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from decimal import Decimal
     from typing import Unpack
 
-    from costscope.estimate import Described
     from costscope.ledger import Account, Balance
+    from costscope.pricing.estimate import Described
 
 __all__ = ["Readings"]
 

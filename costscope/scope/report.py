@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from costscope.money import format_amount
-from costscope.scope.balance import AccountBalance
+from costscope.pricing.money import format_amount
+from costscope.scope.balances import AccountBalance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -5,20 +5,20 @@ from __future__ import annotations
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from costscope.board import Forget
 from costscope.errors import InvalidInput
-from costscope.events.records import AccountReset
 from costscope.ledger import HALTS, MAX_AMOUNT, METERS, Account, Forgive, Outcome, Read, new_id
-from costscope.policy.about import about_of
-from costscope.policy.accounts import SLOTS_SUFFIX
-from costscope.stores.steps import Ask, Execute
+from costscope.observe.events.records import AccountReset
+from costscope.policy.resolve.account_info import about_of
+from costscope.policy.resolve.accounts import SLOTS_SUFFIX
+from costscope.stores.coordination import Forget
+from costscope.stores.effects import Ask, Execute
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from costscope.ledger import Balance
     from costscope.scope.scope import Scope
-    from costscope.stores.steps import Steps
+    from costscope.stores.effects import Steps
 
 __all__ = ["reset"]
 

@@ -7,29 +7,28 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from costscope.ambient import ambient_scope, set_ambient_scope
+from costscope.context import ambient_scope, set_ambient_scope
+from costscope.engine.run.admit import admit
+from costscope.engine.run.end import end, ending
+from costscope.engine.state.activity import History, Tally, joined, past_of
+from costscope.engine.state.run import run_of
 from costscope.errors import InvalidInput
-from costscope.events.callbacks import Callbacks
 from costscope.ledger import new_id
+from costscope.observe.events.callbacks import Callbacks
+from costscope.observe.telemetry import ScopeTotals
 from costscope.policy import check_labels
-from costscope.run.admission import admit
-from costscope.run.ending import end, ending
-from costscope.run.opening import run_of
 from costscope.scope.handle import Handle
-from costscope.scope.history import History, joined, past_of
 from costscope.scope.nesting import inherited, inline_accounts, open_scope_of
-from costscope.scope.tally import Tally
-from costscope.stores.steps import arun, run
-from costscope.telemetry import ScopeTotals
+from costscope.stores.effects import arun, run
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from costscope.events.records import Event, Stamp
+    from costscope.engine.state.run import Run
     from costscope.ledger import Commit
-    from costscope.run.run import Run
-    from costscope.runtime.runtime import Runtime
-    from costscope.stores.steps import Steps
+    from costscope.observe.events.records import Event, Stamp
+    from costscope.scope.runtime import Runtime
+    from costscope.stores.effects import Steps
 
 __all__ = ["CHILDREN_SHOWN", "PLAIN", "Scope", "ScopeOptions"]
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from costscope.events.records import RunStatus
-from costscope.money import currency
+from costscope.observe.events.records import RunStatus
+from costscope.pricing.money import currency
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from costscope.scope.history import Past
-    from costscope.telemetry import CallKind, Sums
+    from costscope.engine.state.activity import Past
+    from costscope.observe.telemetry import CallKind, Sums
 
 __all__ = ["CallsSummary", "ScopeSummary", "summarised"]
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from costscope.board import Answer, Op
     from costscope.ledger import AuditReport, Command, LostHold, Reply, Snapshot
-
-__all__ = ["Store"]
+    from costscope.stores.coordination import Answer, Op
 
 
 @runtime_checkable
@@ -79,3 +78,31 @@ class Store(Protocol):
     async def aclose(self) -> None:
         """`close` for an event loop, which also gives back what belongs to this loop."""
         ...
+
+
+log = logging.getLogger("costscope")
+
+
+class LostListeners:
+    """The callbacks of one store. Single steps of a dict, so it takes no lock."""
+
+    def __init__(self) -> None:
+        self._listeners: dict[object, Callable[[Sequence[LostHold]], object]] = {}
+
+    def add(self, listener: Callable[[Sequence[LostHold]], object]) -> Callable[[], None]:
+        """Tell this one from now on; what is returned ends that."""
+        key = object()
+        self._listeners[key] = listener
+
+        def remove() -> None:
+            self._listeners.pop(key, None)
+
+        return remove
+
+    def tell(self, lost: Sequence[LostHold]) -> None:
+        """These holds are presumed lost. What a listener raises is logged: the books are right in any case."""
+        for listener in tuple(self._listeners.values()):
+            try:
+                listener(lost)
+            except Exception:
+                log.exception("telling of %d lost holds failed", len(lost))

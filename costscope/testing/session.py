@@ -5,7 +5,8 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from costscope.runtime import Runtime, installed
+from costscope.scope.default_runtime import installed
+from costscope.scope.runtime import Runtime
 from costscope.testing.clock import ManualClock
 from costscope.testing.outage import OutageStore
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from costscope.policy import PolicySource
-    from costscope.runtime import RuntimeOptions
+    from costscope.scope.runtime_options import RuntimeOptions
 
 __all__ = ["Session", "runtime"]
 

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from costscope.board.expiring import Expiring
+from costscope.stores.coordination.expiring import Expiring
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from costscope.board.limits import KEEP_MAX_MS, kept_ms, place_key, place_of
 from costscope.errors import InvalidInput
+from costscope.stores.coordination.limits import KEEP_MAX_MS, kept_ms, place_key, place_of
 
 
 @pytest.mark.parametrize(

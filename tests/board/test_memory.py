@@ -16,7 +16,7 @@ from costscope.board import (
     Recent,
     Take,
 )
-from costscope.board.limits import DELIVERIES_MAX, DELIVERY_KEEP_MS, STREAM_KEEP_MS
+from costscope.stores.coordination.limits import DELIVERIES_MAX, DELIVERY_KEEP_MS, STREAM_KEEP_MS
 
 START = 1_800_000_000_000
 

@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from costscope.call.digest import digest_of
+from costscope.metered.build import digest_of
 
 SAME = ("tool", "search", ("words", 5, None), {"limit": 3, "tags": ["a", "b"]})
 

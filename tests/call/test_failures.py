@@ -16,7 +16,7 @@ from fake_providers import Answer, Gate
 
 import costscope
 from costscope import budget_scope, metered_model, metered_tool
-from costscope.call.failures import not_billed
+from costscope.metered.results import not_billed
 
 HELD = 10_000_000
 MESSAGES = [{"role": "user", "content": "hi"}]

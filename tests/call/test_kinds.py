@@ -12,8 +12,8 @@ import pytest
 from running import default_runtime
 
 from costscope import BudgetExceeded, ModelUnpriced, budget_scope, metered_model, metered_tool
-from costscope.call.drivers.wrapper import MeteredFunction
-from costscope.estimate.bound import CALL_SLACK
+from costscope.metered.decorators import MeteredFunction
+from costscope.pricing.estimate.bound import CALL_SLACK
 
 PRICE = 10_000_000  # "0.01" in nano-units
 

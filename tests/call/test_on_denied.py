@@ -381,8 +381,8 @@ def test_a_cancelled_waiter_leaves_the_queue(make_runtime):
 @pytest.fixture
 def long_pauses(monkeypatch):
     """Whoever waits does not ask again by itself for as long as a test may take."""
-    monkeypatch.setattr("costscope.enforcement.patience._FIRST_S", 100.0)
-    monkeypatch.setattr("costscope.enforcement.patience._LONGEST_S", 100.0)
+    monkeypatch.setattr("costscope.engine.enforcement.waiting._FIRST_S", 100.0)
+    monkeypatch.setattr("costscope.engine.enforcement.waiting._LONGEST_S", 100.0)
 
 
 @pytest.mark.usefixtures("long_pauses")

@@ -26,7 +26,7 @@ from costscope import (
     metered_model,
     metered_tool,
 )
-from costscope.call.denied import Return, Wait
+from costscope.metered.options import Return, Wait
 from costscope.testing import OutageStore
 
 PRICE = {"input": "1", "output": "2"}

@@ -6,7 +6,7 @@ import pytest
 
 import costscope
 from costscope import BudgetExceeded, InvalidInput, ModelUnpriced, Usage, budget_scope, metered_model
-from costscope.estimate import settled
+from costscope.pricing.estimate import settled
 
 PRICES = {
     "models": {

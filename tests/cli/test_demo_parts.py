@@ -22,13 +22,14 @@ from costscope.cli.demo.scenario import run_of
 from costscope.cli.demo.timing import TimedStore, percentile_us
 from costscope.cli.trace import load_trace
 from costscope.ledger import Account, AuditReport, Commit, Difference, Release, Reserve, new_id
-from costscope.money import to_nano
 from costscope.policy import load_policy
 from costscope.prices import PriceBook
-from costscope.runtime import Runtime, set_runtime
+from costscope.pricing.money import to_nano
+from costscope.pricing.usage import Usage, read_usage
+from costscope.scope.default_runtime import set_runtime
+from costscope.scope.runtime import Runtime
 from costscope.stores import open_store
 from costscope.testing import OutageStore
-from costscope.usage import Usage, read_usage
 
 
 def concluded(**changes):

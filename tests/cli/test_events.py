@@ -11,8 +11,8 @@ import sys
 import pytest
 
 from costscope.board import Publish
-from costscope.cli.event_lines import short_line
-from costscope.events.records import (
+from costscope.cli.events import short_line
+from costscope.observe.events.records import (
     KINDS,
     AccountReset,
     CallDegraded,

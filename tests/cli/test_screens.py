@@ -5,14 +5,14 @@ import io
 import pytest
 from rich.console import Console
 
-from costscope.cli.amounts import short_amount, short_money
-from costscope.cli.bars import bar, percent
 from costscope.cli.demo import Scenario
 from costscope.cli.demo.ledger import Books, Entry
 from costscope.cli.demo.progress import Progress
 from costscope.cli.demo.screen import DemoScreen, live_view
+from costscope.cli.widgets import bar, percent
 from costscope.ledger import Counters, Snapshot, SnapshotAccount
-from costscope.reports import account_rows
+from costscope.observe.reports import account_rows
+from costscope.observe.reports.as_json import short_amount, short_money
 
 
 @pytest.mark.parametrize(

@@ -19,13 +19,12 @@ import pytest
 from books_of import DAY_MS, NOON_MS, account, snapshot
 from rich.console import Console
 
-from costscope.cli.outlooks import outlook
-from costscope.cli.spans import pace, span
 from costscope.cli.status_watch import WatchScreen
-from costscope.events.records import RunawayDetected
+from costscope.cli.widgets import outlook, pace, span
 from costscope.ledger import Counters
+from costscope.observe.events.records import RunawayDetected
+from costscope.observe.reports import BurnRates, Forecast, MeterRow, account_rows
 from costscope.policy import parse_policy
-from costscope.reports import BurnRates, Forecast, MeterRow, account_rows
 
 USD = 10**9
 MONTH = (NOON_MS - 12 * DAY_MS, NOON_MS + 18 * DAY_MS)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from costscope.control.burn import BASELINE_MS, CALLS_MIN, RECENT_MS, BurnRate
+from costscope.engine.control.runaway import BASELINE_MS, CALLS_MIN, RECENT_MS, BurnRate
 
 SECOND = 1000
 

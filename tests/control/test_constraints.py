@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from costscope import BudgetExceeded, RunHalted, budget_scope, metered_model, metered_tool
-from costscope.stores.steps import arun, run
+from costscope.stores.effects import arun, run
 
 CENT = 10_000_000
 

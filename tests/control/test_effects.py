@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from costscope.call.guided.pacing import interval_ms
-from costscope.control.effects import NOTHING, effects_of, lowered
+from costscope.engine.call.preflight import interval_ms
+from costscope.engine.control.effects import NOTHING, effects_of, lowered
 from costscope.policy import load_policy, marks_of
-from costscope.policy.coverage import Watched
+from costscope.policy.resolve.resolved import Watched
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from running import Books
 
 from costscope import BudgetExceeded, budget_scope, metered_tool, reserve
 from costscope.events import CallDegraded, CallRefused, CallSettled
-from costscope.stores.steps import arun, run
+from costscope.stores.effects import arun, run
 
 CENT = 10_000_000
 

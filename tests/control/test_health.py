@@ -1,6 +1,6 @@
 """What is known of the models' latest calls."""
 
-from costscope.control.health import LAST, LEAST, MODELS_MAX, RECENT_S, Health
+from costscope.engine.control.call_stats import LAST, LEAST, MODELS_MAX, RECENT_S, Health
 
 
 def test_a_few_calls_say_nothing():

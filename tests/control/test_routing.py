@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from costscope.control.effects import NOTHING, Effects
-from costscope.control.health import Health
-from costscope.control.routing import Router
+from costscope.engine.control.call_stats import Health
+from costscope.engine.control.effects import NOTHING, Effects
+from costscope.engine.control.router import Router
 from costscope.policy import load_policy
 
 NANO = 10**9

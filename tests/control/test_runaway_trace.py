@@ -9,7 +9,7 @@ import pytest
 from azure_trace import AGENTS, CUTS, cut, dealt, replay, requests
 
 from costscope import RunHalted, budget_scope, metered_model
-from costscope.policy.controls import Runaway
+from costscope.policy.model.controls import Runaway
 
 DEFAULT = Runaway()
 ANY = Runaway(failures=0, burn_rate=0.01, repeats=2)

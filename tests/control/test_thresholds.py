@@ -8,7 +8,7 @@ from contextvars import Context
 import pytest
 
 from costscope import BudgetExceeded, RunHalted, Runtime, budget_scope, metered_model, metered_tool, reserve
-from costscope.stores.steps import arun, run
+from costscope.stores.effects import arun, run
 from costscope_memory import MemoryStore
 
 CENT = 10_000_000

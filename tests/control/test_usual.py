@@ -1,7 +1,7 @@
 """What calls of a name usually use: a moving average, kept for a bounded number of names."""
 
 from costscope import Usage
-from costscope.control.usual import Usual
+from costscope.engine.control.call_stats import Usual
 
 
 def test_the_first_call_is_what_is_usual_and_later_ones_move_it():

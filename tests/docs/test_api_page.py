@@ -106,7 +106,7 @@ def members(section: str) -> list[str]:
 
 
 def test_every_option_of_the_decorators_is_described():
-    from costscope.call.metered import MeterOptions
+    from costscope.metered.decorators import MeterOptions
 
     options = set(re.findall(r"^\| `(\w+)` \|", SECTIONS["metered_tool"], re.MULTILINE))
     assert options == set(MeterOptions.__annotations__)

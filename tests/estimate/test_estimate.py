@@ -8,7 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from costscope.errors import InvalidAmount, ModelUnpriced
-from costscope.estimate import (
+from costscope.ledger.meters import MAX_AMOUNT
+from costscope.prices import FixedPrice, PriceRule, price_option
+from costscope.pricing.estimate import (
     DEFAULT_OUTPUT_CAP,
     MIN_OUTPUT_TOKENS,
     CallShape,
@@ -21,10 +23,8 @@ from costscope.estimate import (
     strict_estimate,
     tool_estimate,
 )
-from costscope.estimate.bound import CALL_SLACK
-from costscope.ledger.meters import MAX_AMOUNT
-from costscope.prices import FixedPrice, PriceRule, price_option
-from costscope.usage import Usage
+from costscope.pricing.estimate.bound import CALL_SLACK
+from costscope.pricing.usage import Usage
 
 AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
 NAMED = [

@@ -15,7 +15,7 @@ import pytest
 from happenings import happening
 
 from costscope import Runtime, budget_scope
-from costscope.ambient import ambient_call, set_ambient_call
+from costscope.context import ambient_call, set_ambient_call
 from costscope.events import Callbacks, CallSettled, EventStream, RunStarted
 
 BACKGROUND = "costscope-callbacks"

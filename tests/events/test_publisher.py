@@ -199,7 +199,7 @@ def test_what_webhooks_wait_for_is_bounded_too_and_its_loss_is_an_error(store, c
 
 def test_the_same_refusal_is_published_once_a_second(publisher, store, monkeypatch):
     now = [100.0]
-    monkeypatch.setattr("costscope.events.publisher.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("costscope.observe.events.publisher.time.monotonic", lambda: now[0])
 
     def refuse(**said):
         event = happening(CallRefused, **said)

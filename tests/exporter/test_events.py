@@ -1,7 +1,7 @@
 """Events by type, as counters that Prometheus can take rates of."""
 
-from costscope.events.records import KINDS
-from costscope.exporter.events import EventCounts
+from costscope.observe.events.records import KINDS
+from costscope.observe.exporter.reading import EventCounts
 
 
 def test_every_type_begins_at_zero(store):

@@ -6,7 +6,7 @@ import pytest
 from books_of import DAY_MS, NOON_MS, account
 from published import Published, as_dict
 
-from costscope.exporter.series import rules, status
+from costscope.observe.exporter.series import rules, status
 from costscope.policy import parse_policy
 
 USD = 10**9

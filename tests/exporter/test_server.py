@@ -6,14 +6,14 @@ import urllib.request
 import pytest
 
 from costscope.errors import InvalidInput
-from costscope.exporter import Grouping, Reader
+from costscope.observe.exporter import Grouping, Reader
 
 pytest.importorskip("prometheus_client", reason="the extra `prometheus` is not installed")
 
 
 @pytest.fixture
 def serve(store):
-    from costscope.exporter.server import ExporterServer
+    from costscope.observe.exporter.server import ExporterServer
 
     servers = []
 
@@ -86,7 +86,7 @@ def test_it_listens_on_ipv6_too(serve):
 
 
 def test_a_closed_server_gives_its_port_back(serve, store):
-    from costscope.exporter.server import ExporterServer
+    from costscope.observe.exporter.server import ExporterServer
 
     first = ExporterServer(Reader(store, Grouping()), port=0)
     port = int(first.url.split(":")[-1].split("/")[0])

@@ -13,7 +13,7 @@ from costscope import (
     InvalidLabel,
     RunUnknown,
 )
-from costscope.runtime import installed
+from costscope.scope.default_runtime import installed
 
 ALL = {"id": "all", "limits": {"cost": "1", "iterations": 9}}
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from costscope.errors import InvalidAmount
 from costscope.ledger import MAX_AMOUNT
-from costscope.money import NANO, format_money, to_count, to_nano
+from costscope.pricing.money import NANO, format_money, to_count, to_nano
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from itertools import combinations
 import yaml
 from prometheus import EXAMPLE, expressions, panels
 
-from costscope.exporter.series import families, rules, status
+from costscope.observe.exporter.series import families, rules, status
+from costscope.observe.telemetry import METRICS
 from costscope.policy import Policy
-from costscope.telemetry import METRICS
 
 BOARD = json.loads((EXAMPLE / "dashboard.json").read_text(encoding="utf-8"))
 ROWS = [

@@ -12,13 +12,13 @@ from costscope.policy import (
     Policy,
     account,
     check_labels,
-    covering,
     covers,
     inline_account,
     parse_policy,
     read_about,
 )
-from costscope.policy.accounts import KEEP_AFTER_MS, KEEP_SHARED_MS
+from costscope.policy.resolve import matching as covering
+from costscope.policy.resolve.accounts import KEEP_AFTER_MS, KEEP_SHARED_MS
 
 # other work on the machine must not decide whether a test passes
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

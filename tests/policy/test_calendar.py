@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from costscope.errors import InvalidPolicy
 from costscope.policy import load_zone, parse_policy, window
-from costscope.policy.periods import PERIODS, WEEKDAYS, month_day
+from costscope.policy.model.periods import PERIODS, WEEKDAYS, month_day
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 FIRST, LAST = (int(dt.datetime(year, 1, 1, tzinfo=dt.UTC).timestamp()) for year in (2010, 2037))

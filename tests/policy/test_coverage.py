@@ -4,7 +4,7 @@ import pytest
 
 from costscope.ledger.meters import MAX_AMOUNT
 from costscope.policy import parse_policy
-from costscope.policy.coverage import FOREVER_MS, Coverage
+from costscope.policy.resolve.resolved import FOREVER_MS, Coverage
 
 DAY = 86_400_000
 NOON = 20_000 * DAY + DAY // 2

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from costscope.errors import InvalidPolicy
 from costscope.policy import explain, explain_scope, load_policy
-from costscope.policy.coverage import Coverage
 from costscope.policy.lint import lint_policy
-from costscope.policy.loader import read_policy
+from costscope.policy.load.loader import read_policy
+from costscope.policy.resolve.resolved import Coverage
 
 HERE = Path(__file__).parent
 RICH = """

@@ -5,8 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from costscope.errors import InvalidAmount
-from costscope.policy.durations import MAX_DURATION_MS, to_ms
-from costscope.policy.words import duration_words
+from costscope.policy.explain.format import duration_words
+from costscope.policy.model.durations import MAX_DURATION_MS, to_ms
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,9 @@ import pytest
 
 from costscope.errors import InvalidPolicy
 from costscope.policy import load_policy
-from costscope.policy.environment import environment_source
-from costscope.policy.loader import policy_of
-from costscope.policy.sources import read_source
-from costscope.policy.variables import VARIABLES
+from costscope.policy.load.environment import VARIABLES, environment_source
+from costscope.policy.load.loader import policy_of
+from costscope.policy.load.sources import read_source
 
 PAGE = Path(__file__).parents[2] / "docs" / "policy.md"
 ROW = re.compile(r"^\| `(COSTSCOPE_[^`]+)` \| `([^`]+)` \| (.*) \|$", re.MULTILINE)
@@ -71,8 +70,8 @@ def load_data(text):
 
 def test_every_field_of_a_budget_can_be_set():
     from costscope.policy import Budget
-    from costscope.policy.checks.amounts import LIMITS
-    from costscope.policy.controls import Constraints
+    from costscope.policy.checks.value_checks import LIMITS
+    from costscope.policy.model.controls import Constraints
 
     fields = {
         name.removeprefix("COSTSCOPE_BUDGET_<NAME>_").lower() for name in VARIABLES if "_BUDGET_" in name
@@ -155,7 +154,7 @@ def test_where_the_environment_says_that_the_policy_is():
 
 def test_configure_without_a_policy_reads_the_environment(monkeypatch):
     from costscope import configure
-    from costscope.runtime import default
+    from costscope.scope import default_runtime as default
 
     monkeypatch.setattr(default, "_runtime", None)
     monkeypatch.setenv("COSTSCOPE_BUDGET_ALL_TOOL_CALLS", "1")

@@ -6,7 +6,7 @@ import pytest
 from tool_calls import caller
 
 from costscope import BudgetExceeded, budget_scope, reserve
-from costscope.policy.specificity import LEVELS
+from costscope.policy.model.patterns import LEVELS
 
 PATH = {level: f"{level}-1" for level in LEVELS}
 """One scope with a value at every level, from the organization to the run."""

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from costscope.policy import level_of, marks_of, parse_policy, refuses, watch_levels
-from costscope.policy.coverage import Coverage
+from costscope.policy.resolve.resolved import Coverage
 
 
 def policy_of(fields, more=""):

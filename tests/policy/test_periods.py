@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from costscope.policy import load_zone, window
-from costscope.policy.periods import PERIODS, WEEKDAYS
+from costscope.policy.model.periods import PERIODS, WEEKDAYS
 
 # other work on the machine must not decide whether a test passes
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -7,8 +7,8 @@ from config_map import mount_config_map
 
 from costscope.errors import InvalidPolicy
 from costscope.policy import load_policy
-from costscope.policy.document import MAX_BYTES
-from costscope.policy.sources import policy_paths, read_source
+from costscope.policy.load.document import MAX_BYTES
+from costscope.policy.load.sources import policy_paths, read_source
 
 
 def write(folder, **files):

@@ -4,7 +4,7 @@ import pytest
 
 from costscope.errors import InvalidPolicy
 from costscope.policy import parse_policy
-from costscope.policy.toml import parse_toml
+from costscope.policy.load.toml import parse_toml
 
 POLICY = """\
 # company policy

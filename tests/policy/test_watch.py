@@ -7,7 +7,7 @@ import pytest
 from config_map import mount_config_map
 
 from costscope.errors import InvalidPolicy
-from costscope.policy.watch import SETTLE_S, PolicyWatcher
+from costscope.policy.load.watcher import SETTLE_S, PolicyWatcher
 
 ONE = "budgets: [{id: a, limits: {cost: 1}}]\n"
 TWO = "budgets: [{id: a, limits: {cost: 2}}]\n"
@@ -151,7 +151,7 @@ def test_links_that_are_moved_to_another_version_are_seen(watch, clock, tmp_path
 
 
 def test_a_file_replaced_while_it_is_read_is_not_believed(watch, file, clock, monkeypatch):
-    from costscope.policy import watch as module
+    from costscope.policy.load import watcher as module
 
     watcher = watch(file)
     file.write_text(TWO)

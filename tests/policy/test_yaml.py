@@ -6,7 +6,7 @@ import time
 import pytest
 
 from costscope.errors import InvalidPolicy
-from costscope.policy.yaml import parse_yaml
+from costscope.policy.load.yaml import parse_yaml
 
 
 def refusal(text):

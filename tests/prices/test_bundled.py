@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from costscope.errors import ModelUnpriced
 from costscope.prices import PriceBook
-from costscope.prices.bundled import find_bundled
-from costscope.usage import Usage
+from costscope.pricing.prices.bundled import find_bundled
+from costscope.pricing.usage import Usage
 
 AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
 PLAIN_KEYS = {

@@ -10,7 +10,7 @@ import pytest
 
 from costscope.errors import InvalidAmount, ModelUnpriced
 from costscope.prices import ComputedPrice, FixedPrice, PriceBook, PriceList, PriceRule, price_option
-from costscope.usage import Usage
+from costscope.pricing.usage import Usage
 
 
 def decode(text):

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from costscope.errors import ModelUnpriced
-from costscope.prices.rates import RateTable
-from costscope.usage import Usage
+from costscope.pricing.prices.rates import RateTable
+from costscope.pricing.usage import Usage
 
 RATES = (
     "input",

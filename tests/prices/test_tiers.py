@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from costscope.errors import InvalidAmount, InvalidInput, ModelUnpriced
 from costscope.prices import PriceList, PriceRule, TierRates, billed_usage, checked_tier, price_option
-from costscope.prices.tiers import asked_tiers, billed_tier, plain_name
-from costscope.usage import Usage
+from costscope.pricing.prices.tiers import asked_tiers, billed_tier, plain_name
+from costscope.pricing.usage import Usage
 
 AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
 MILLION = 1_000_000
@@ -316,7 +316,7 @@ def test_every_tier_that_the_table_prices_is_held_and_billed_at_its_price():
     """Over the whole table: the hold of a call that states a tier covers it, and no hold is below a batch's."""
     from genai_prices import data_snapshot
 
-    from costscope.prices.bundled import find_bundled
+    from costscope.pricing.prices.bundled import find_bundled
 
     checked = set()
     usage = Usage(150_001, 3_000, 100, 100_000, 50_000)

@@ -5,7 +5,7 @@ from books_of import NOON_MS, account, snapshot
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costscope.reports import BurnRates, account_rows
+from costscope.observe.reports import BurnRates, account_rows
 
 TOTAL = (0, 0)
 

@@ -7,7 +7,7 @@ from books_of import DAY_MS, account, snapshot
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costscope.reports import account_rows, forecast
+from costscope.observe.reports import account_rows, forecast
 
 HALF_A_DAY = DAY_MS / 2000
 

@@ -8,9 +8,9 @@ import time
 import pytest
 from until import until
 
+from costscope.background.heartbeat import Heart, awake_s
 from costscope.errors import StoreUnavailable
 from costscope.ledger import Outcome, Reply
-from costscope.run.heart import Heart, awake_s
 
 
 class Books:

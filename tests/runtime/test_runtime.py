@@ -20,7 +20,7 @@ from costscope import (
     metered_tool,
     set_runtime,
 )
-from costscope.runtime import default
+from costscope.scope import default_runtime as default
 from costscope_memory import MemoryStore
 
 POLICY = {"budgets": [{"id": "all", "limits": {"cost": "1"}}]}
@@ -131,7 +131,7 @@ async def _nothing():
 
 def test_a_forgotten_runtime_leaves_no_thread_behind(monkeypatch):
     """The outbox's thread ends when it has been idle."""
-    from costscope.runtime import outbox
+    from costscope.background import outbox
 
     monkeypatch.setattr(outbox, "_IDLE_S", 0.01)
     before = set(threading.enumerate())

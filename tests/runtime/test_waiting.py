@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from costscope.engine.state.wait_list import Waiting
 from costscope.ledger import Account
-from costscope.runtime.waiting import Waiting
-from costscope.stores.steps import Wake
+from costscope.stores.effects import Wake
 
 A, B, C = (Account(key, (("cost", 1),)) for key in "abc")
 

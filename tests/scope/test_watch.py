@@ -5,8 +5,8 @@ import gc
 import pytest
 
 from costscope import Runtime, budget_scope, metered_model
+from costscope.engine.state.account_views import Views
 from costscope.ledger import Account
-from costscope.scope.views import Views
 from costscope_memory import MemoryStore
 
 POLICY = {

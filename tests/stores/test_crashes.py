@@ -13,7 +13,7 @@ from holds import held_by_calls
 
 from costscope import Runtime, StoreUnavailable, budget_scope, metered_tool
 from costscope.ledger import Account, Commit, Outcome, Read, Release, Reserve, new_id
-from costscope.runtime import installed
+from costscope.scope.default_runtime import installed
 
 CENT = 10_000_000
 LEASE_S = 0.4

@@ -14,13 +14,13 @@ import random
 from importlib.resources import files
 from typing import TYPE_CHECKING, NamedTuple
 
-from costscope.control.runaway import Detector
+from costscope.engine.control.runaway import Detector
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from costscope.control.runaway import Suspicion
-    from costscope.policy.controls import Runaway
+    from costscope.engine.control.runaway import Suspicion
+    from costscope.policy.model.controls import Runaway
 
 __all__ = ["AGENTS", "CUTS", "Request", "cut", "dealt", "replay", "requests"]
 

@@ -12,8 +12,8 @@ from hypothesis import HealthCheck, Phase, given, settings
 from ledger_twins import Disagreement, with_clock
 
 from costscope.board import Ack, Board, First, Forget, Note, Pace, Publish, Published, Recent, Take
-from costscope_valkey.board import board_requests
 from costscope_valkey.codec import source_of
+from costscope_valkey.coordination import board_requests
 from costscope_valkey.keys import LedgerKeys
 from costscope_valkey.script import Script
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from costscope.run.lost import ADMISSION
+from costscope.engine.run.end import ADMISSION
 
 if TYPE_CHECKING:
     from costscope.ledger import Snapshot, SnapshotHold

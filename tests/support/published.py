@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from books_of import snapshot
 
-from costscope.exporter import Grouping, families
-from costscope.reports import BurnRates, account_rows
+from costscope.observe.exporter import Grouping, families
+from costscope.observe.reports import BurnRates, account_rows
 
 __all__ = ["Published", "as_dict"]
 

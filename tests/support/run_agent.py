@@ -28,7 +28,7 @@ from costscope import (
     metered_model,
     metered_tool,
 )
-from costscope.run.run import Run
+from costscope.engine.state.run import Run
 from costscope.stores import open_store
 
 __all__ = ["RunAgent", "make_agent"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 
-from costscope.policy.controls import Webhook
+from costscope.policy.model.controls import Webhook
 from costscope.stores import open_store
 from costscope.webhooks import WebhookSender
 

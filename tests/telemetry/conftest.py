@@ -4,7 +4,7 @@ import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from costscope.telemetry import Telemetry
+from costscope.observe.telemetry import Telemetry
 
 
 class Measured:

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costscope.telemetry.durations import KEPT_MAX, Durations
-from costscope.telemetry.metrics import CALL_SECONDS
+from costscope.observe.telemetry.durations import KEPT_MAX, Durations
+from costscope.observe.telemetry.metrics import CALL_SECONDS
 
 seconds = st.one_of(st.sampled_from(CALL_SECONDS), st.floats(1e-6, 5000.0))
 

@@ -10,8 +10,8 @@ import time
 import pytest
 from opentelemetry.metrics import NoOpMeterProvider
 
-from costscope.telemetry import ScopeTotals, Telemetry
-from costscope.telemetry.flush import Flusher
+from costscope.observe.telemetry import ScopeTotals, Telemetry
+from costscope.observe.telemetry.flush import Flusher
 
 LONG = 20.0
 
@@ -127,7 +127,7 @@ def test_a_failing_flush_is_logged_and_the_next_one_runs(caplog):
             raise outcome
 
     flusher = Flusher(flush, interval=0.0)
-    with caplog.at_level(logging.WARNING, "costscope.telemetry"):
+    with caplog.at_level(logging.WARNING, "costscope.observe.telemetry"):
         flusher.request()
         assert done.acquire(timeout=LONG)
         flusher.request()
@@ -137,7 +137,7 @@ def test_a_failing_flush_is_logged_and_the_next_one_runs(caplog):
 
 
 def test_a_thread_that_ended_for_lack_of_work_is_started_again(monkeypatch):
-    monkeypatch.setattr("costscope.telemetry.flush._IDLE_SECONDS", 0.0)
+    monkeypatch.setattr("costscope.observe.telemetry.flush._IDLE_SECONDS", 0.0)
     flushed = threading.Semaphore(0)
     flusher = Flusher(flushed.release, interval=0.0)
     for _ in range(20):

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from costscope.events import records
-from costscope.exporter.series import families
-from costscope.telemetry import DEFAULT_LABELS, METRICS, ScopeTotals
-from costscope.telemetry.metrics import CURRENCY
-from costscope.usage import Usage
+from costscope.observe.events import records
+from costscope.observe.exporter.series import families
+from costscope.observe.telemetry import DEFAULT_LABELS, METRICS, ScopeTotals
+from costscope.observe.telemetry.metrics import CURRENCY
+from costscope.pricing.usage import Usage
 
 PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
 ROWS = [

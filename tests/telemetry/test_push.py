@@ -7,7 +7,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
 from costscope import Runtime, budget_scope, metered_tool
-from costscope.telemetry.push import flush
+from costscope.observe.telemetry.flush import flush
 
 pytest.importorskip("opentelemetry.exporter.prometheus")
 

@@ -9,10 +9,10 @@ import pytest
 from opentelemetry.metrics import NoOpMeterProvider
 
 from costscope.errors import InvalidLabel
-from costscope.telemetry import DEFAULT_LABELS, ScopeTotals, Telemetry
-from costscope.telemetry.attributes import MAX_VALUES, OTHER
-from costscope.telemetry.metrics import CALL_SECONDS, METRICS
-from costscope.usage import Usage
+from costscope.observe.telemetry import DEFAULT_LABELS, ScopeTotals, Telemetry
+from costscope.observe.telemetry.attributes import MAX_VALUES, OTHER
+from costscope.observe.telemetry.metrics import CALL_SECONDS, METRICS
+from costscope.pricing.usage import Usage
 
 LABELS = {"tenant": "acme", "workflow": "report", "run": "r-1", "agent": "a-1", "user": "u-1"}
 ACME = {"tenant": "acme", "workflow": "report"}
@@ -57,7 +57,7 @@ def test_a_scope_is_recorded_with_its_units(telemetry, measured):
         at(**ACME, kind="unpriced"): 1,
     }
     assert measured.values("costscope.retries") == {at(**model): 1}
-    durations = measured.points("costscope.call.duration")
+    durations = measured.points("costscope.engine.call.duration")
     assert {key: point.sum for key, point in durations.items()} == {
         at(**model, outcome="ok"): 2.0,
         at(**model, outcome="error"): 0.75,
@@ -75,7 +75,7 @@ def test_a_scope_is_recorded_with_its_units(telemetry, measured):
         "costscope.cost": "{USD}",
         "costscope.tokens": "{token}",
         "costscope.calls": "{call}",
-        "costscope.call.duration": "s",
+        "costscope.engine.call.duration": "s",
         "costscope.retries": "{retry}",
         "costscope.denials": "{denial}",
         "costscope.presumed": "{hold}",
@@ -223,7 +223,9 @@ def test_presumed_holds_are_counted_apart_from_settled_ones(telemetry, measured)
 
 
 def durations_of(measured):
-    return {dict(key)["name"]: point for key, point in measured.points("costscope.call.duration").items()}
+    return {
+        dict(key)["name"]: point for key, point in measured.points("costscope.engine.call.duration").items()
+    }
 
 
 def test_a_few_durations_are_recorded_as_the_scope_closes(telemetry, measured):

@@ -12,8 +12,8 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import NoOpTracerProvider, SpanKind, StatusCode
 
 from costscope.errors import BudgetExceeded, InvalidLabel, StoreUnavailable
-from costscope.telemetry import Spans
-from costscope.usage import Usage
+from costscope.observe.telemetry import Spans
+from costscope.pricing.usage import Usage
 
 LABELS = {"tenant": "acme", "workflow": "report", "run": "r-1", "user": "u-1"}
 USAGE = Usage(100, 20, 30, 10, 0, 5, model="gpt-4o-2024-08-06")

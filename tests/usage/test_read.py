@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 
 from costscope.errors import InvalidUsage
-from costscope.usage import Usage, coerce_usage, read_usage
+from costscope.pricing.usage import Usage, coerce_usage, read_usage
 
 CHAT = {
     "id": "c",

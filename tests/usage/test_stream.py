@@ -3,7 +3,7 @@
 import pytest
 
 from costscope.errors import InvalidUsage
-from costscope.usage import StreamUsage, Usage
+from costscope.pricing.usage import StreamUsage, Usage
 
 
 def chunk(*, content=None, finish=None, usage=None, choices=None):

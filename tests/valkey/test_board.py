@@ -13,7 +13,7 @@ from valkey.exceptions import ConnectionError as LostConnection
 from costscope.board import Ack, First, Forget, Note, Noted, Pace, Publish, Recent, Take
 from costscope.errors import StoreUnavailable
 from costscope_valkey import open_url
-from costscope_valkey.board import board_requests
+from costscope_valkey.coordination import board_requests
 from costscope_valkey.keys import LedgerKeys
 from costscope_valkey.pipe import Pipe
 

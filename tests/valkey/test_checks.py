@@ -7,8 +7,8 @@ import warnings
 import pytest
 
 from costscope.errors import LayoutMismatch, StoreMisconfigured, StoreWarning
-from costscope_valkey.checks import check_server, judge, layout_key
 from costscope_valkey.link import Link
+from costscope_valkey.server_checks import check_server, judge, layout_key
 from costscope_valkey.url import parse_url
 
 

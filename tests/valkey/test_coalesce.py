@@ -15,9 +15,8 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from costscope.errors import StoreError, StoreUnavailable
-from costscope_valkey.batches import BATCH_MAX
-from costscope_valkey.tasks import FLIGHTS_MAX, FULL_ENOUGH, TaskCoalescer
-from costscope_valkey.threads import ThreadCoalescer
+from costscope_valkey.coalesce_tasks import FLIGHTS_MAX, FULL_ENOUGH, TaskCoalescer
+from costscope_valkey.coalesce_threads import BATCH_MAX, ThreadCoalescer
 
 
 class Gate:
@@ -188,7 +187,9 @@ def test_an_interrupted_follower_leaves_no_trace(gate, pool, monkeypatch):
             raise RuntimeError
 
     original = threading.Lock
-    monkeypatch.setattr("costscope_valkey.threads.threading.Lock", lambda: _Once(original(), Interrupting()))
+    monkeypatch.setattr(
+        "costscope_valkey.coalesce_threads.threading.Lock", lambda: _Once(original(), Interrupting())
+    )
     with pytest.raises(KeyboardInterrupt):
         coalescer.execute([1])
     monkeypatch.undo()

@@ -12,7 +12,7 @@ from holds import held_by_calls
 from costscope import Runtime, StoreUnavailable, budget_scope, metered_tool
 from costscope.errors import LayoutMismatch, StoreMisconfigured
 from costscope.ledger import Account, Commit, Outcome, Read, Reserve, new_id
-from costscope.runtime import installed
+from costscope.scope.default_runtime import installed
 from costscope_valkey import open_url
 from costscope_valkey.store import ValkeyStore
 

@@ -9,10 +9,9 @@ from webhook_workers import SECRET
 
 from costscope import InvalidPolicy, Runtime
 from costscope.board import Delivery
-from costscope.policy.controls import Webhook
-from costscope.webhooks.post import _seconds, header_id
-from costscope.webhooks.receivers import receivers
-from costscope.webhooks.schedule import pause_s
+from costscope.observe.webhooks.post import _seconds, header_id
+from costscope.observe.webhooks.receivers import pause_s, receivers
+from costscope.policy.model.controls import Webhook
 
 ENVIRON = {"HOOK_SECRET": SECRET}
 
@@ -134,13 +133,13 @@ def test_a_runtime_refuses_a_policy_whose_webhooks_it_could_not_serve(monkeypatc
         Runtime(policy=POLICY)
     monkeypatch.setenv("HOOK_SECRET", SECRET)
     Runtime(policy=POLICY).close()
-    monkeypatch.setattr("costscope.webhooks.post.find_spec", lambda name: None)
+    monkeypatch.setattr("costscope.observe.webhooks.post.find_spec", lambda name: None)
     with pytest.raises(InvalidPolicy, match=r"pip install 'costscope\[webhooks\]'"):
         Runtime(policy=POLICY)
 
 
 def test_a_policy_without_webhooks_needs_neither(monkeypatch, caplog):
     caplog.set_level(logging.WARNING)
-    monkeypatch.setattr("costscope.webhooks.post.find_spec", lambda name: None)
+    monkeypatch.setattr("costscope.observe.webhooks.post.find_spec", lambda name: None)
     Runtime(policy={"budgets": [{"id": "b", "limits": {"cost": "1"}}]}).close()
     assert caplog.records == []

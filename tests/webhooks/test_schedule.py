@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costscope.webhooks.schedule import lease_ms, pause_s, verdict, worth_trying
+from costscope.observe.webhooks.receivers import lease_ms, pause_s, verdict, worth_trying
 
 chances = st.floats(0, 1)
 

@@ -142,7 +142,7 @@ def test_every_pair_of_signature_and_secret_is_compared_in_constant_time(monkeyp
         compared.append((one, other))
         return real(one, other)
 
-    monkeypatch.setattr("costscope.webhooks.signature.hmac.compare_digest", counting)
+    monkeypatch.setattr("costscope.observe.webhooks.signature.hmac.compare_digest", counting)
     headers = request(f"{SECRET} {OTHER}")
     verify(f"{SECRET} {OTHER} {new_secret()}", headers, BODY, now_s=NOW)
     assert len(compared) == 2 * 3

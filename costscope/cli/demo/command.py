@@ -16,10 +16,10 @@ from urllib.parse import parse_qsl, quote, urlencode
 
 import typer
 
-from costscope.cli.amounts import json_text
 from costscope.cli.demo.scenario import Scenario
 from costscope.errors import InvalidInput
-from costscope.money import to_nano
+from costscope.observe.reports.as_json import json_text
+from costscope.pricing.money import to_nano
 from costscope.stores import open_store
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from costscope.cli.demo.result import (
 )
 from costscope.cli.demo.scenario import AGENT_DEPTH, LABELS
 from costscope.cli.demo.timing import percentile_us
-from costscope.money import currency
+from costscope.pricing.money import currency
 
 if TYPE_CHECKING:
     from costscope.cli.demo.outcome import Outcome

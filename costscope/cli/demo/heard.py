@@ -7,21 +7,15 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from costscope.cli.amounts import short_money
 from costscope.cli.demo.scenario import LABELS
-from costscope.events import (
-    CallRefused,
-    Downgraded,
-    RunawayDetected,
-    RunEnded,
-    ThresholdCrossed,
-)
+from costscope.observe.events import CallRefused, Downgraded, RunawayDetected, RunEnded, ThresholdCrossed
+from costscope.observe.reports.as_json import short_money
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from costscope.cli.demo.scenario import Path
-    from costscope.events import Event, RunStatus
+    from costscope.observe.events import Event, RunStatus
 
 __all__ = ["Crossing", "Heard", "crossing_of"]
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from costscope.cli.amounts import counted
 from costscope.cli.demo.rules import PERCENTS, RUNAWAY, budget_of
 from costscope.cli.demo.scenario import TENANTS
+from costscope.observe.reports.as_json import counted
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

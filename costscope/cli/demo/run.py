@@ -8,8 +8,6 @@ import logging
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Final
 
-from costscope.board import Published, Recent
-from costscope.cli.amounts import counted
 from costscope.cli.demo.conclusion import conclude
 from costscope.cli.demo.ledger import await_settled, read_books
 from costscope.cli.demo.outcome import Outcome
@@ -18,8 +16,10 @@ from costscope.cli.demo.provider import Provider
 from costscope.cli.demo.worker import Job, work
 from costscope.cli.demo.workers import Worker
 from costscope.errors import StoreUnavailable
-from costscope.events import decode_event
-from costscope.runtime import Runtime
+from costscope.observe.events import decode_event
+from costscope.observe.reports.as_json import counted
+from costscope.scope.runtime import Runtime
+from costscope.stores.coordination import Published, Recent
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,10 +8,10 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from costscope.cli.amounts import short_money
-from costscope.cli.bars import bar, legend, percent
 from costscope.cli.demo.ledger import Entry
 from costscope.cli.demo.table import accounts_table, runs_table, verdict
+from costscope.cli.widgets import bar, legend, percent
+from costscope.observe.reports.as_json import short_money
 
 if TYPE_CHECKING:
     from types import TracebackType

@@ -9,9 +9,9 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from costscope.cli.amounts import short_money
-from costscope.cli.bars import bar, percent
-from costscope.money import NANO
+from costscope.cli.widgets import bar, percent
+from costscope.observe.reports.as_json import short_money
+from costscope.pricing.money import NANO
 
 if TYPE_CHECKING:
     from costscope.cli.demo.result import AccountResult, DemoResult, RunsResult

@@ -10,9 +10,9 @@ from costscope.ledger import Commit, Reserve
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from costscope.board import Answer, Op
     from costscope.ledger import AuditReport, Command, LostHold, Reply, Snapshot
     from costscope.stores import Store
+    from costscope.stores.coordination import Answer, Op
 
 __all__ = ["TimedStore", "percentile_us"]
 

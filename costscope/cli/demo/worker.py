@@ -20,7 +20,8 @@ from costscope.cli.demo.rules import policy_of
 from costscope.cli.demo.scenario import Scenario
 from costscope.cli.demo.timing import TimedStore
 from costscope.cli.trace import load_trace
-from costscope.runtime import Runtime, set_runtime
+from costscope.scope.default_runtime import set_runtime
+from costscope.scope.runtime import Runtime
 from costscope.stores import open_store
 
 if TYPE_CHECKING:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from costscope.policy.decode import unknown_field, wrong_choice
-from costscope.policy.document import cut
+from costscope.policy.load.decode import unknown_field, wrong_choice
+from costscope.policy.load.document import cut
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from costscope.policy.document import Rewriting, Steps
+    from costscope.policy.load.document import Rewriting, Steps
 
 __all__ = ["LABELS", "Fields", "match_of"]
 

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from costscope.testing.conformance.admission import Admission
-from costscope.testing.conformance.board_marks import BoardMarks
-from costscope.testing.conformance.board_notes import BoardNotes
-from costscope.testing.conformance.board_stream import BoardStream
+from costscope.testing.conformance.admission_checks import Admission
 from costscope.testing.conformance.callers import Tasks, Threads
+from costscope.testing.conformance.event_log_checks import BoardStream
 from costscope.testing.conformance.keeping import Keeping
 from costscope.testing.conformance.leases import Leases
 from costscope.testing.conformance.protocol import Protocol
-from costscope.testing.conformance.settlement import Settlement
+from costscope.testing.conformance.run_stats_checks import BoardNotes
+from costscope.testing.conformance.set_once_checks import BoardMarks
+from costscope.testing.conformance.settlement_checks import Settlement
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -12,8 +12,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-    from costscope.board import Op
     from costscope.stores import Store
+    from costscope.stores.coordination import Op
 
 __all__ = ["HOUR_MS", "Tell", "Telling"]
 

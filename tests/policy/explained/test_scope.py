@@ -4,7 +4,7 @@ import pytest
 
 from costscope import Runtime, budget_scope, reserve
 from costscope.policy import explain_scope, parse_policy
-from costscope.policy.constraints import merged_constraints
+from costscope.policy.model.constraints import merged_constraints
 
 POLICY = """
 budgets:

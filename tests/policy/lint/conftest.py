@@ -2,9 +2,9 @@
 
 import pytest
 
-from costscope.policy.document import show
 from costscope.policy.lint import lint_policy
-from costscope.policy.loader import parse_policy
+from costscope.policy.load.document import show
+from costscope.policy.load.loader import parse_policy
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from costscope.policy import Budget, account, covers
-from costscope.policy.lint.binding import binding_warnings
-from costscope.policy.periods import PERIODS, WEEKDAYS
-from costscope.policy.schema import Policy
+from costscope.policy.lint.limit_lint import binding_warnings
+from costscope.policy.model.periods import PERIODS, WEEKDAYS
+from costscope.policy.model.schema import Policy
 
 
 def test_a_tenant_may_not_spend_more_than_everybody_together(of_budgets):

@@ -3,8 +3,8 @@
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from costscope.policy.lint.cover import covers_patterns, fixed_labels
-from costscope.policy.patterns import matches
+from costscope.policy.lint.limit_lint import covers_patterns, fixed_labels
+from costscope.policy.model.patterns import matches
 
 patterns = st.text("ab*", min_size=1, max_size=4)
 values = st.text("abc", min_size=1, max_size=5)

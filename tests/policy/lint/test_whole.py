@@ -2,7 +2,7 @@
 
 from costscope.policy import parse_policy
 from costscope.policy.lint import lint_policy
-from costscope.policy.loader import read_policy
+from costscope.policy.load.loader import read_policy
 
 
 def test_the_examples_of_the_project_have_no_warning():

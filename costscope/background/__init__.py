@@ -1,0 +1,1 @@
+"""What runs beside calls: one worker class, and those that need one."""

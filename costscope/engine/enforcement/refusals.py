@@ -1,0 +1,153 @@
+"""The errors of a refused call: each says the limit, the numbers and what to do."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal
+
+from costscope.errors import AmountOverflow, BudgetExceeded, CallUnscoped, HoldMismatch, StoreUnavailable
+from costscope.ledger import HALTS, Outcome
+from costscope.policy import INLINE_BUDGET, RUN_BUDGET
+from costscope.policy.resolve.account_info import about_of, resets_at
+from costscope.policy.resolve.accounts import SLOTS_SUFFIX
+from costscope.pricing.money import format_amount
+
+if TYPE_CHECKING:
+    from costscope.ledger import Account, Reply
+
+__all__ = ["RETRY_AFTER_S", "contradicts", "exceeded", "forbids_runs", "refusal", "reset_of", "unscoped"]
+
+RETRY_AFTER_S: Final = 1.0
+"""What `in_flight` suggests: a model call lasts seconds, so looking again every second is soon enough."""
+
+_REMEDY: Final = {
+    "exhausted": "{wait}aise the limit, or do without the call.",
+    "in_flight": "Other calls hold the rest; it frees up as they settle: try again after {retry_after} s.",
+    "never_fits": "It is more than the whole limit and will never fit: lower max_tokens or the input, use "
+    'estimate="capped", or raise the limit.',
+}
+
+
+def exceeded(what: str, accounts: tuple[Account, ...], reply: Reply) -> BudgetExceeded:
+    """The refusal of a reserve as an exception.
+
+    Args:
+        what: was refused, such as `model gpt-4o`.
+        accounts: those of the reserve.
+        reply: `DENIED`.
+    """
+    denial = reply.denial
+    assert denial is not None, "a DENIED reply says why"
+    account = accounts[denial.account]
+    about = about_of(account.about)
+    where = ", ".join(f"{name}={value}" for name, value in about.present.items())
+    retry_after = RETRY_AFTER_S if denial.kind == "in_flight" else None
+    wait = "Wait for the reset, r" if resets_at(account) is not None else "R"
+    message = (
+        f"{what}: {_name(about.budget)}{f' ({where})' if where else ''} refuses "
+        f"{format_amount(denial.meter, denial.requested)}: limit {format_amount(denial.meter, denial.limit)}, "
+        f"spent {format_amount(denial.meter, denial.spent)}, held {format_amount(denial.meter, denial.held)} "
+        f"({denial.kind}).{reset_of(account)} {_REMEDY[denial.kind].format(retry_after=retry_after, wait=wait)}"
+    )
+    return refusal(
+        account,
+        message,
+        kind=denial.kind,
+        meter=denial.meter,
+        limit=denial.limit,
+        spent=denial.spent,
+        held=denial.held,
+        requested=denial.requested,
+        retry_after=retry_after,
+    )
+
+
+def _name(budget: str) -> str:
+    budget = budget.removesuffix(SLOTS_SUFFIX)
+    if budget == RUN_BUDGET:
+        return "the run's own limit"
+    return "the limit set on the scope itself" if budget == INLINE_BUDGET else f"budget {budget!r}"
+
+
+def forbids_runs(run: str, accounts: tuple[Account, ...], reply: Reply) -> BudgetExceeded:
+    """The refusal of a run by a level from which on a budget admits no new ones: it asked for nothing of the meter."""
+    denial = reply.denial
+    assert denial is not None, "a DENIED reply says why"
+    account = accounts[denial.account]
+    about = about_of(account.about)
+    if denial.meter == HALTS:
+        why = "was told to admit no new runs; reset it to admit them again"
+    else:
+        limit = about.limits.get(denial.meter, denial.limit)
+        why = (
+            f"admits no new runs from {format_amount(denial.meter, denial.limit + 1)} on (limit "
+            f"{format_amount(denial.meter, limit)}): spent {format_amount(denial.meter, denial.spent)}, held "
+            f"{format_amount(denial.meter, denial.held)}. Wait for calls in flight or the reset, or raise the limit"
+        )
+    return refusal(
+        account,
+        f"run {run}: {_name(about.budget)} {why}.{reset_of(account)}",
+        kind=denial.kind,
+        meter=denial.meter,
+        limit=denial.limit + 1,
+        spent=denial.spent,
+        held=denial.held,
+        retry_after=RETRY_AFTER_S if denial.kind == "in_flight" else None,
+    )
+
+
+def refusal(
+    account: Account,
+    message: str,
+    *,
+    kind: Literal["exhausted", "in_flight", "never_fits", "throttled"],
+    meter: str,
+    limit: int,
+    spent: int,
+    held: int,
+    requested: int = 0,
+    retry_after: float | None = None,
+) -> BudgetExceeded:
+    """The error of an account that refuses something: its budget, its labels and its reset, and these numbers."""
+    about = about_of(account.about)
+    return BudgetExceeded(
+        message,
+        kind=kind,
+        budget=about.budget.removesuffix(SLOTS_SUFFIX),
+        labels=about.present,
+        meter=meter,
+        limit=limit,
+        spent=spent,
+        held=held,
+        requested=requested,
+        resets_at=resets_at(account),
+        retry_after=retry_after,
+    )
+
+
+def reset_of(account: Account) -> str:
+    """When an account is reset, as a sentence that follows another; nothing where it is not."""
+    until = resets_at(account)
+    return f" Resets at {until:%Y-%m-%d %H:%M:%S} UTC." if until is not None else ""
+
+
+def contradicts(what: str, reply: Reply) -> Exception:
+    """The error for an answer that is neither a grant nor a refusal: the books and the call do not agree."""
+    outcome = reply.outcome
+    if outcome is Outcome.OVERFLOW:
+        msg = f"{what}: a sum would pass 2^53-1, the most a ledger counts; nothing was entered"
+        return AmountOverflow(msg)
+    if outcome is Outcome.MISMATCH:
+        msg = f"{what}: this id or idempotency key was used with another payload; use another key for another call"
+        return HoldMismatch(msg)
+    msg = f"{what}: the store answered {outcome.name.lower()}, its clock does not agree with the proposed window"
+    return StoreUnavailable(msg)
+
+
+def unscoped() -> CallUnscoped:
+    """The refusal of a call outside every scope."""
+    message = (
+        "a metered call was made outside every budget scope. Open one with `with budget_scope(...)`. In a plain "
+        "thread or an executor the scope of the caller is lost: wrap the function with costscope.bind_scope(fn), or "
+        "use costscope.ScopedExecutor. To let such calls through, say `unscoped: allow` in the policy."
+    )
+    return CallUnscoped(message)

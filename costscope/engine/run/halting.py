@@ -1,0 +1,89 @@
+"""Orders to stop: given to a run by a budget, a runaway or a person, and found by every process that works in it."""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final
+
+from costscope.errors import StoreUnavailable
+from costscope.ledger import HALTS, Commit, Read, new_id
+from costscope.stores.effects import Execute
+
+if TYPE_CHECKING:
+    from costscope.engine.control.effects import Effects
+    from costscope.engine.state.level_watch import Watch
+    from costscope.engine.state.run import Run
+    from costscope.errors import BudgetExceeded, RunHalted
+    from costscope.scope.scope import Scope
+    from costscope.stores.effects import Steps
+
+__all__ = ["halt_at_limit", "halt_by_marks", "order_to_stop", "ordered_to_stop", "seen_now"]
+
+STOPPED_ELSEWHERE: Final = "another process, or an earlier one, ordered it to stop"
+
+log = logging.getLogger("costscope")
+
+
+def order_to_stop(run: Run, reason: str) -> Steps[None]:
+    """Halt a run in every process that works in it."""
+    if not run.halt(reason):
+        return
+    if run.account is None:
+        log.warning(
+            "run %s is halted in this process only: no budget covers it, so it has no books", run.name
+        )
+        return
+    runtime = run.runtime
+    command = Commit(new_id(runtime.now_ms()), (run.account,), {HALTS: 1}, runtime.store.keep_ms)
+    try:
+        yield Execute((command,))
+    except StoreUnavailable:
+        runtime.outbox.put(command)
+    except BaseException:
+        if runtime.store.waits:  # else it has been applied already
+            runtime.outbox.put(command)
+        raise
+
+
+def ordered_to_stop(run: Run | None, meter: str) -> RunHalted | None:
+    """The order to stop that a refusal for want of this meter may be; None where it is something else."""
+    if run is None or meter != HALTS:
+        return None
+    run.halt(STOPPED_ELSEWHERE)
+    return run.halted()
+
+
+def halt_at_limit(scope: Scope, refusal: BudgetExceeded) -> Steps[None]:
+    """A budget may halt the run that has met its limit; what merely has to wait has not."""
+    if scope.run is None or refusal.kind not in {"exhausted", "never_fits"}:
+        return
+    budget = scope.runtime.budget(refusal.budget)
+    if budget is not None and budget.on_limit == "halt_run":
+        reason = f"budget {budget.id} has no more {refusal.meter}, and halts the run then"
+        yield from order_to_stop(scope.run, reason)
+
+
+def halt_by_marks(scope: Scope, effects: Effects) -> Steps[None]:
+    """A threshold that is passed may halt the run.
+
+    Args:
+        scope: of the run, or inside it.
+        effects: by the store's word, see `seen_now`.
+
+    Raises:
+        RunHalted: it does.
+    """
+    run, by = scope.run, effects.halt_run
+    if run is None or by is None:
+        return
+    percent = f"{by.mark.threshold.at:g} %" if by.mark.threshold is not None else "its limit"
+    yield from order_to_stop(run, f"budget {by.budget.id} is at {percent}, where it halts runs")
+    run.check()
+
+
+def seen_now(scope: Scope, watch: Watch) -> Steps[Effects]:
+    """What is in force by the store's word: what this process has seen may be long past."""
+    accounts = scope.accounts(scope.runtime.now_ms())
+    (found,) = yield Execute((Read(accounts),))
+    scope.seen(accounts, found)
+    return watch.effects()

@@ -1,0 +1,1 @@
+"""The nouns that procedures work on: calls, runs, scopes, services."""

@@ -1,0 +1,118 @@
+"""What has happened in a scope and in those nested in it, by this process: for `summary`."""
+
+from __future__ import annotations
+
+from collections import deque
+from contextlib import suppress
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import TYPE_CHECKING, Final
+
+from costscope.observe.telemetry import Sums
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+
+_FOLD_AT: Final = 32
+_VALUES_MAX: Final = 1024
+"""Values of one label that are kept apart; the cost of all others is summed under `OTHER`."""
+
+OTHER: Final = "..."
+
+
+@dataclass(slots=True)
+class Past:
+    """A part of it, owned by one thread at a time."""
+
+    sums: Sums = field(default_factory=Sums)
+    by_label: dict[str, dict[str, int]] = field(default_factory=dict)
+    """Label to value to cost in nano-units, of the calls whose innermost scope had them."""
+    downgrades: int = 0
+    saved_nano: int = 0
+
+    def merge(self, more: Past) -> None:
+        """Add another part."""
+        self.sums.merge(more.sums)
+        self.downgrades += more.downgrades
+        self.saved_nano += more.saved_nano
+        for label, values in more.by_label.items():
+            mine = self.by_label.setdefault(label, {})
+            for value, cost in values.items():
+                kept = value if value in mine or len(mine) < _VALUES_MAX else OTHER
+                mine[kept] = mine.get(kept, 0) + cost
+
+
+class History:
+    """Parts that any thread adds, and a finalizer too, so it takes no lock: each part is popped by exactly one.
+
+    What was added is never changed, so that the scopes around may have it as well.
+    """
+
+    __slots__ = ("_parts",)
+
+    def __init__(self) -> None:
+        self._parts: deque[Past] = deque()
+
+    def add(self, part: Past) -> None:
+        """Something more has happened. The part is handed over."""
+        self._parts.append(part)
+        if len(self._parts) >= _FOLD_AT:
+            self._parts.append(self._folded())
+
+    def all(self) -> Past:
+        """Everything so far, to be read only."""
+        folded = self._folded()
+        self._parts.append(folded)
+        return folded
+
+    def __bool__(self) -> bool:
+        return bool(self._parts)
+
+    def _folded(self) -> Past:
+        found = Past()
+        if len(self._parts) == 1:
+            with suppress(IndexError):  # another thread has it
+                return self._parts.popleft()
+        for _ in range(len(self._parts)):
+            try:
+                found.merge(self._parts.popleft())
+            except IndexError:  # another thread folds as well
+                break
+        return found
+
+
+def past_of(sums: Sums, labels: Mapping[str, str]) -> Past:
+    """The calls of one scope as a part; those of nested scopes are not among them."""
+    cost = sum(row.cost_nano for row in sums.calls.values())
+    return Past(sums, {label: {value: cost} for label, value in labels.items()} if cost else {})
+
+
+def joined(parts: Iterable[Past]) -> Past:
+    """All of these as one."""
+    found = Past()
+    for part in parts:
+        found.merge(part)
+    return found
+
+
+class Tally:
+    """Cost of the calls in a scope and in those nested in it, in nano-units, by this process only."""
+
+    __slots__ = ("_lock", "held", "spent")
+
+    def __init__(self) -> None:
+        self._lock = Lock()  # `+=` on an attribute loses updates between threads
+        self.spent = 0
+        self.held = 0
+
+    def hold(self, amount: int) -> None:
+        """A reservation was granted."""
+        with self._lock:
+            self.held += amount
+
+    def settle(self, amount: int, actual: int) -> None:
+        """A reservation of `amount` was settled with `actual`."""
+        with self._lock:
+            self.held -= amount
+            self.spent += actual

@@ -1,0 +1,173 @@
+"""What this process last saw of the accounts of a scope, and what follows from it for the scope's next call."""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+from costscope.engine.control.effects import NOTHING, Effects, effects_of
+
+if TYPE_CHECKING:
+    from collections.abc import Container, Iterator, Mapping, Sequence
+
+    from costscope.engine.control.router import CostRow
+    from costscope.engine.state.account_views import View
+    from costscope.ledger import Account
+    from costscope.policy import Budget
+    from costscope.policy.resolve.resolved import Watched
+
+__all__ = ["Watch"]
+
+_ASK_AGAIN_S: Final = 10.0
+"""After so long it asks the store again whether a threshold has fired: somebody may have reset the account."""
+
+_REMEMBERED: Final = 16
+
+
+class Watch:
+    """The marks over one scope, held against the views of its accounts."""
+
+    __slots__ = (
+        "_effects",
+        "_lowest",
+        "_meters",
+        "_watched",
+        "accounts",
+        "budgets",
+        "steers",
+        "throttles",
+        "views",
+    )
+
+    def __init__(
+        self,
+        accounts: tuple[Account, ...],
+        budgets: tuple[Budget, ...],
+        watched: Sequence[Watched],
+        views: list[View],
+    ) -> None:
+        """Take what the policy says.
+
+        Args:
+            accounts: those it names.
+            budgets: of each of them.
+            watched: the marks, whose places are those of the accounts.
+            views: of each account.
+        """
+        self.accounts = accounts
+        self.budgets = budgets
+        self.views = views
+        self._watched: list[tuple[View, Watched]] = [(views[w.place], w) for w in watched]
+        self._lowest = [
+            (view, tuple(_levels(account)))
+            for view, account in zip(views, accounts, strict=True)
+            if account.watch
+        ]
+        self._meters = tuple({meter for account in accounts for meter, _ in account.watch})
+        actions = {a.do for w in watched if w.mark.threshold is not None for a in w.mark.threshold.actions}
+        self.throttles = "throttle" in actions
+        """Something may pace the calls, and wants to know what they use."""
+        self._effects: dict[tuple[int, ...], Effects] = {}
+
+    def above(self) -> bool:
+        """True if some meter has come to a level of interest, as last seen."""
+        for view, levels in self._lowest:
+            balance = view.balance
+            if balance:
+                for at, level, _ in levels:
+                    if balance[at] + balance[at + 1] >= level:
+                        return True
+        return False
+
+    def over(self, actual: Mapping[str, int], held: Mapping[str, int]) -> bool:
+        """True if a call has taken more than it held of a meter that is watched."""
+        for meter in self._meters:  # noqa: SIM110 - of every call that policies act on
+            if actual.get(meter, 0) > held.get(meter, 0):
+                return True
+        return False
+
+    def effects(self, less: Mapping[str, int] | None = None) -> Effects:
+        """What is in force now, as last seen.
+
+        Args:
+            less: what a call holds by itself, which is not to count.
+        """
+        if not self.above():
+            return NOTHING
+        own = less or {}
+        passed = tuple([index for index, _ in self._passed(own)])
+        found = self._effects.get(passed)
+        if found is None:
+            if len(self._effects) >= _REMEMBERED:
+                self._effects.clear()
+            found = self._effects[passed] = effects_of(self._watched[index][1] for index in passed)
+        return found
+
+    def passed(self) -> list[Watched]:
+        """Every mark that is passed now, as last seen."""
+        return [watched for _, watched in self._passed({})]
+
+    def crossed(self) -> list[Watched]:
+        """Thresholds that are passed and that this process has not lately seen to; each is in one answer only."""
+        return list(self._crossed()) if self.above() else []
+
+    def again(self, watched: Watched) -> None:
+        """See to this threshold another time: whether it has fired could not be found out."""
+        assert watched.mark.threshold is not None, "only thresholds are crossed"
+        self.views[watched.place].fired.pop((watched.mark.meter, watched.mark.threshold.at), None)
+
+    def below(self, meters: Container[str]) -> None:
+        """A store that tells balances only from a level of interest on has told none: these meters are below."""
+        for view, levels in self._lowest:
+            for at, _, meter in levels:
+                balance = view.balance
+                if balance and meter in meters:
+                    view.balance = (*balance[:at], 0, 0, *balance[at + 2 :])
+
+    def used(self, watched: Watched) -> tuple[int, int]:
+        """`(spent, held)` of the meter a mark is about, as last seen."""
+        balance = self.views[watched.place].balance
+        return (balance[watched.at], balance[watched.at + 1]) if balance else (0, 0)
+
+    def costs(self, less: int = 0) -> Iterator[CostRow]:
+        """The budgets that limit `cost`, with what was last seen of them; those nobody has seen are left out.
+
+        Args:
+            less: what a call holds by itself, which is not to count.
+        """
+        for view, account, budget in zip(self.views, self.accounts, self.budgets, strict=True):
+            balance = view.balance
+            if not balance:
+                continue
+            for index, (meter, _) in enumerate(account.limits):
+                if meter == "cost":
+                    limit = dict(budget.ceilings)["cost"]  # the account's own may be none, in a soft budget
+                    yield budget.id, limit, balance[2 * index] + balance[2 * index + 1] - less
+
+    def _passed(self, less: Mapping[str, int]) -> Iterator[tuple[int, Watched]]:
+        for index, (view, watched) in enumerate(self._watched):
+            balance, mark = view.balance, watched.mark
+            if balance:
+                used = balance[watched.at] + balance[watched.at + 1] - less.get(mark.meter, 0)
+                if used >= mark.level:
+                    yield index, watched
+
+    def _crossed(self) -> Iterator[Watched]:
+        now_s = monotonic()
+        for _, watched in self._passed({}):
+            threshold = watched.mark.threshold
+            if threshold is None:
+                continue
+            fired, name = self.views[watched.place].fired, (watched.mark.meter, threshold.at)
+            known_s = fired.get(name)
+            if known_s is None or now_s - known_s > _ASK_AGAIN_S:
+                fired[name] = now_s
+                yield watched
+
+
+def _levels(account: Account) -> Iterator[tuple[int, int, str]]:
+    """`(at, level, meter)`: where in its balance a meter stands, and from where on anybody wants to hear of it."""
+    for index, (meter, _) in enumerate(account.limits):
+        for watched, level in account.watch:
+            if watched == meter:
+                yield 2 * index, level, meter

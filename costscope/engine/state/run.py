@@ -1,0 +1,194 @@
+"""One run in this process, from its admission to its end. No I/O: `costscope.engine.run.admit` asks the store."""
+
+from __future__ import annotations
+
+import os
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+from costscope.engine.control.effects import NOTHING, Effects
+from costscope.errors import RunHalted
+from costscope.policy import run_account
+from costscope.policy.resolve.accounts import observed_account
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from costscope.background.heartbeat import Beat
+    from costscope.engine.control.runaway import Detector
+    from costscope.ledger import Account, Reply
+    from costscope.observe.events.records import RunStatus
+    from costscope.policy import Budget
+    from costscope.scope.runtime import Runtime
+
+
+SLOT_LOST: Final = "its slot could not be renewed in time, and may be another's by now"
+
+
+class Run:
+    """What a scope with a `run` label is, beside a scope.
+
+    Attributes:
+        name: the run's label.
+        labels: of the scope that opened it; with them, other processes find the same run.
+        account: its own in the ledger, if the policy has anything to say about single runs.
+        clock_ms: how long it may last from its admission; None for as long as it likes.
+        joined: it was admitted elsewhere; this process only works in it.
+        status: how it ended; None while it goes on.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        labels: dict[str, str],
+        account: Account | None,
+        clock_ms: int | None,
+        *,
+        joined: bool,
+    ) -> None:
+        self.runtime = runtime
+        self.name = labels["run"]
+        self.labels = labels
+        self.account = account
+        self.clock_ms = clock_ms
+        self.joined = joined
+        self.status: RunStatus | None = None
+        self.reason = ""
+        self.iterations = 0
+        self.accounts: tuple[Account, ...] = ()
+        """What its admission holds on."""
+        self.hold_id = ""
+        self.observed: tuple[tuple[Account, Budget], ...] = ()
+        """Where constraints are counted that nothing enforces."""
+        self.admitted: Reply | None = None
+        """The answer to its admission, until it has been looked at."""
+        self.beat: Beat | None = None
+        self.admitted_ms = 0
+        self.opened_ms = 0
+        """When its clock began, as all its processes agree; 0 while unknown."""
+        self.begun = False
+        """It was admitted, and goes on or went on in this process."""
+        self.opened_s = monotonic()
+        self.cost = 0
+        """Of this process's calls, in nano-units."""
+        runaway = runtime.runaway_for(labels)
+        self.detector: Detector | None = None
+        if runaway is not None and account is not None:
+            self.detector = runtime.detectors.of(account.key, runaway)
+        self.compares = self.detector is not None and bool(self.detector.rule.repeats)
+        """It is watched for calls that repeat one another."""
+        self.ends_ms = 0
+        """When a clock ends it, as far as is known; 0 for never."""
+        self.ends_why = ""
+        self._pid = os.getpid()
+        self.cut_short = False
+        """Its task is to end now, wherever it waits."""
+        self._reschedule: Callable[[], None] | None = None
+
+    @property
+    def inherited(self) -> bool:
+        """True in a forked child: the run is the parent's, who ends it."""
+        return self._pid != os.getpid()
+
+    @property
+    def key(self) -> str:
+        """What names it on the board."""
+        return self.account.key if self.account is not None else ""
+
+    @property
+    def effects(self) -> Effects:
+        """What a runaway has put in force for the rest of the run."""
+        return self.detector.effects if self.detector is not None else NOTHING
+
+    def limit(self, meter: str) -> int | None:
+        """What the run's own account allows of a meter; None for as much as it likes."""
+        return None if self.account is None else dict(self.account.limits).get(meter)
+
+    @property
+    def goes_on(self) -> bool:
+        """False if it was stopped, or has ended."""
+        return self.status is None and (self.beat is None or not self.beat.lost or self.inherited)
+
+    def check(self) -> None:
+        """Refuse to go on in a run that was stopped.
+
+        Raises:
+            RunHalted: it was.
+        """
+        if self.beat is not None and self.beat.lost and not self.inherited:
+            self.halt(SLOT_LOST)
+        if self.status == "halted":
+            raise self.halted()
+
+    def halted(self) -> RunHalted:
+        """What is raised in a run that was stopped."""
+        msg = f"run {self.name} was halted: {self.reason}. Start another run, or raise what stopped it."
+        return RunHalted(msg, run=self.name, reason=self.reason)
+
+    def halt(self, reason: str, *, interrupt: bool = False) -> bool:
+        """Let no further call of this process be made in the run; say whether this is news.
+
+        Args:
+            reason: for people.
+            interrupt: end the task that the run is, too, wherever it waits.
+        """
+        if self.status is not None:
+            return False
+        self.status, self.reason = "halted", reason
+        self.cut_short = interrupt
+        if interrupt and self._reschedule is not None:
+            self._reschedule()
+        return True
+
+    def begin_anew(self) -> None:
+        """The run's limits were set back: whatever stopped it stands no more, and its detector knows nothing."""
+        self.status, self.reason, self.cut_short = None, "", False
+        self.opened_ms = self.iterations = self.ends_ms = 0
+        if self._reschedule is not None:
+            self._reschedule()
+        if self.detector is not None:
+            self.detector.begin_anew()
+
+    def ends_at(self, at_ms: int, why: str) -> None:
+        """A clock over the run ends it then, if no other one does so earlier."""
+        if not self.ends_ms or at_ms < self.ends_ms:
+            self.ends_ms, self.ends_why = at_ms, why
+            if self._reschedule is not None:
+                self._reschedule()
+
+    def interrupts(self, reschedule: Callable[[], None] | None) -> None:
+        """Call this whenever `cut_short` or `ends_ms` has changed: it sees to it that the run's task ends then."""
+        self._reschedule = reschedule
+        if reschedule is not None and (self.cut_short or self.ends_ms):
+            reschedule()
+
+
+def run_of(
+    runtime: Runtime, labels: dict[str, str], clock_ms: int | None, inline: Account | None, *, joined: bool
+) -> Run:
+    """The run that a scope with these labels opens, not yet admitted.
+
+    It has an account of its own where any budget covers it or it has a clock; with nothing but limits set on the
+    scope itself their account serves. Orders to stop stand in that account, and the admission holds on it, so that
+    others find out when its process has died. A run that nothing limits has none: no books are kept of it.
+
+    Args:
+        runtime: the one of the scope.
+        labels: all that are in effect.
+        clock_ms: how long it may last at most, besides what the policy says.
+        inline: the account of the limits set on the scope, if there are any.
+        joined: it was admitted elsewhere.
+    """
+    covered = runtime.coverage.accounts(labels, runtime.now_ms())
+    clocks = [ms for ms in (clock_ms, covered.run_clock_ms) if ms is not None]
+    told = covered.observed or covered.accounts or covered.admission or covered.run_limits or clocks
+    runaway = runtime.runaway_for(labels)
+    turns = covered.curbs or (
+        runaway is not None and any(action.iterations is not None for action in runaway.actions)
+    )
+    account = inline
+    if told or runaway is not None:
+        account = run_account(labels, dict(covered.run_limits), turns=turns)
+    opened = Run(runtime, labels, account, min(clocks, default=None), joined=joined)
+    opened.observed = tuple((observed_account(budget, labels), budget) for budget in covered.observed)
+    return opened

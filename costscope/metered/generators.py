@@ -1,0 +1,241 @@
+"""Metered generators: reserved at the first step, settled at the end, charged when abandoned.
+
+They are driven step by step from outside, so no context variable is ever set in a generator's body: there it
+would leak to whoever iterates. What the body itself leaves ambient (a scope it has open across a yield) is
+taken away after each step and put back before the next.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncGenerator, Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from costscope.context import ambient_call, ambient_scope, set_ambient_call, set_ambient_scope
+from costscope.engine.call.drive import areserve, asettle, post, reserve, settle
+from costscope.engine.call.settle import charging
+from costscope.errors import CallDenied
+from costscope.metered.build import open_call
+from costscope.metered.options import instead_of
+from costscope.metered.results import broken, failed, streamed
+from costscope.pricing.usage import StreamUsage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import TracebackType
+
+    from costscope.engine.state.call import Call
+    from costscope.ledger import Commit
+    from costscope.metered.spec import Spec
+    from costscope.scope.scope import Scope
+
+__all__ = ["MeteredAsyncGenerator", "MeteredGenerator", "generator_wrapper"]
+
+
+class _Steps:
+    """What both kinds of generator share: everything that does not wait."""
+
+    _call: Call | None = None  # also of one whose making was refused
+
+    def __init__(
+        self, spec: Spec, wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> None:
+        self._spec = spec
+        self._wrapped = wrapped
+        self._args = args
+        self._kwargs = kwargs
+        self._scope: Scope = spec.scope()  # the scope of the call, not of the first step
+        self._usage = StreamUsage()
+        self._body: Any = None
+        self._inner_scope: Scope | None = self._scope
+        self._last: object = None
+
+    def _open(self) -> Call | None:
+        return open_call(self._spec, self._args, self._kwargs, self._scope)
+
+    def _instead(self, call: Call | None, error: CallDenied) -> tuple[object, ...]:
+        """The items of a refused generator: the value that stands for it, and nothing for None.
+
+        Raises:
+            CallDenied: it is to raise.
+        """
+        if call is None:
+            raise error
+        instead = instead_of(call, error)
+        return () if instead is None else (instead,)
+
+    def _begin(self, call: Call | None) -> None:
+        """The call is reserved, or covered by one around it: make the body."""
+        args, kwargs = self._args, self._kwargs
+        if call is not None:
+            args, kwargs = self._spec.granted(call, args, kwargs)
+        self._body = self._wrapped(*args, **kwargs)
+
+    @contextmanager
+    def _inside(self) -> Iterator[None]:
+        """One step of the body: the captured scope and this call are ambient, the caller's are put back."""
+        scope, call = ambient_scope(), ambient_call()
+        set_ambient_scope(self._inner_scope)
+        set_ambient_call(self._call or call)
+        span = self._call.span if self._call is not None else None
+        if span is not None:
+            span.enter()
+        try:
+            yield
+        finally:
+            if span is not None:
+                span.leave()
+            self._inner_scope = ambient_scope()
+            set_ambient_scope(scope)
+            set_ambient_call(call)
+
+    def _yielded(self, item: object) -> object:
+        if self._call is not None:
+            self._usage.feed(item)
+            self._last = item
+        return item
+
+    @property
+    def _unsettled(self) -> Call | None:
+        return self._call if self._call is not None and not self._call.closed else None
+
+    def _abandoned(self, call: Call) -> Commit | None:
+        return charging(call) if call.closed else broken(self._spec, call, self._usage)
+
+    def __del__(self) -> None:
+        call = self._call
+        if call is not None and not call.over:  # collected unfinished or interrupted: no I/O from a finalizer
+            post(call, self._abandoned(call))
+
+
+class MeteredGenerator(_Steps, Generator[Any, Any, Any]):
+    """A generator of a metered function."""
+
+    def send(self, value: Any) -> Any:
+        """Run the body to its next yield; the first step reserves."""
+        return self._step(lambda: self._body.send(value))
+
+    def throw(
+        self,
+        typ: Any,
+        val: BaseException | object = None,
+        tb: TracebackType | None = None,
+    ) -> Any:
+        """Raise inside the body."""
+        error = typ if val is None and tb is None else (val if isinstance(val, BaseException) else typ())
+        return self._step(lambda: self._body.throw(error))
+
+    def close(self) -> None:
+        """Abandon the generator: its call is charged."""
+        try:
+            if self._body is not None:
+                with self._inside():
+                    self._body.close()
+        finally:
+            call = self._call
+            if call is not None and not call.over:
+                settle(call, self._abandoned(call))
+                call.over = True
+
+    def _step(self, advance: Callable[[], Any]) -> Any:
+        if self._body is None:
+            call = self._open()
+            try:
+                if call is not None:
+                    reserve(call)
+                    self._call = call
+                self._begin(call)
+            except CallDenied as error:
+                self._body = (item for item in self._instead(call, error))
+        try:
+            with self._inside():
+                item = advance()
+        except StopIteration as stop:
+            call = self._unsettled
+            if call is not None:
+                settle(call, streamed(self._spec, call, self._usage, stop.value or self._last))
+                call.over = True
+            raise
+        except BaseException as error:
+            call = self._unsettled
+            if call is not None:
+                settle(call, failed(self._spec, call, error))
+                call.over = True
+            raise
+        return self._yielded(item)
+
+
+class MeteredAsyncGenerator(_Steps, AsyncGenerator[Any, Any]):
+    """An async generator of a metered function."""
+
+    async def asend(self, value: Any) -> Any:
+        """Run the body to its next yield; the first step reserves."""
+        return await self._step(lambda: self._body.asend(value))
+
+    async def athrow(
+        self,
+        typ: Any,
+        val: BaseException | object = None,
+        tb: TracebackType | None = None,
+    ) -> Any:
+        """Raise inside the body."""
+        error = typ if val is None and tb is None else (val if isinstance(val, BaseException) else typ())
+        return await self._step(lambda: self._body.athrow(error))
+
+    async def aclose(self) -> None:
+        """Abandon the generator: its call is charged."""
+        try:
+            if self._body is not None:
+                with self._inside():
+                    await self._body.aclose()
+        finally:
+            call = self._call
+            if call is not None and not call.over:
+                await asettle(call, self._abandoned(call), sys.exception())
+                call.over = True
+
+    async def _step(self, advance: Callable[[], Any]) -> Any:
+        if self._body is None:
+            call = self._open()
+            try:
+                if call is not None:
+                    await areserve(call)
+                    self._call = call
+                self._begin(call)
+            except CallDenied as error:
+                self._body = _each(self._instead(call, error))
+        try:
+            with self._inside():
+                item = await advance()
+        except StopAsyncIteration:
+            call = self._unsettled
+            if call is not None:
+                await asettle(call, streamed(self._spec, call, self._usage, self._last))
+                call.over = True
+            raise
+        except BaseException as error:
+            call = self._unsettled
+            if call is not None:
+                await asettle(call, failed(self._spec, call, error), error)
+                call.over = True
+            raise
+        return self._yielded(item)
+
+
+async def _each(items: tuple[object, ...]) -> AsyncGenerator[object, None]:
+    for item in items:
+        yield item
+
+
+def generator_wrapper(
+    make: type[MeteredGenerator | MeteredAsyncGenerator], free: Spec, bound: Spec
+) -> Callable[..., Any]:
+    """Wrap a generator function; `free` and `bound` as for `function_wrapper`."""
+
+    def wrapper(
+        wrapped: Callable[..., Any], instance: object, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Any:
+        return make(free if instance is None else bound, wrapped, args, kwargs)
+
+    return wrapper

@@ -1,0 +1,270 @@
+"""A hold that a block settles: the two phases of a call, without a function to call in between."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal, Self
+
+from costscope.context import ambient_call
+from costscope.engine.call.call_spans import begin_span, enter_span, leave_span
+from costscope.engine.call.drive import areserve, asettle, post, reserve, settle
+from costscope.engine.call.refused import refused_unopened, scope_for
+from costscope.engine.call.settle import charging, committing, giving_back, raised
+from costscope.engine.state.call import Call
+from costscope.errors import InvalidInput, ModelUnpriced
+from costscope.metered.build import begin_call
+from costscope.metered.described import routed_call
+from costscope.metered.options import on_denied_option
+from costscope.metered.results import not_billed, priced
+from costscope.pricing.estimate import Described, Estimate, estimate_of, given_estimate, output_cap
+from costscope.pricing.prices import checked_tier
+from costscope.pricing.usage import coerce_usage, read_usage
+from costscope.scope.default_runtime import get_runtime
+
+if TYPE_CHECKING:
+    from costscope.ledger import Amounts, Commit, OnLost, Release
+    from costscope.metered.described import DescribedCall
+    from costscope.metered.options import Wait
+    from costscope.policy.model.controls import OnDenied
+    from costscope.pricing.prices import Price
+    from costscope.scope.runtime import Runtime
+
+
+class Reservation:
+    """A hold on every budget over the current scope, from entering the block to its settlement."""
+
+    _call: Call | None = None
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        kind: Literal["model", "tool"],
+        name: str,
+        estimate: Estimate,
+        price: Price | None,
+        on_lost: OnLost,
+        key: str | None,
+        asked_cap: int | None,
+        tier: str | None,
+        on_denied: OnDenied | None = None,
+        route: DescribedCall | None = None,
+    ) -> None:
+        self._runtime = runtime
+        self._on_denied = on_denied
+        self._make = (kind, name, estimate, on_lost, key)
+        self._price = price
+        self._asked_cap = asked_cap
+        self._tier = tier
+        self._route = route
+        self._unsent: Commit | Release | None = None
+
+    @property
+    def model(self) -> str:
+        """What is to be called: with `routed=True` a route or a threshold may have chosen another model or tool."""
+        return self._entered().name
+
+    @property
+    def max_tokens(self) -> int | None:
+        """The output cap the call must be made with for its cost to stay within the hold; None: no cap needed."""
+        call = self._entered()
+        if self._route is not None:
+            spec, arguments = self._route
+            return output_cap(spec.granted(call, *arguments)[1])
+        cap = call.estimate.cap_for(call.units)
+        return self._asked_cap if cap is None else cap
+
+    @property
+    def held(self) -> Amounts:
+        """What is held, by meter (`cost` in nano-units)."""
+        return dict(self._entered().amounts)
+
+    @property
+    def id(self) -> str:
+        """The id of the hold in the ledger; empty when no budget covers the scope."""
+        return self._entered().hold_id
+
+    @property
+    def degraded(self) -> tuple[str, ...]:
+        """The budgets that let it through above their limit, such as soft ones."""
+        return tuple(dict.fromkeys(self._entered().degraded))
+
+    def commit(self, usage: object = None) -> None:
+        """Settle with what the call really took; sent when the block is left.
+
+        Args:
+            usage: a `Usage`, an SDK's response or usage object, a dict, `(input, output)`; for a tool the
+                amount it cost. None charges what was held.
+
+        Raises:
+            HoldClosed: committed or released already.
+            InvalidUsage: it cannot be believed; the hold stands, and is charged unless you commit again.
+        """
+        call = self._entered()
+        amounts: Amounts | None = None
+        if usage is not None and call.price is None:
+            amounts = given_estimate(usage, calls="tool_calls").amounts
+        elif usage is not None and call.price is not None:
+            found = read_usage(usage) or coerce_usage(usage)
+            amounts, call.usage = priced(call, found)
+        self._unsent = committing(call, amounts)
+
+    def release(self) -> None:
+        """Give the hold back, since the call was not made or not billed; sent when the block is left.
+
+        Raises:
+            HoldClosed: committed or released already.
+        """
+        self._unsent = giving_back(self._entered())
+
+    def __enter__(self) -> Self:
+        call = self._begin()
+        reserve(call)
+        self._call = call
+        enter_span(call)
+        return self
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        call = self._entered()
+        leave_span(call)
+        if not call.over:
+            settle(call, self._end(call, error))
+            call.over = True
+
+    async def __aenter__(self) -> Self:
+        call = self._begin()
+        await areserve(call)
+        self._call = call
+        enter_span(call)
+        return self
+
+    async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
+        call = self._entered()
+        leave_span(call)
+        if not call.over:
+            await asettle(call, self._end(call, error), error)
+            call.over = True
+
+    def __del__(self) -> None:
+        call = self._call
+        if call is not None and not call.over:  # entered and never left: no I/O from a finalizer
+            post(call, self._end(call, None))
+
+    def _begin(self) -> Call:
+        if self._call is not None:
+            msg = "this reservation was entered already; call costscope.reserve(...) again for another one"
+            raise RuntimeError(msg)
+        kind, name, estimate, on_lost, key = self._make
+        scope = scope_for(self._runtime, kind, name)
+        if self._route is not None:
+            spec, arguments = self._route
+            call = begin_call(spec, scope, *arguments, ambient_call())
+            call.on_denied = self._on_denied
+            return call
+        call = Call(scope, kind, name, estimate, on_lost, key, ambient_call())
+        call.price, call.tier, call.on_denied = self._price, self._tier, self._on_denied
+        begin_span(call)
+        return call
+
+    def _entered(self) -> Call:
+        if self._call is None:
+            msg = "enter the reservation first: `with costscope.reserve(...) as hold:`"
+            raise RuntimeError(msg)
+        return self._call
+
+    def _end(self, call: Call, error: BaseException | None) -> Commit | Release | None:
+        if call.closed:
+            return self._unsent or charging(call)
+        if error is None:
+            return committing(call, None)
+        raised(call, error)
+        return giving_back(call) if not_billed(error) else committing(call, None)
+
+
+def reserve_call(
+    *,
+    model: str | None = None,
+    tool: str | None = None,
+    input_text: object = None,
+    input_tokens: int | None = None,
+    max_output_tokens: int | None = None,
+    price: object = None,
+    estimate: object = None,
+    tier: str | None = None,
+    on_lost: OnLost = "charge",
+    idempotency_key: str | None = None,
+    on_denied: Literal["raise"] | Wait | None = None,
+    routed: bool = False,
+    stage: str | None = None,
+    runtime: Runtime | None = None,
+) -> Reservation:
+    """A reservation to enter with `with` or `async with`.
+
+    Leaving the block without `commit` or `release` charges what was held, unless an exception proves that the
+    provider did not bill.
+
+    Args:
+        model: the model that will be called; its price is looked up.
+        tool: or the tool.
+        input_text: the text (or messages) that will be sent; bounds the input tokens.
+        input_tokens: input tokens to be added to those of the text, where they are known.
+        max_output_tokens: the output cap of the call. Without one the call must be made with `hold.max_tokens`.
+        price: see `metered_model`.
+        estimate: `strict` (default), `capped`, or the most the call can cost.
+        tier: the service tier of the model call, such as `batch`; see `metered_model`.
+        on_lost: what becomes of the hold if this process dies: `charge` or `release`.
+        idempotency_key: calls with one key are reserved and charged once within a day.
+        on_denied: `Wait("30s")` waits for calls in flight, "raise" does not; by default as the budget says. A block
+            returns nothing, so `Return` means nothing here, and a budget that says `return` raises.
+        routed: let routes and thresholds send the model call elsewhere and cap its output. Only for a caller that
+            then calls `hold.model` with `hold.max_tokens`.
+        stage: for the routes.
+        runtime: the runtime to act on; by default the one made by `configure`.
+
+    Raises (on entering):
+        BudgetExceeded, ModelUnpriced, CallUnscoped, StoreUnavailable: refused; nothing is held.
+    """
+    acting = runtime or get_runtime()
+    call = Described(
+        model=model,
+        tool=tool,
+        input_text=input_text,
+        input_tokens=input_tokens,
+        max_output_tokens=max_output_tokens,
+        price=price,
+        estimate=estimate,
+        tier=tier,
+    )
+    kind: Literal["model", "tool"] = "model" if model is not None else "tool"
+    name = model or tool or ""
+    route: DescribedCall | None = None
+    wanted, cost = Estimate({}), None
+    if routed or stage is not None:
+        route = routed_call(call, stage, routed=routed, on_lost=on_lost, key=idempotency_key)
+    else:
+        wanted, cost = _estimated(acting, call, kind, name)
+    key = None if idempotency_key is None else f"{kind}:{name}:{idempotency_key}"
+    said, tier = _on_denied(on_denied), checked_tier(tier)
+    return Reservation(acting, kind, name, wanted, cost, on_lost, key, max_output_tokens, tier, said, route)
+
+
+def _estimated(
+    runtime: Runtime, call: Described, kind: Literal["model", "tool"], name: str
+) -> tuple[Estimate, Price | None]:
+    """What to hold for the call, and what settles it.
+
+    Raises:
+        ModelUnpriced: refused before there is a call.
+    """
+    try:
+        return estimate_of(runtime.prices, call)
+    except ModelUnpriced as error:
+        refused_unopened(error, runtime, kind, name, runtime.current_scope())
+        raise
+
+
+def _on_denied(given: Literal["raise"] | Wait | None) -> OnDenied | None:
+    """The option as the policy's own word for it; None for what the budget says."""
+    said = None if given is None else on_denied_option(given)
+    if said is not None and said.do == "return":
+        msg = "on_denied=Return(...): a block returns nothing; catch BudgetExceeded, or decorate a function"
+        raise InvalidInput(msg)
+    return said

@@ -1,0 +1,160 @@
+"""What a call took, by what its function returned, streamed or raised: the command that settles it. No I/O."""
+
+from __future__ import annotations
+
+import errno
+import logging
+import socket
+import warnings
+from typing import TYPE_CHECKING, Final
+
+from costscope.engine.call.settle import committing, giving_back, raised
+from costscope.errors import NotBilled, UsageWarning
+from costscope.pricing.estimate import given_estimate, settled
+from costscope.pricing.prices import billed_usage
+from costscope.pricing.usage import coerce_usage, read_usage
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from costscope.engine.state.call import Call
+    from costscope.ledger import Amounts, Commit, Release
+    from costscope.metered.spec import Spec
+    from costscope.pricing.usage import StreamUsage, Usage
+
+
+_FIRST_ERROR_STATUS: Final = 400
+_CAUSES_MAX: Final = 16
+_CLIENTS: Final = frozenset({"httpx", "httpx2", "httpcore", "httpcore2"})
+_NO_CONNECTION: Final = frozenset({"ConnectError", "ConnectTimeout", "PoolTimeout"})
+_NEVER_SENT: Final = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH})
+
+
+def not_billed(error: BaseException) -> bool:
+    """True if the provider cannot have billed the call.
+
+    That is: it answered with an HTTP status of 400 or more, nobody answered at its address (refused, no route,
+    unknown host), or the function itself raised `NotBilled`. Anything else may have cost money: a time-out, a
+    broken connection or a cancellation leaves a request that the provider may have worked on.
+    """
+    for cause in _chain(error):
+        if isinstance(cause, NotBilled | ConnectionRefusedError | socket.gaierror):
+            return True
+        if isinstance(cause, OSError) and cause.errno in _NEVER_SENT:
+            return True
+        status = _status(cause)
+        if status is not None:
+            return status >= _FIRST_ERROR_STATUS
+        if type(cause).__name__ in _NO_CONNECTION and type(cause).__module__.partition(".")[0] in _CLIENTS:
+            return True  # the connection was never made: the request cannot have left
+    return False
+
+
+def _status(error: BaseException) -> int | None:
+    """The HTTP status an SDK's exception carries: `status_code` or `code`, on itself or on its response."""
+    for source in (error, getattr(error, "response", None)):
+        for name in ("status_code", "code"):
+            status = getattr(source, name, None)
+            if type(status) is int and 100 <= status < 600:  # noqa: PLR2004 - the range of HTTP statuses
+                return status
+    return None
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The exception and what it was explicitly raised from, or names as its reason (urllib)."""
+    cause: BaseException | None = error
+    for _ in range(_CAUSES_MAX):
+        if cause is None:
+            return
+        yield cause
+        reason = cause.__cause__ or (getattr(cause, "reason", None) if isinstance(cause, OSError) else None)
+        cause = reason if isinstance(reason, BaseException) else None
+
+
+log = logging.getLogger("costscope")
+
+
+def finished(spec: Spec, call: Call, result: object) -> Commit | None:
+    """Settle a call that returned."""
+    if spec.kind == "tool" and spec.options.usage is None:
+        return committing(call, None)
+    return _commit_usage(spec, call, lambda: _actual(spec, call, result))
+
+
+def streamed(spec: Spec, call: Call, usage: StreamUsage, last: object = None) -> Commit | None:
+    """Settle a stream that ended by itself, or whose usage is known to be complete."""
+    if spec.kind == "tool":
+        return finished(spec, call, last)
+    if spec.options.usage is not None and last is not None:
+        return finished(spec, call, last)
+    return _commit_usage(spec, call, lambda: priced(call, usage.usage() or read_usage(last)))
+
+
+def broken(spec: Spec, call: Call, usage: StreamUsage) -> Commit | None:
+    """Settle a stream that was left early: with its usage when that came, else with the whole hold."""
+    if usage.complete and spec.kind == "model":
+        return streamed(spec, call, usage)
+    return committing(call, None)
+
+
+def failed(spec: Spec, call: Call, error: BaseException) -> Commit | Release | None:
+    """Settle a call that raised: release what was provably not billed, else charge the hold."""
+    raised(call, error)
+    verdict: object = spec.options.on_error
+    if callable(verdict):
+        verdict = _verdict(spec, error)
+    if verdict is None:
+        verdict = "release" if not_billed(error) else "charge"
+    if verdict == "release":
+        return giving_back(call)
+    if verdict == "charge":
+        return committing(call, None)
+    return _commit_usage(spec, call, lambda: (given_estimate(verdict, calls=spec.calls_meter).amounts, None))
+
+
+def priced(call: Call, usage: Usage | None) -> tuple[Amounts | None, Usage | None]:
+    """The usage as the provider bills it, and what it comes to; None charges the hold."""
+    if usage is None or call.price is None:
+        return None, usage
+    usage = billed_usage(usage, call.tier)
+    return settled(call.price, usage), usage
+
+
+def _verdict(spec: Spec, error: BaseException) -> object:
+    assert callable(spec.options.on_error), "only asked when it is"
+    try:
+        return spec.options.on_error(error)
+    except Exception as broken:  # noqa: BLE001 - the user's function must not lose a settlement
+        _warn(f"on_error of {spec.function_name} raised {broken!r}; the default rule decides")
+        return None
+
+
+def _commit_usage(
+    spec: Spec, call: Call, measure: Callable[[], tuple[Mapping[str, int] | None, Usage | None]]
+) -> Commit | None:
+    problem = ""
+    amounts: Mapping[str, int] | None = None
+    try:
+        amounts, call.usage = measure()
+    except Exception as error:  # noqa: BLE001 - whatever is wrong with the usage, the call was made
+        problem = f"{spec.function_name}: {error}; the estimate is charged"
+    command = committing(call, amounts)
+    if problem:
+        _warn(problem)
+    return command
+
+
+def _actual(spec: Spec, call: Call, result: object) -> tuple[Amounts | None, Usage | None]:
+    if spec.options.usage is None:
+        return priced(call, read_usage(result))
+    value = spec.options.usage(result)
+    if spec.kind == "tool":
+        return (None if value is None else given_estimate(value, calls="tool_calls").amounts), None
+    return priced(call, coerce_usage(value))
+
+
+def _warn(message: str) -> None:
+    try:
+        warnings.warn(message, UsageWarning, stacklevel=2)
+    except UsageWarning:  # warnings are errors here: the settlement comes first all the same
+        log.warning(message)

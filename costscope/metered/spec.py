@@ -1,0 +1,157 @@
+"""A metered function: what its decorator was told, and what follows from that for each of its calls. No I/O."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from copy import copy
+from typing import TYPE_CHECKING, Any, Literal
+
+from costscope.context import ambient_scope
+from costscope.engine.call.refused import scope_for
+from costscope.errors import InvalidInput
+from costscope.metered.options import ESTIMATE_MODES, Options
+from costscope.pricing.estimate import CallShape, Estimate, estimate_call, given_hold, tier_of, tool_estimate
+from costscope.pricing.prices import FixedPrice
+from costscope.scope.default_runtime import get_runtime
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from costscope.engine.state.call import Call
+    from costscope.observe.telemetry import CallKind
+    from costscope.pricing.prices import Price
+    from costscope.scope.runtime import Runtime
+    from costscope.scope.scope import Scope
+
+
+def check_key(key: object, function: Callable[..., object], name: str) -> None:
+    """An argument that does not exist identifies nothing: a misspelt name would switch the protection off."""
+    if not isinstance(key, str):
+        return
+    parameters = inspect.signature(function).parameters
+    if key not in parameters and not any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
+        msg = f"idempotency_key={key!r}: {name} has no such argument, only {', '.join(parameters) or 'none at all'}"
+        raise InvalidInput(msg)
+
+
+def key_of(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
+    """The idempotency key of a call: an argument's value, or what the user's function makes of them all."""
+    given = spec.options.idempotency_key
+    if given is None:
+        return None
+    key = given(*args, **kwargs) if callable(given) else spec.shape.bind(args, kwargs).get(given)
+    if key is not None and (not isinstance(key, str) or not key):
+        msg = f"idempotency_key of {spec.function_name}: {key!r:.60} is not a text; name an argument that holds one, or give a function that returns one"
+        raise InvalidInput(msg)
+    return f"{spec.kind}:{spec.name or spec.function_name}:{key}" if key is not None else None
+
+
+log = logging.getLogger("costscope")
+
+
+class Spec:
+    """A metered function: its kind and name, its options and its signature."""
+
+    def __init__(
+        self,
+        kind: CallKind,
+        name: str | None,
+        options: Options,
+        function: Callable[..., object],
+        *,
+        runtime: Runtime | None = None,
+        skip_first: bool = False,
+    ) -> None:
+        self.kind = kind
+        self.calls_meter: Literal["model_calls", "tool_calls"]
+        self.calls_meter = "model_calls" if kind == "model" else "tool_calls"
+        """What counts its calls."""
+        self.name = name
+        self.options = options
+        self.function_name: str = getattr(function, "__qualname__", type(function).__qualname__)
+        self._given_runtime = runtime
+        check_key(options.idempotency_key, function, self.function_name)
+        self.shape = CallShape(function, skip_first=skip_first)
+        self._warned: set[str] = set()
+        self.fee: Estimate | None = None
+        if kind == "tool" and isinstance(options.price, FixedPrice):
+            self.fee = tool_estimate(options.price)
+
+    def like(self, name: str | None, options: Options) -> Spec:
+        """The same function under another name, told something else."""
+        spec = copy(self)
+        spec.name, spec.options, spec.fee = name, options, None
+        if self.kind == "tool" and isinstance(options.price, FixedPrice):
+            spec.fee = tool_estimate(options.price)
+        return spec
+
+    def scope(self) -> Scope:
+        """The scope of a call made now: streams remember it until they are first read."""
+        runtime = self._given_runtime or get_runtime()
+        scope = ambient_scope()
+        if scope is not None and scope.runtime is runtime and not scope.closed:
+            return scope
+        return scope_for(runtime, self.kind, self.name or self.function_name)
+
+    def granted(
+        self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The arguments of the call as it is to be made: to its route's model, with the cap that its hold pays for."""
+        if call.rewritten is not None:
+            args, kwargs = call.rewritten
+        cap = call.estimate.cap_for(call.units)
+        if cap is None:
+            return args, kwargs
+        provider = call.price.provider if call.price is not None else None
+        return self.shape.with_cap(args, kwargs, cap, provider=provider)
+
+    def price_of(self, scope: Scope, model: str, *, asked: str) -> Price:
+        """The price of a call to this model: the decorator's own, but for another model than it asks for its own.
+
+        Raises:
+            ModelUnpriced: none is known.
+        """
+        own, prices = self.options.price, scope.runtime.prices
+        if own is None:
+            return prices.require(model)
+        return own if model == asked else prices.find(model) or own
+
+    def warn_once(self, problem: str) -> None:
+        """Log something about this function that its calls cannot change."""
+        if problem not in self._warned:
+            self._warned.add(problem)
+            log.warning("%s: %s", self.function_name, problem)
+
+    def estimated(
+        self,
+        model: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        arguments: Mapping[str, object],
+        price: Price,
+    ) -> tuple[Estimate, str | None]:
+        """What to hold for a call to this model, and the service tier that it states."""
+        options = self.options
+        tier = tier_of(arguments, options.tier)
+        if options.estimate is None or options.estimate in ESTIMATE_MODES:
+            mode: Literal["strict", "capped"] = "capped" if options.estimate == "capped" else "strict"
+            estimate = estimate_call(
+                arguments,
+                price,
+                model=model,
+                mode=mode,
+                tier=tier,
+                shape=self.shape,
+                more_input=options.input_tokens,
+            )
+        else:
+            estimate = self.given_estimate(args, kwargs)
+        return estimate, tier
+
+    def given_estimate(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Estimate:
+        """What `estimate=` says to hold for this call."""
+        given = self.options.estimate
+        if callable(given):
+            given = given(*args, **kwargs)
+        return given_hold(given, calls=self.calls_meter)

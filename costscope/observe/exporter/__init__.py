@@ -1,0 +1,14 @@
+"""`costscope exporter`: the state of every budget as Prometheus metrics, read from the store when it is scraped.
+
+One process, or one replica of one, serves a whole ledger: the books are in the store, so nothing is gained by asking
+each worker. Flows (calls, tokens, cost by model) are the workers' own OpenTelemetry metrics.
+
+`grouping`, `series` and `figures` are pure: from a snapshot to samples. `reading` looks into the store, `collector`
+and `server` hand the samples to Prometheus; only these two need the extra `prometheus`.
+"""
+
+from costscope.observe.exporter.grouping import DEFAULT_LABELS, Grouping
+from costscope.observe.exporter.reading import Reader
+from costscope.observe.exporter.series import Family, families
+
+__all__ = ["DEFAULT_LABELS", "Family", "Grouping", "Reader", "families"]

@@ -1,0 +1,303 @@
+"""What happened in one scope, summed in plain integers by any number of threads and tasks.
+
+An SDK `add` costs 7 us and `sums[key] += n` loses updates between threads, so a metered call only appends a
+tuple to a deque, which is atomic. The tuples are folded into sums when many have gathered and when the scope
+closes. There is no lock anywhere: a finalizer that settles an abandoned stream may run in the middle of a fold.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Literal
+
+from costscope.observe.telemetry.durations import Durations
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from costscope.errors import DenialKind
+    from costscope.pricing.usage import Usage
+
+
+CallKind = Literal["model", "tool"]
+CallOutcome = Literal["ok", "error"]
+Settlement = Literal["committed", "late", "orphan", "released", "presumed"]
+"""What became of a reservation; the words of the ledger."""
+Refused = Literal["model", "tool", "run", "iteration"]
+"""What may be refused."""
+
+
+@dataclass(slots=True)
+class CallSum:
+    """The calls of one kind, name and outcome: how many, nano-units of the currency, tokens by type."""
+
+    calls: int = 0
+    cost_nano: int = 0
+    input: int = 0
+    output: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+    reasoning: int = 0
+    durations: Durations = field(default_factory=Durations)
+    """Of those that were measured."""
+
+    def count(self, cost_nano: int, usage: Usage | None, seconds: float) -> None:
+        """Add one call."""
+        self.calls += 1
+        self.cost_nano += cost_nano
+        if usage is not None:
+            self.input += usage.input_tokens
+            self.output += usage.output_tokens
+            self.cache_read += usage.cache_read_tokens
+            self.cache_write += usage.cache_write_tokens
+            self.reasoning += usage.reasoning_tokens
+        if seconds:
+            self.durations.values.append(seconds)
+
+    def merge(self, more: CallSum) -> None:
+        """Add another row."""
+        for name in _COUNTS:
+            setattr(self, name, getattr(self, name) + getattr(more, name))
+        self.durations.merge(more.durations)
+
+
+_COUNTS: Final = tuple(name for name in CallSum.__slots__ if name != "durations")
+
+
+@dataclass(slots=True)
+class Sums:
+    """Everything folded since the last `ScopeTotals.take`."""
+
+    calls: dict[tuple[CallKind, str, CallOutcome], CallSum] = field(default_factory=dict)
+    retries: dict[tuple[CallKind, str], int] = field(default_factory=dict)
+    """By kind and name: calls of which the one before, of the same kind and name in this scope, had failed."""
+    denials: dict[tuple[DenialKind, str | None, str | None, Refused | None], int] = field(
+        default_factory=dict
+    )
+    """By kind, budget id, meter, and what was refused."""
+    settlements: dict[Settlement, int] = field(default_factory=dict)
+    overrun_nano: int = 0
+    scope_cost_nano: int = 0
+    """Cost of the calls of this scope and of the scopes nested in it."""
+
+    @property
+    def is_empty(self) -> bool:
+        """True if nothing has happened in the scope, nor in those nested in it."""
+        return not (self.calls or self.denials or self.settlements or self.retries or self.scope_cost_nano)
+
+    def merge(self, more: Sums) -> None:
+        """Add partial sums that another thread folded at the same time."""
+        for key, row in more.calls.items():
+            self.calls.setdefault(key, CallSum()).merge(row)
+        for call, count in more.retries.items():
+            self.retries[call] = self.retries.get(call, 0) + count
+        for refusal, count in more.denials.items():
+            self.denials[refusal] = self.denials.get(refusal, 0) + count
+        for outcome, count in more.settlements.items():
+            self.settlements[outcome] = self.settlements.get(outcome, 0) + count
+        self.overrun_nano += more.overrun_nano
+        self.scope_cost_nano += more.scope_cost_nano
+
+
+FOLD_AT: Final = 256
+"""Events that may wait before they are folded: bounds the memory of a scope that stays open for weeks."""
+
+FAILED_MAX: Final = 1024
+"""Names whose last call failed that one scope remembers; it forgets them all rather than one more."""
+
+
+class ScopeTotals:
+    """The sums of one scope. Every method may be called from any thread and never waits for another caller.
+
+    A call belongs to the innermost scope it ran in and to no other, so summing a metric over all scopes counts
+    nothing twice. Only the cost is also handed to the enclosing scope (`nested`), for the histogram of what a
+    whole scope costs.
+    """
+
+    __slots__ = ("_events", "_failed", "_folded")
+
+    def __init__(self) -> None:
+        self._events: deque[_Event] = deque()
+        self._folded: deque[Sums] = deque()
+        self._failed: set[tuple[str, ...]] = set()
+
+    def call(
+        self,
+        kind: CallKind,
+        name: str,
+        outcome: CallOutcome,
+        cost_nano: int,
+        usage: Usage | None = None,
+        seconds: float = 0.0,
+    ) -> None:
+        """Count one metered call that ran.
+
+        Args:
+            kind: model or tool.
+            name: of the model or tool.
+            outcome: `error` if the function raised.
+            cost_nano: what was charged for it, in nano-units.
+            usage: the tokens it used, where they are known.
+            seconds: from its reservation to its settlement; 0 where nobody measured.
+        """
+        events = self._events
+        events.append(("call", kind, name, outcome, cost_nano, usage, seconds))
+        if len(events) >= FOLD_AT:
+            self._fold()
+
+    def committed(
+        self,
+        kind: CallKind,
+        name: str,
+        outcome: CallOutcome,
+        cost_nano: int,
+        usage: Usage | None = None,
+        seconds: float = 0.0,
+    ) -> None:
+        """`call` and a `committed` settlement without overrun in one: what nearly every call comes to."""
+        events = self._events
+        events.append(("committed", kind, name, outcome, cost_nano, usage, seconds))
+        if len(events) >= FOLD_AT:
+            self._fold()
+
+    def settlement(self, outcome: Settlement, overrun_nano: int = 0) -> None:
+        """Count one settled reservation; `overrun_nano` is what the call cost above its hold."""
+        events = self._events
+        events.append(("settlement", outcome, overrun_nano))
+        if len(events) >= FOLD_AT:
+            self._fold()
+
+    def denial(
+        self,
+        kind: DenialKind,
+        budget: str | None = None,
+        meter: str | None = None,
+        what: Refused | None = None,
+    ) -> None:
+        """Count one refusal; `budget` and `meter` when a limit was the reason."""
+        events = self._events
+        events.append(("denial", kind, budget, meter, what))
+        if len(events) >= FOLD_AT:
+            self._fold()
+
+    def nested(self, cost_nano: int) -> None:
+        """Count what a nested scope has cost, in nano-units; it changes nothing but `Sums.scope_cost_nano`."""
+        events = self._events
+        events.append(("nested", cost_nano))
+        if len(events) >= FOLD_AT:
+            self._fold()
+
+    def again(self, what: tuple[str, ...], outcome: CallOutcome) -> bool:
+        """True if `what` failed the last time it was tried here. Remembers how it went this time.
+
+        Of calls that run side by side the one that ends later counts as the later one.
+        """
+        failed = self._failed
+        before = what in failed
+        if outcome == "error":
+            if len(failed) >= FAILED_MAX:
+                failed.clear()
+            failed.add(what)
+        elif before:
+            failed.discard(what)
+        return before
+
+    @property
+    def has_failed(self) -> bool:
+        """True if `again` would be for anything."""
+        return bool(self._failed)
+
+    def take(self) -> Sums:
+        """What has happened since the last `take`: each event is in exactly one answer.
+
+        Events of a call that another thread is counting at this moment may be in the next one.
+        """
+        taken = self._unfold() or Sums()
+        while (more := self._unfold()) is not None:
+            taken.merge(more)
+        self._drain(taken)
+        return taken
+
+    def peek(self) -> Sums:
+        """A copy of what `take` would answer now."""
+        taken, copy = self.take(), Sums()
+        copy.merge(taken)
+        self._folded.append(taken)
+        return copy
+
+    def _fold(self) -> None:
+        # Each event and each partial sum is popped by exactly one thread, which owns it until it puts it back.
+        sums = self._unfold() or Sums()
+        self._drain(sums)
+        for row in sums.calls.values():
+            row.durations.settle()
+        self._folded.append(sums)
+
+    def _unfold(self) -> Sums | None:
+        try:
+            return self._folded.pop()
+        except IndexError:
+            return None
+
+    def _drain(self, sums: Sums) -> None:
+        """Move the waiting events into `sums`, but not those that arrive meanwhile: it must come to an end."""
+        events = self._events
+        for _ in range(len(events)):
+            try:
+                event = events.popleft()
+            except IndexError:  # another thread drains as well
+                return
+            if event[0] == "call" or event[0] == "committed":
+                what, kind, name, outcome, cost_nano, usage, seconds = event
+                if what == "committed":
+                    sums.settlements["committed"] = sums.settlements.get("committed", 0) + 1
+                sums.scope_cost_nano += cost_nano
+                row = sums.calls.get((kind, name, outcome))
+                if row is None:
+                    row = sums.calls[kind, name, outcome] = CallSum()
+                row.count(cost_nano, usage, seconds)
+                if (self._failed or outcome == "error") and self.again((kind, name), outcome):
+                    sums.retries[kind, name] = sums.retries.get((kind, name), 0) + 1
+            elif event[0] == "settlement":
+                sums.settlements[event[1]] = sums.settlements.get(event[1], 0) + 1
+                sums.overrun_nano += event[2]
+            elif event[0] == "denial":
+                refusal = event[1:]
+                sums.denials[refusal] = sums.denials.get(refusal, 0) + 1
+            else:
+                sums.scope_cost_nano += event[1]
+
+
+class EndlessTotals(ScopeTotals):
+    """The sums of the calls outside every scope: nobody closes them, so somebody is told when something comes."""
+
+    __slots__ = ()
+
+    def __init__(self, came: Callable[[], None]) -> None:
+        """`came` must not wait: it is called in the middle of calls, and by finalizers."""
+        super().__init__()
+        self._events = _Told(came)
+
+
+class _Told(deque["_Event"]):
+    """Events that tell that they have come."""
+
+    __slots__ = ("_came",)
+
+    def __init__(self, came: Callable[[], None]) -> None:
+        super().__init__()
+        self._came = came
+
+    def append(self, event: _Event, /) -> None:
+        super().append(event)
+        self._came()
+
+
+if TYPE_CHECKING:
+    _Event = (
+        tuple[Literal["call", "committed"], CallKind, str, CallOutcome, int, Usage | None, float]
+        | tuple[Literal["denial"], DenialKind, str | None, str | None, Refused | None]
+        | tuple[Literal["settlement"], Settlement, int]
+        | tuple[Literal["nested"], int]
+    )

@@ -1,0 +1,161 @@
+"""One budget: what it matches, its calendar, its limits and what it does at them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from costscope.ledger.meters import SLOTS
+from costscope.policy.checks.threshold_checks import actions_problems
+from costscope.policy.checks.value_checks import (
+    LIMITS,
+    amount_problem,
+    duration_problem,
+    limit_problem,
+    match_problems,
+    per_problems,
+    percent_problem,
+)
+from costscope.policy.load.document import cut
+from costscope.policy.model.controls import WALL_CLOCK, Constraints
+from costscope.policy.model.periods import load_zone, month_day
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from costscope.policy.load.document import Steps
+    from costscope.policy.model.controls import OnDenied, Threshold
+    from costscope.policy.model.schema import Budget
+
+__all__ = ["budget_problems"]
+
+_THRESHOLD_MOST = 10_000.0
+_MESSAGE_MOST = 500
+_DAYS_MOST = 31
+
+
+def budget_problems(budget: Budget, webhooks: Sequence[str]) -> Iterator[tuple[Steps, str]]:
+    """What is wrong with a budget beside its id, in the order in which people write one."""
+    yield from match_problems(budget.match)
+    yield from per_problems(budget.per, budget.match)
+    yield from _calendar(budget)
+    yield from _limits(budget)
+    yield from _thresholds(budget, webhooks)
+    yield from _on_denied(budget.on_denied)
+    if budget.constraints is not None:
+        yield from _constraints(budget.constraints)
+
+
+def _calendar(budget: Budget) -> Iterator[tuple[Steps, str]]:
+    try:
+        load_zone(budget.timezone)
+    except ValueError as error:
+        yield ("timezone",), str(error)
+    period = budget.period
+    if budget.week_start is not None and period != "weekly":
+        yield ("week_start",), f"the period is {period}; week_start is for weekly only, remove it"
+    if budget.year_start is not None:
+        if period not in {"quarterly", "yearly"}:
+            yield (
+                ("year_start",),
+                f"the period is {period}; year_start is for quarterly and yearly only, remove it",
+            )
+        try:
+            month_day(budget.year_start)
+        except ValueError as error:
+            yield ("year_start",), str(error)
+    if budget.cycle_day is not None:
+        if period != "monthly":
+            yield ("cycle_day",), f"the period is {period}; cycle_day is for monthly only, remove it"
+        if not 1 <= budget.cycle_day <= _DAYS_MOST:
+            yield (
+                ("cycle_day",),
+                f"{cut(budget.cycle_day)} is no day of a month; give 1 to 31 (31 is the last of each month)",
+            )
+
+
+def _limits(budget: Budget) -> Iterator[tuple[Steps, str]]:
+    if not budget.limits and budget.constraints is None:
+        yield ("limits",), f"no limit, so the budget caps nothing; add one of {', '.join(LIMITS)}"
+    for meter, amount in budget.limits.items():
+        wrong = limit_problem(meter, amount)
+        if wrong:
+            yield ("limits", meter), wrong
+
+
+def _thresholds(budget: Budget, webhooks: Sequence[str]) -> Iterator[tuple[Steps, str]]:
+    meters = [meter for meter in budget.limits if meter != WALL_CLOCK]
+    for index, threshold in enumerate(budget.thresholds):
+        place: Steps = ("thresholds", index)
+        problem = percent_problem(threshold.at, "at", most=_THRESHOLD_MOST)
+        if problem:
+            yield (*place, "at"), problem
+        if len(threshold.message) > _MESSAGE_MOST:
+            yield (
+                (*place, "message"),
+                f"{len(threshold.message):,} characters, and it goes into every record; give at most {_MESSAGE_MOST}",
+            )
+        if not meters:
+            yield place, "the budget limits no meter of which this could be a part; add one under `limits`"
+        elif threshold.meter is not None and threshold.meter not in meters:
+            yield (
+                (*place, "meter"),
+                f"{cut(threshold.meter)} is not limited by this budget; it limits {', '.join(meters)}",
+            )
+        for before, other in enumerate(budget.thresholds[:index]):
+            if (other.at, other.meter) == (threshold.at, threshold.meter):
+                yield (
+                    place,
+                    f"{threshold.at:g} percent is thresholds[{before}] too; put their actions into one list",
+                )
+        for steps, problem in actions_problems(threshold.actions, webhooks):
+            yield (*place, *steps), problem
+        yield from ((place + steps, problem) for steps, problem in _throttles(budget, threshold))
+
+
+def _throttles(budget: Budget, threshold: Threshold) -> Iterator[tuple[Steps, str]]:
+    for index, action in enumerate(threshold.actions):
+        if action.do != "throttle":
+            continue
+        if budget.period == "total":
+            yield (
+                ("actions", index),
+                (
+                    "throttle makes the rest last until the reset, and a total never resets; set a period, "
+                    "or use limit_capabilities"
+                ),
+            )
+        if threshold.meter in SLOTS:
+            yield (
+                ("actions", index),
+                f"throttle paces what is used up, and {threshold.meter} come back; use halt_new_runs",
+            )
+
+
+def _on_denied(on_denied: OnDenied) -> Iterator[tuple[Steps, str]]:
+    if on_denied.do == "wait":
+        problem = duration_problem(on_denied.timeout, "timeout")
+        if on_denied.timeout == 0:
+            yield ("on_denied",), "wait needs a timeout; write {wait: 30s}"
+        elif problem:
+            yield ("on_denied", "timeout"), problem
+    elif on_denied.timeout != 0:
+        yield ("on_denied", "timeout"), f"timeout is for wait, and this is {on_denied.do}; remove it"
+    if on_denied.do != "return" and on_denied.value is not None:
+        yield ("on_denied", "value"), f"value is for return, and this is {on_denied.do}; remove it"
+
+
+def _constraints(constraints: Constraints) -> Iterator[tuple[Steps, str]]:
+    given = {
+        field: value
+        for field in Constraints.__struct_fields__
+        if (value := getattr(constraints, field)) is not None
+    }
+    if not given:
+        yield (
+            ("constraints",),
+            f"nothing is limited; add one of {', '.join(Constraints.__struct_fields__)}, or remove it",
+        )
+    for field, value in given.items():
+        wrong = duration_problem(value, field) if field == WALL_CLOCK else amount_problem(field, value)
+        if wrong:
+            yield ("constraints", field), wrong

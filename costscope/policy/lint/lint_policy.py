@@ -1,0 +1,54 @@
+"""All warnings about a policy."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from costscope.policy.lint.action_lint import action_warnings, run_warnings
+from costscope.policy.lint.limit_lint import binding_warnings, label_warnings
+from costscope.policy.lint.price_lint import price_warnings, prices_can_be_compared, speaks_of_models
+from costscope.policy.lint.route_lint import route_warnings
+from costscope.policy.load.document import Steps
+
+if TYPE_CHECKING:
+    from costscope.policy.model.schema import Policy
+
+__all__ = ["Lint", "lint_policy"]
+
+_NO_TABLE = "prices were not compared with the public ones; pip install 'costscope[prices]' for that"
+
+
+class Lint(msgspec.Struct, frozen=True):
+    """What is suspicious in a policy."""
+
+    warnings: tuple[tuple[Steps, str], ...]
+    """Where, and what, in the order of the file as far as there is one."""
+    notes: tuple[str, ...] = ()
+    """What could not be looked at."""
+
+
+def lint_policy(policy: Policy) -> Lint:
+    """The warnings about a policy from `load_policy`. May load the price table (0.8 s)."""
+    found = [
+        *label_warnings(policy),
+        *binding_warnings(policy),
+        *action_warnings(policy),
+        *run_warnings(policy),
+        *route_warnings(policy),
+    ]
+    notes: tuple[str, ...] = ()
+    if speaks_of_models(policy):
+        if prices_can_be_compared():
+            found += price_warnings(policy)
+        else:
+            notes = (_NO_TABLE,)
+    fields = policy.__struct_fields__
+    found.sort(key=lambda warning: (fields.index(str(warning[0][0])), *_number(warning[0])))
+    return Lint(tuple(found), notes)
+
+
+def _number(steps: Steps) -> tuple[int, ...]:
+    """The index of an item in its list; the rest keeps the order in which it was found."""
+    return (steps[1],) if len(steps) > 1 and isinstance(steps[1], int) else (0,)

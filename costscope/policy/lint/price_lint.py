@@ -1,0 +1,130 @@
+"""Prices far from the public ones, fallbacks that are dearer, models without a price."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import TYPE_CHECKING, Final
+
+from costscope.policy.lint.action_lint import actions_of
+from costscope.pricing.money import format_money, to_nano
+from costscope.pricing.prices import PriceBook
+from costscope.pricing.usage import Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from costscope.policy.load.document import Steps
+    from costscope.policy.model.schema import Policy
+    from costscope.pricing.prices import ModelPrice
+
+__all__ = ["price_warnings", "prices_can_be_compared", "speaks_of_models"]
+
+FAR_OFF: Final = 100
+"""A price that is so many times too high or too low is taken for a mistake."""
+
+_TOKENS: Final = 1000
+
+
+def speaks_of_models(policy: Policy) -> bool:
+    """True if the policy has anything that prices can say something about."""
+    return bool(policy.prices.models or next(_models(policy), None))
+
+
+def prices_can_be_compared() -> bool:
+    """True if the table of public prices is installed; loads it."""
+    return PriceBook().preload()
+
+
+def price_warnings(policy: Policy) -> Iterator[tuple[Steps, str]]:
+    """What is said about prices and about the models that are routed to."""
+    yield from _far_off(policy)
+    book = PriceBook(policy.prices, currency=policy.currency)
+    for steps, model in _models(policy):
+        if book.find(model) is None:
+            yield (
+                steps,
+                f"no price is known for {model!r:.80}, so {_without(steps)}; add it to prices",
+            )
+    yield from _dearer(policy, book)
+
+
+def _without(steps: Steps) -> str:
+    """What becomes of calls to a model without a price."""
+    default = len(steps) > 1 and steps[0] == "routing" and steps[-1] == "model"
+    return "its calls are refused" if default else "it is passed over"
+
+
+def _far_off(policy: Policy) -> Iterator[tuple[Steps, str]]:
+    public = PriceBook(currency=policy.currency)
+    for name, rule in policy.prices.models.items():
+        price = None if rule.limits_only else public.find(name)
+        if price is None:
+            continue
+        for rate, usage in (("input", Usage(_TOKENS, 0)), ("output", Usage(0, _TOKENS))):
+            own = getattr(rule, rate)
+            if own is None or (rate == "output" and not price.has_output):
+                continue
+            known = (price.cost(usage) - price.per_call_nano) * (1_000_000 // _TOKENS)
+            problem = _comparison(name, to_nano(own), known)
+            if problem:
+                yield ("prices", "models", name, rate), problem
+
+
+def _comparison(name: str, own: int, known: int) -> str | None:
+    """What is wrong with an own price beside the known one, both in nano-units per million tokens."""
+    table = f"(the public one is {_money(known)} per million)"
+    if known and own >= FAR_OFF * known:
+        per_1k = _money(own // _TOKENS) if own % _TOKENS == 0 else _money(own // _TOKENS + 1)
+        times = round(Fraction(own, known))
+        return f"{per_1k} per 1k is {times} x the known price of {name}: per million? {table}"
+    if known >= FAR_OFF * own:
+        part = "nothing, which is less than" if own == 0 else f"1/{round(Fraction(known, own))} of"
+        return (
+            f"{_money(own)} per million is {part} the known price of {name}: per 1k? {table}"
+            if known
+            else None
+        )
+    return None
+
+
+def _dearer(policy: Policy, book: PriceBook) -> Iterator[tuple[Steps, str]]:
+    for index, route in enumerate(policy.routing):
+        for at, stage in enumerate(route.stages):
+            before = stage.model
+            for number, model in enumerate(stage.fallbacks):
+                first, second = _cost(book, before), _cost(book, model)
+                if first is not None and second is not None and second > first:
+                    yield (
+                        ("routing", index, "stages", at, "fallbacks", number),
+                        (
+                            f"{model} is dearer than {before}: {_money(second)} against {_money(first)} for 1,000 "
+                            "tokens in and 1,000 out; it is passed over where less is to be spent"
+                        ),
+                    )
+                else:
+                    before = model
+
+
+def _cost(book: PriceBook, model: str | None) -> int | None:
+    price: ModelPrice | None = None if model is None else book.find(model)
+    if price is None:
+        return None
+    return price.cost(Usage(_TOKENS, _TOKENS if price.has_output else 0))
+
+
+def _models(policy: Policy) -> Iterator[tuple[Steps, str]]:
+    """The models that the policy itself sends calls to."""
+    for index, route in enumerate(policy.routing):
+        for at, stage in enumerate(route.stages):
+            place: Steps = ("routing", index, "stages", at)
+            if stage.model is not None:
+                yield (*place, "model"), stage.model
+            for number, model in enumerate(stage.fallbacks):
+                yield (*place, "fallbacks", number), model
+    for steps, action in actions_of(policy):
+        if action.model is not None:
+            yield (*steps, "model"), action.model
+
+
+def _money(nano: int) -> str:
+    return format_money(nano, "").strip()

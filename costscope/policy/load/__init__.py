@@ -1,0 +1,1 @@
+"""From files, mappings and environment variables to a policy."""

@@ -1,0 +1,258 @@
+"""A policy in environment variables: `COSTSCOPE_BUDGET_TENANT_DAY_COST=5.00` and the like.
+
+Every variable is one value at one place of the plain document; the rest is what every policy goes through, and an
+error names the variable.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
+
+from costscope.policy.load.document import Document, cut
+from costscope.policy.load.sources import ENVIRONMENT, POLICY_VARIABLE
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from costscope.policy.load.document import Steps
+
+
+_WHOLE: Final = re.compile(r"[0-9]{1,40}", re.ASCII)
+_NUMBER: Final = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?", re.ASCII)
+
+
+def _text(text: str) -> str:
+    return text
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",")]
+
+
+def pattern(text: str) -> str | list[str]:
+    """One pattern or several, with commas between them."""
+    words = _words(text)
+    return words[0] if len(words) == 1 else words
+
+
+def _whole(text: str) -> int:
+    if not _WHOLE.fullmatch(text):
+        msg = "is no whole number; write digits such as 1000"
+        raise ValueError(msg)
+    return int(text)
+
+
+def _number(text: str) -> float:
+    if not _NUMBER.fullmatch(text):
+        msg = "is no number; write digits such as 80 or 2.5"
+        raise ValueError(msg)
+    return float(text) if "." in text else int(text)
+
+
+def _switch(text: str) -> bool:
+    if text not in {"true", "false"}:
+        msg = "is neither true nor false"
+        raise ValueError(msg)
+    return text == "true"
+
+
+def _thresholds(text: str) -> list[Any]:
+    """`50,80:downgrade_model+webhook`."""
+    found: list[Any] = []
+    for part in _words(text):
+        percent, colon, actions = part.partition(":")
+        at = _number(percent)
+        found.append({"at": at, "actions": actions.split("+")} if colon else at)
+    return found
+
+
+def _on_denied(text: str) -> object:
+    """`raise`, `return`, `return:VALUE`, `wait:30s`."""
+    word, colon, value = text.partition(":")
+    if word == "return":
+        return {"return": value if colon else None}
+    return {word: value} if colon else word
+
+
+class Field(NamedTuple):
+    """Where the value of a variable goes in the document, and how it is read. Reading raises ValueError."""
+
+    steps: Steps
+    read: Callable[[str], object]
+
+
+_COUNTED: Final = (
+    "TOKENS",
+    "INPUT_TOKENS",
+    "OUTPUT_TOKENS",
+    "MODEL_CALLS",
+    "TOOL_CALLS",
+    "RUNS",
+    "ITERATIONS",
+    "CONCURRENT_RUNS",
+    "CONCURRENT_CALLS",
+)
+_LIMITS: Final = {"COST": _text, "WALL_CLOCK": _text} | dict.fromkeys(_COUNTED, _whole)
+_CONSTRAINTS: Final = ("COST", "TOKENS", "MODEL_CALLS", "TOOL_CALLS", "ITERATIONS", "WALL_CLOCK")
+
+OF_BUDGETS: Final = (
+    {name: Field(("limits", name.lower()), read) for name, read in _LIMITS.items()}
+    | {f"CONSTRAINTS_{name}": Field(("constraints", name.lower()), _LIMITS[name]) for name in _CONSTRAINTS}
+    | {
+        name: Field((name.lower(),), _text)
+        for name in ("PERIOD", "TIMEZONE", "WEEK_START", "YEAR_START", "ENFORCEMENT", "ON_LIMIT", "ON_OUTAGE")
+    }
+    | {
+        "CYCLE_DAY": Field(("cycle_day",), _whole),
+        "PER": Field(("per",), _words),
+        "THRESHOLDS": Field(("thresholds",), _thresholds),
+        "ON_DENIED": Field(("on_denied",), _on_denied),
+    }
+)
+OF_WEBHOOKS: Final = {name: Field((name.lower(),), _text) for name in ("URL", "SECRET_ENV", "TIMEOUT")}
+
+STAGE: Final[Steps] = ("routing", 0, "stages", 0)
+PLAIN: Final = {
+    "COSTSCOPE_UNSCOPED": Field(("unscoped",), _text),
+    "COSTSCOPE_CURRENCY": Field(("currency",), _text),
+    "COSTSCOPE_RUNAWAY": Field(("runaway",), _switch),
+    "COSTSCOPE_RUNAWAY_FAILURES": Field(("runaway", "failures"), _whole),
+    "COSTSCOPE_RUNAWAY_BURN_RATE": Field(("runaway", "burn_rate"), _number),
+    "COSTSCOPE_RUNAWAY_REPEATS": Field(("runaway", "repeats"), _whole),
+    "COSTSCOPE_RUNAWAY_ACTIONS": Field(("runaway", "actions"), _words),
+    "COSTSCOPE_ROUTE_MODEL": Field((*STAGE, "model"), _text),
+    "COSTSCOPE_ROUTE_FALLBACKS": Field((*STAGE, "fallbacks"), _words),
+    "COSTSCOPE_ROUTE_MAX_TOKENS": Field((*STAGE, "max_tokens"), _whole),
+}
+BUDGET: Final = "COSTSCOPE_BUDGET_"
+WEBHOOK: Final = "COSTSCOPE_WEBHOOK_"
+MATCH: Final = "_MATCH_"
+
+VARIABLES: Final = (
+    POLICY_VARIABLE,
+    *PLAIN,
+    f"{BUDGET}<NAME>{MATCH}<LABEL>",
+    *(f"{BUDGET}<NAME>_{field}" for field in OF_BUDGETS),
+    *(f"{WEBHOOK}<NAME>_{field}" for field in OF_WEBHOOKS),
+)
+"""All there are, with what stands for a name in brackets."""
+
+
+def speaks(name: str) -> bool:
+    """True if a variable of this name is about the policy."""
+    return name in PLAIN or name.startswith((BUDGET, WEBHOOK, "COSTSCOPE_RUNAWAY_", "COSTSCOPE_ROUTE_"))
+
+
+def environment_source(environ: Mapping[str, str] | None = None) -> str | None:
+    """Where the environment says that the policy is: `$COSTSCOPE_POLICY`, `env:` if other variables say more, or None.
+
+    Args:
+        environ: the environment variables; by default those of the process.
+    """
+    given = os.environ if environ is None else environ
+    return ENVIRONMENT if any(map(speaks, given)) else given.get(POLICY_VARIABLE) or None
+
+
+def environment_documents(variables: Mapping[str, str]) -> list[Document]:
+    """What the variables say, as one document; none if they say nothing.
+
+    Raises:
+        InvalidPolicy: a variable with one of our prefixes that does not exist, or whose value has the wrong form.
+    """
+    given = {name: variables[name] for name in sorted(filter(speaks, variables))}
+    if not given:
+        return []
+    writer = _Writer()
+    for name, text in given.items():
+        writer.write(name, text)
+    return [writer.document()]
+
+
+class _Writer:
+    """Fills a document from variables, one after the other."""
+
+    def __init__(self) -> None:
+        self._budgets: dict[str, dict[Any, Any]] = {}
+        self._route: dict[Any, Any] = {}
+        self._data: dict[Any, Any] = {}
+        self._moved: dict[Steps, tuple[Document, Steps]] = {}
+
+    def document(self) -> Document:
+        data = dict(self._data)
+        if self._budgets:
+            data["budgets"] = list(self._budgets.values())
+        if self._route:
+            if "fallbacks" in self._route:
+                self._route["downgrade_on"] = {"soft_threshold_exceeded": True}
+            data["routing"] = [{"id": "environment", "stages": [self._route]}]
+        return Document(data, "the environment", moved=self._moved)
+
+    def write(self, name: str, text: str) -> None:
+        if name.startswith(BUDGET):
+            self._write_budget(name, text)
+        elif name.startswith(WEBHOOK):
+            owner, field = self._split(name, WEBHOOK, OF_WEBHOOKS)
+            self._put(name, self._data, ("webhooks", owner, *field.steps), self._read(name, text, field))
+        elif name not in PLAIN:
+            self._unknown(name, tuple(PLAIN))
+        elif PLAIN[name].steps[:4] == STAGE:
+            self._moved[PLAIN[name].steps] = (Document(None, name), PLAIN[name].steps)
+            self._route[PLAIN[name].steps[-1]] = self._read(name, text, PLAIN[name])
+        else:
+            self._put(name, self._data, PLAIN[name].steps, self._read(name, text, PLAIN[name]))
+
+    def _write_budget(self, name: str, text: str) -> None:
+        owner, between, label = name.removeprefix(BUDGET).partition(MATCH)
+        if between and owner and label:
+            owner, field = _id(owner), Field(("match", label.lower()), pattern)
+        else:
+            owner, field = self._split(name, BUDGET, OF_BUDGETS)
+        budget = self._budgets.get(owner)
+        if budget is None:
+            budget = self._budgets[owner] = {"id": owner}
+            self._moved["budgets", len(self._budgets) - 1] = (Document(None, f"{name} and others"), ())
+        place: Steps = ("budgets", list(self._budgets).index(owner))
+        self._put(name, budget, field.steps, self._read(name, text, field), place)
+
+    def _split(self, name: str, prefix: str, fields: Mapping[str, Field]) -> tuple[str, Field]:
+        """Whose variable this is, and for what; `A_INPUT_TOKENS` is the input tokens of `a`."""
+        rest = name.removeprefix(prefix)
+        for suffix in sorted(fields, key=len, reverse=True):
+            owner = rest.removesuffix(f"_{suffix}")
+            if owner and owner != rest:
+                return _id(owner), fields[suffix]
+        return self._unknown(name, tuple(f"{prefix}<NAME>_{suffix}" for suffix in fields))
+
+    def _unknown(self, name: str, known: tuple[str, ...]) -> NoReturn:
+        near = difflib.get_close_matches(name[:128], known, n=1)
+        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+        Document(None, name).refuse(f"no such variable; {hint}", ())
+
+    def _read(self, name: str, text: str, field: Field) -> object:
+        if not text:
+            Document(None, name).refuse("is empty; give it a value, or unset it", field.steps)
+        try:
+            return field.read(text)
+        except ValueError as error:
+            Document(None, name).refuse(f"{cut(text)} {error}", field.steps)
+
+    def _put(
+        self, name: str, mapping: dict[Any, Any], steps: Steps, value: object, place: Steps = ()
+    ) -> None:
+        for step in steps[:-1]:
+            inner = mapping.setdefault(step, {})
+            if not isinstance(inner, dict):  # COSTSCOPE_RUNAWAY, and one of its details
+                inner = mapping[step] = {} if inner is True else self._off(name, steps)
+            mapping = inner
+        mapping[steps[-1]] = value
+        self._moved[*place, *steps] = (Document(None, name), (*place, *steps))
+
+    def _off(self, name: str, steps: Steps) -> NoReturn:
+        Document(None, name).refuse("COSTSCOPE_RUNAWAY is false; unset one of the two", steps)
+
+
+def _id(text: str) -> str:
+    return text.lower().replace("_", "-")

@@ -1,0 +1,196 @@
+"""The short forms of a policy file, written out: `thresholds: [50, 80]`, `actions: [log]`, `on_denied: {wait: 30s}`.
+
+Works on plain data of any shape: what is not understood here stays as it is, for the decoder to complain about. Every
+part that moves remembers where it stood, so that a complaint names what the user wrote.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, get_args
+
+from costscope.policy.load.document import Rewriting
+from costscope.policy.model.controls import ActionKind
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from costscope.policy.load.document import Document, Steps
+
+__all__ = ["action_name", "expand"]
+
+_ACTIONS: Final[tuple[str, ...]] = get_args(ActionKind)
+_ALSO: Final = {"log_only": "log"}
+_VALUE_OF: Final = {"webhook": "to", "downgrade_model": "model", "throttle": "max_wait"}
+"""What the one value of an action means: `{webhook: ops}`."""
+
+_ON_DENIED: Final = {"return": "value", "wait": "timeout"}
+
+# Plain data is of no type that says more than Any.
+Rewrite: TypeAlias = "Callable[[Rewriting, Any, Steps, Steps], Any]"
+"""`(work, value, to, origin)`: the value that goes `to` a place and stood at `origin`, written out."""
+
+
+def expand(document: Document) -> Document:
+    """The document with every short form written out.
+
+    Raises:
+        InvalidPolicy: a short form that is none.
+    """
+    data = document.data
+    if not isinstance(data, dict):
+        return document
+    work = Rewriting(document)
+    found = dict(data)
+    _rewrite_field(work, found, "budgets", (), (), _each(_budget))
+    _rewrite_field(work, found, "routing", (), (), _each(_route))
+    _rewrite_field(work, found, "runaway", (), (), _runaway)
+    return work.document(found)
+
+
+def action_name(text: str) -> str:
+    """The action that is meant: capitals and `-` make no difference. As it was written if it is none."""
+    name = text.lower().replace("-", "_")
+    name = _ALSO.get(name, name)
+    return name if name in _ACTIONS else text
+
+
+def _rewrite_field(
+    work: Rewriting, mapping: dict[Any, Any], field: str, to: Steps, origin: Steps, how: Rewrite
+) -> None:
+    if field in mapping:
+        mapping[field] = how(work, mapping[field], (*to, field), (*origin, field))
+
+
+def _each(how: Rewrite) -> Rewrite:
+    def rewrite(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
+        if not isinstance(value, list):
+            return value
+        return [how(work, one, (*to, index), (*origin, index)) for index, one in enumerate(value)]
+
+    return rewrite
+
+
+def _listed(how: Rewrite) -> Rewrite:
+    """As `_each`, of a list or of one that stands alone."""
+
+    def rewrite(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
+        if isinstance(value, str | dict):
+            work.moved((*to, 0), origin)
+            return [how(work, value, (*to, 0), origin)]
+        return _each(how)(work, value, to, origin)
+
+    return rewrite
+
+
+def _as_it_is(_work: Rewriting, value: Any, _to: Steps, _origin: Steps) -> Any:
+    return value
+
+
+def _budget(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
+    if not isinstance(value, dict):
+        return value
+    found = dict(value)
+    _rewrite_field(work, found, "thresholds", to, origin, _each(_threshold))
+    _rewrite_field(work, found, "on_denied", to, origin, _on_denied)
+    return found
+
+
+def _threshold(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        work.moved((*to, "at"), origin)
+        return {"at": value}
+    return _with_actions(work, value, to, origin)
+
+
+def _runaway(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
+    if isinstance(value, bool):
+        return {} if value else None
+    return _with_actions(work, value, to, origin)
+
+
+def _with_actions(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
+    if not isinstance(value, dict):
+        return value
+    found = dict(value)
+    _rewrite_field(work, found, "actions", to, origin, _listed(_action))
+    return found
+
+
+def _action(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
+    if isinstance(value, str):
+        work.moved((*to, "do"), origin)
+        return {"do": action_name(value)}
+    if not isinstance(value, dict):
+        return value
+    if "do" in value:
+        named = value["do"]
+        return {**value, "do": action_name(named) if isinstance(named, str) else named}
+    if len(value) != 1:
+        work.refuse(
+            f"{len(value)} keys; an action is one name with what belongs to it, such as {{webhook: {{to: ops}}}}, "
+            "and several actions are several items of the list",
+            origin,
+        )
+    [(name, inner)] = value.items()
+    if not isinstance(name, str):
+        return value
+    return _parameters(work, action_name(name), inner, to, (*origin, name))
+
+
+def _parameters(work: Rewriting, do: str, inner: Any, to: Steps, origin: Steps) -> dict[Any, Any]:
+    """`{do: inner}` as one mapping."""
+    work.moved((*to, "do"), origin)
+    if isinstance(inner, dict):
+        for key in inner:
+            work.moved((*to, key), (*origin, key))
+        if "do" in inner:
+            work.refuse(f"do stands for the action's name, which is {do} already; remove it", (*origin, "do"))
+        return {**inner, "do": do}
+    if inner is None or do not in _ACTIONS:
+        return {"do": do}
+    field = _VALUE_OF.get(do)
+    if field is None or isinstance(inner, list):
+        takes = "a mapping such as {max_tokens: 0.5}" if do == "limit_capabilities" else "no value"
+        work.refuse(f"{do} takes {takes if field is None else 'one value'}, not this", origin)
+    work.moved((*to, field), origin)
+    return {"do": do, field: inner}
+
+
+def _on_denied(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
+    if isinstance(value, str):
+        work.moved((*to, "do"), origin)
+        return {"do": value}
+    if not isinstance(value, dict) or "do" in value:
+        return value
+    name = next(iter(value), None)
+    if len(value) != 1 or name not in _ON_DENIED:
+        work.refuse("on_denied is `raise`, `{return: VALUE}` or `{wait: 30s}`", origin)
+    field = _ON_DENIED[name]
+    work.moved((*to, "do"), (*origin, name))
+    work.moved((*to, field), (*origin, name))
+    return {"do": name, field: value[name]}
+
+
+def _route(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
+    if not isinstance(value, dict):
+        return value
+    found = dict(value)
+    _rewrite_field(work, found, "models", to, origin, _listed(_as_it_is))
+    _rewrite_field(work, found, "stages", to, origin, _each(_stage))
+    return found
+
+
+def _stage(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
+    if not isinstance(value, dict):
+        return value
+    found = dict(value)
+    if "fallback" in found:
+        if "fallbacks" in found:
+            work.refuse("fallback and fallbacks; keep one of them", (*origin, "fallback"))
+        work.moved((*to, "fallbacks"), (*origin, "fallback"))
+        found["fallbacks"] = _listed(_as_it_is)(
+            work, found.pop("fallback"), (*to, "fallbacks"), (*origin, "fallback")
+        )
+    else:
+        _rewrite_field(work, found, "fallbacks", to, origin, _listed(_as_it_is))
+    return found

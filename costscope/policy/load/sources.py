@@ -1,0 +1,235 @@
+"""Where a policy is read from: one file, the files of a folder, environment variables."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, NoReturn
+
+from costscope.errors import InvalidPolicy
+from costscope.policy.load.document import MAX_BYTES, Document, cut
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from costscope.policy.load.document import Place, Steps
+
+
+Format = Literal["yaml", "toml"]
+
+ENVIRONMENT: Final = "env:"
+"""As a source: the files of `$COSTSCOPE_POLICY`, if it is set, and the variables that say more."""
+
+POLICY_VARIABLE: Final = "COSTSCOPE_POLICY"
+
+_FORMATS: Final[dict[str, Format]] = {".yaml": "yaml", ".yml": "yaml", ".toml": "toml"}
+_FILES_MAX: Final = 256
+_TOO_LARGE: Final = (
+    f"larger than {MAX_BYTES // 1024} KiB; remove what it repeats, a policy is a few kilobytes"
+)
+
+
+class Snapshot(NamedTuple):
+    """What stood in a source at one moment."""
+
+    name: str
+    """Of the source, for errors about the whole of it."""
+    files: tuple[tuple[Path, bytes], ...]
+    variables: Mapping[str, str] = {}
+    """The environment, where it counts."""
+
+
+def read_source(source: str | Path, environ: Mapping[str, str] | None = None) -> Snapshot:
+    """Everything the policy at this source consists of.
+
+    Args:
+        source: the path of a file or folder, or `env:`.
+        environ: the environment variables; by default those of the process.
+
+    Raises:
+        InvalidPolicy: a file cannot be read or has a name without a known format, or a folder has no policy.
+    """
+    variables = os.environ if environ is None else environ
+    files = tuple((path, _read(path)) for path in policy_paths(source, variables))
+    if source == ENVIRONMENT:
+        return Snapshot("the environment", files, variables)
+    return Snapshot(shown(Path(source)), files)
+
+
+def policy_paths(source: str | Path, environ: Mapping[str, str] | None = None) -> list[Path]:
+    """The files of a source: of a folder those named `*.yaml`, `*.yml` or `*.toml`, by name; hidden ones are left out.
+
+    Raises:
+        InvalidPolicy: as `read_source`, except that what is in the files does not matter.
+    """
+    if source == ENVIRONMENT:
+        named = (os.environ if environ is None else environ).get(POLICY_VARIABLE, "")
+        return policy_paths(named, {}) if named and named != ENVIRONMENT else []
+    if source == "":  # as a path it would be the working folder
+        problem = "the path is empty; name a file or a folder"
+        raise InvalidPolicy(problem)
+    path = Path(source)
+    try:
+        found = _in_folder(path) if path.is_dir() else [path]
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    for one in found:
+        if one.suffix.lower() not in _FORMATS:
+            problem = f"cannot tell the format of a file named {one.name[:80]!a}; use .yaml, .yml or .toml"
+            raise InvalidPolicy(problem, file=shown(one))
+    if not found:
+        problem = "the folder has no .yaml, .yml or .toml file; put the policy there, or name another folder"
+        raise InvalidPolicy(problem, file=shown(path))
+    if len(found) > _FILES_MAX:
+        problem = f"{len(found)} policy files, the limit is {_FILES_MAX}; put several budgets into one file"
+        raise InvalidPolicy(problem, file=shown(path))
+    return found
+
+
+def parse_bytes(path: Path, content: bytes) -> Document:
+    """The content of a file as plain data.
+
+    Raises:
+        InvalidPolicy: too large, not UTF-8, or not of its format.
+    """
+    name = shown(path)
+    if len(content) > MAX_BYTES:
+        raise InvalidPolicy(_TOO_LARGE, file=name)
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        problem = f"not UTF-8 (byte {error.start}); save the file as UTF-8"
+        raise InvalidPolicy(problem, file=name, line=line) from error
+    return parse_text(text, _FORMATS[path.suffix.lower()], file=name)
+
+
+def parse_text(text: str, format_: Format, *, file: str | None) -> Document:
+    """A text as plain data.
+
+    Raises:
+        InvalidPolicy: too large, or not of its format.
+    """
+    if len(text) > MAX_BYTES:
+        raise InvalidPolicy(_TOO_LARGE, file=file)
+    text = text.removeprefix("\ufeff")
+    # The parsers are loaded by those who have a file: PyYAML alone is 15 ms of everybody's import.
+    if format_ == "toml":
+        from costscope.policy.load.toml import parse_toml as parse  # noqa: PLC0415 - see above
+    else:
+        from costscope.policy.load.yaml import parse_yaml as parse  # noqa: PLC0415 - see above
+    return parse(text, file)
+
+
+def shown(path: Path) -> str:
+    """The path for messages: one line, and printable whatever bytes it has."""
+    text = str(path)
+    return text if text.isprintable() else ascii(text)
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    """A ConfigMap's files are links into hidden folders, which are left out, and so is what editors keep beside."""
+    return sorted(
+        path
+        for path in folder.iterdir()
+        if path.suffix.lower() in _FORMATS and not path.name.startswith(".") and not path.is_dir()
+    )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        special = path.exists() and not path.is_file()
+        # A pipe would block for ever, a device never end.
+        content = b"" if special else _head(path)
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, error) from error
+    if special:
+        problem = "not a regular file; give the path of one"
+        raise InvalidPolicy(problem, file=shown(path))
+    return content
+
+
+def _head(path: Path) -> bytes:
+    with path.open("rb") as file:
+        return file.read(MAX_BYTES + 1)
+
+
+def _unreadable(path: Path, error: Exception) -> InvalidPolicy:
+    reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return InvalidPolicy(f"cannot be read: {reason}; check the path", file=shown(path))
+
+
+_LISTS: Final = frozenset({"budgets", "routing"})
+_MAPPINGS: Final[dict[str, int]] = {"webhooks": 1, "prices": 2}
+"""Fields whose entries may come from several documents, and how deep the entries are."""
+
+
+def merge(documents: Iterable[Document], name: str) -> Document:
+    """One document of several, whose shapes are right.
+
+    Args:
+        documents: each a mapping that the decoder has taken.
+        name: of the whole, for errors.
+
+    Raises:
+        InvalidPolicy: two of them have a budget or route of the same id, or say different things about the same.
+    """
+    merging = _Merging(name)
+    for document in documents:
+        merging.add(document)
+    return merging.document()
+
+
+class _Merging:
+    def __init__(self, name: str) -> None:
+        self._name = name
+        # What a policy says, as plain data; its types are the decoder's matter.
+        self._data: dict[str, Any] = {}
+        self._moved: dict[Steps, tuple[Document, Steps]] = {}
+        self._ids: dict[tuple[str, str], tuple[Document, Steps]] = {}
+
+    def document(self) -> Document:
+        return Document(self._data, self._name, moved=self._moved)
+
+    def add(self, document: Document) -> None:
+        assert isinstance(document.data, dict), "the decoder takes mappings only"
+        for field, value in document.data.items():
+            if field in _LISTS:
+                self._extend(document, field, value)
+            else:
+                self._put(document, self._data, (field,), value, _MAPPINGS.get(field, 0))
+
+    def _extend(self, document: Document, field: str, items: list[dict[str, Any]]) -> None:
+        joined = self._data.setdefault(field, [])
+        for index, item in enumerate(items):
+            place = (document, (field, index))
+            first = self._ids.setdefault((field, item["id"]), place)
+            if first[0] is not document:
+                there = first[0].place((*first[1], "id"))
+                document.refuse(
+                    f"{cut(item['id'])} is the id of one in {_where(there)} too; ids are unique over all files",
+                    (field, index, "id"),
+                )
+            self._moved[field, len(joined)] = place
+            joined.append(item)
+
+    def _put(self, document: Document, mapping: dict[str, Any], steps: Steps, value: Any, depth: int) -> None:
+        key = steps[-1]
+        assert isinstance(key, str), "lists are joined elsewhere"
+        if depth and isinstance(value, dict):
+            inside = mapping.setdefault(key, {})
+            for name, inner in value.items():
+                self._put(document, inside, (*steps, name), inner, depth - 1)
+        elif key not in mapping:
+            mapping[key] = value
+            self._moved[steps] = (document, steps)
+        elif mapping[key] != value:
+            self._contradicts(document, steps)
+
+    def _contradicts(self, document: Document, steps: Steps) -> NoReturn:
+        first, place = self._moved[steps]
+        document.refuse(f"{_where(first.place(place))} says otherwise; say it in one place only", steps)
+
+
+def _where(place: Place) -> str:
+    return f"{place.file}:{place.line}" if place.line is not None else str(place.file)

@@ -1,0 +1,1 @@
+"""From a policy to the accounts of a scope."""

@@ -1,0 +1,64 @@
+"""What an account says about itself, for reports: whose it is, which window, which limits."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from costscope.policy.model.periods import Period
+
+if TYPE_CHECKING:
+    from costscope.ledger.commands import Account
+
+__all__ = ["AccountAbout", "about_of", "read_about", "resets_at", "write_about"]
+
+
+class AccountAbout(msgspec.Struct, frozen=True):
+    """What `Account.about` says, for reports: the ledger itself reads none of it."""
+
+    budget: str
+    labels: dict[str, str | None]
+    """The labels the account is split by; None for the scopes that lack that label."""
+    period: Period
+    start_ms: int
+    end_ms: int
+    """The window in ms since the epoch; 0 and 0 for none."""
+    limits: dict[str, int]
+    """Meter to limit, in the ledger's units (`cost`: nano-units)."""
+
+    @property
+    def present(self) -> dict[str, str]:
+        """The labels that its scopes do have."""
+        return {name: value for name, value in self.labels.items() if value is not None}
+
+
+_encoder: Final = msgspec.json.Encoder()
+_decoder: Final = msgspec.json.Decoder(AccountAbout)
+
+
+def write_about(about: AccountAbout) -> str:
+    """For `Account.about`."""
+    return _encoder.encode(about).decode()
+
+
+def read_about(about: str | bytes) -> AccountAbout:
+    """The decoded `Account.about`.
+
+    Raises:
+        msgspec.DecodeError: not what `account` or `inline_account` wrote.
+    """
+    return _decoder.decode(about)
+
+
+@lru_cache(maxsize=4096)
+def about_of(about: str) -> AccountAbout:
+    """The decoded description of an account, remembered: it is the same text call after call."""
+    return read_about(about)
+
+
+def resets_at(account: Account) -> datetime | None:
+    """When the account's window ends, in UTC."""
+    return datetime.fromtimestamp(account.end_ms / 1000, UTC) if account.end_ms else None

@@ -1,0 +1,153 @@
+"""One budget of strands-costguard as one or two of ours."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from costscope.policy.model.patterns import is_glob
+from costscope.policy.strands.fields import LABELS, Fields, match_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from costscope.policy.load.document import Rewriting, Steps
+
+__all__ = ["is_budget", "translate_budgets"]
+
+_OWN: Final = frozenset(
+    {
+        "scope",
+        "max_cost",
+        "soft_thresholds",
+        "hard_limit",
+        "on_soft_threshold_exceeded",
+        "on_hard_limit_exceeded",
+        "max_runs_per_period",
+        "max_concurrent_runs",
+        "enabled",
+    }
+)
+"""Fields that only this format has."""
+
+_SCOPES: Final = {"global": ""} | {label: label for label in LABELS.values()}
+_SOFT: Final = {
+    "LOG_ONLY": "",
+    "DOWNGRADE_MODEL": "downgrade_model",
+    "LIMIT_CAPABILITIES": "limit_capabilities",
+    "HALT_NEW_RUNS": "halt_new_runs",
+}
+_HARD: Final = {"HALT_RUN": "halt_run", "REJECT_NEW_RUNS": "reject_new_runs"}
+_THRESHOLDS: Final = (0.7, 0.9, 1.0)
+_TELL: Final = ({"do": "log"}, {"do": "callback"})
+"""What every threshold does, before the action that the file names."""
+_TOLD: Final = len(_TELL)
+_LIMITED: Final = {"do": "limit_capabilities", "max_tokens": 0.5, "iterations": 0.5}
+"""The format does not say by how much; half is enough to be felt and leaves work possible."""
+
+
+def is_budget(value: object) -> bool:
+    """True for a budget of this format: it has a field of its own, and no `limits`."""
+    return isinstance(value, dict) and "limits" not in value and not _OWN.isdisjoint(value)
+
+
+def translate_budgets(work: Rewriting, budgets: list[Any]) -> list[Any]:
+    """The list with every budget of this format translated; ours stay as they are."""
+    found: list[Any] = []
+    for index, value in enumerate(budgets):
+        origin: Steps = ("budgets", index)
+        if is_budget(value):
+            for budget in _budget(Fields(work, value, origin), ("budgets", len(found))):
+                work.moved(("budgets", len(found)), origin)
+                found.append(budget)
+        else:
+            work.moved(("budgets", len(found)), origin)
+            found.append(value)
+    return found
+
+
+def _budget(fields: Fields, to: Steps) -> Iterator[dict[str, Any]]:
+    budget: dict[str, Any] = {"limits": {}}
+    fields.move("id", budget, "id", to)
+    label = fields.choice("scope", _SCOPES, "tenant")
+    budget["match"] = match_of(fields, to)
+    # Its own label is there in any case; where the value is left open, each one has an account of its own.
+    if label:
+        pattern = budget["match"].setdefault(label, "*")
+        if isinstance(pattern, list) or is_glob(pattern):
+            budget["per"] = [label]
+    budget["period"] = fields.take("period", "monthly")
+    fields.came("period", (*to, "period"))
+    # It is about max_cost only: the other limits hold in any case.
+    hard = fields.switch("hard_limit", default=True) or not fields.has("max_cost")
+    on_limit = fields.choice("on_hard_limit_exceeded", _HARD, "REJECT_NEW_RUNS")
+    budget |= {"on_limit": on_limit} if hard else {"enforcement": "soft"}
+    fields.move("max_cost", budget["limits"], "cost", (*to, "limits"))
+    _thresholds(fields, budget, to)
+    runs = _runs(fields, budget, to, hard=hard)
+    enabled = fields.switch("enabled", default=True)
+    fields.done()
+    if not budget["limits"] and not runs and "constraints" not in budget:
+        fields.refuse(
+            "the budget caps nothing; add max_cost, max_runs_per_period, max_concurrent_runs or constraints"
+        )
+    if enabled:
+        yield budget
+        if runs:
+            yield runs
+
+
+def _thresholds(fields: Fields, budget: dict[str, Any], to: Steps) -> None:
+    """They are parts of `max_cost`; without it there is nothing to be a part of."""
+    action = fields.choice("on_soft_threshold_exceeded", _SOFT, "LOG_ONLY")
+    given = fields.items("soft_thresholds") if fields.has("soft_thresholds") else list(_THRESHOLDS)
+    if "cost" not in budget["limits"]:
+        if fields.has("soft_thresholds") and given:
+            fields.refuse("they are parts of max_cost, which is missing; add it", "soft_thresholds")
+        return
+    act = {"limit_capabilities": [_LIMITED], "": []}.get(action, [{"do": action}])
+    fields.came("soft_thresholds", (*to, "thresholds"))
+    budget["thresholds"] = []
+    for index, part in enumerate(given):
+        plain = isinstance(part, int | float) and not isinstance(part, bool)
+        place: Steps = (*to, "thresholds", index)
+        fields.work.moved(place, (*fields.origin, "soft_thresholds", index))
+        fields.came("on_soft_threshold_exceeded", (*place, "actions", _TOLD))
+        budget["thresholds"].append(
+            {
+                "at": round(part * 100, 9) if plain else part,
+                "meter": "cost",
+                "actions": [*_TELL, *act],
+            }
+        )
+
+
+def _runs(fields: Fields, budget: dict[str, Any], to: Steps, *, hard: bool) -> dict[str, Any]:
+    """The limits of runs, put into the budget; of a soft one apart, since they hold all the same. Empty if so."""
+    apart = {
+        "id": f"{budget.get('id')}.runs",
+        "match": budget["match"],
+        "per": budget.get("per", []),
+        "period": budget["period"],
+        "limits": {},
+        "on_limit": "reject_new_runs",
+    }
+    second: Steps = (to[0], int(to[1]) + 1)
+    into, place = (budget, to) if hard else (apart, second)
+    fields.move("max_runs_per_period", into["limits"], "runs", (*place, "limits"))
+    fields.move("max_concurrent_runs", into["limits"], "concurrent_runs", (*place, "limits"))
+    if fields.has("constraints"):
+        into["constraints"] = _constraints(fields.inner("constraints"), (*place, "constraints"))
+        fields.came("constraints", (*place, "constraints"))
+        if not into["constraints"]:
+            del into["constraints"]
+    return {} if hard or not (apart["limits"] or "constraints" in apart) else apart
+
+
+def _constraints(fields: Fields, to: Steps) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    fields.move("max_iterations_per_run", found, "iterations", to)
+    fields.move("max_tool_calls_per_run", found, "tool_calls", to)
+    fields.move("max_model_tokens_per_run", found, "tokens", to)
+    fields.move("max_cost_per_run", found, "cost", to)
+    fields.done()
+    return found

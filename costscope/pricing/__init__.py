@@ -1,0 +1,1 @@
+"""What a call costs: money, prices, what it used and what it can use at most."""

@@ -1,0 +1,39 @@
+"""Before the call: an upper bound of what it can use, and the cap that keeps it there."""
+
+from costscope.pricing.estimate.arguments import CallShape, choices_of, model_of, output_cap, tier_of
+from costscope.pricing.estimate.bound import Bound, input_bound, text_bound
+from costscope.pricing.estimate.call_estimate import Described, estimate_call, estimate_of
+from costscope.pricing.estimate.estimate import (
+    DEFAULT_OUTPUT_CAP,
+    MIN_OUTPUT_TOKENS,
+    Estimate,
+    capped_estimate,
+    given_estimate,
+    given_hold,
+    settled,
+    strict_estimate,
+    tool_estimate,
+)
+
+__all__ = [
+    "DEFAULT_OUTPUT_CAP",
+    "MIN_OUTPUT_TOKENS",
+    "Bound",
+    "CallShape",
+    "Described",
+    "Estimate",
+    "capped_estimate",
+    "choices_of",
+    "estimate_call",
+    "estimate_of",
+    "given_estimate",
+    "given_hold",
+    "input_bound",
+    "model_of",
+    "output_cap",
+    "settled",
+    "strict_estimate",
+    "text_bound",
+    "tier_of",
+    "tool_estimate",
+]

@@ -1,0 +1,170 @@
+"""From the arguments of a call to what to hold for it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal, TypedDict
+
+from costscope.errors import InvalidInput, ModelUnpriced
+from costscope.pricing.estimate.arguments import (
+    SETTINGS,
+    choices_of,
+    output_cap,
+    settings_of,
+    tier_of,
+    wants_audio,
+)
+from costscope.pricing.estimate.bound import Bound, input_bound, text_bound
+from costscope.pricing.estimate.estimate import (
+    DEFAULT_OUTPUT_CAP,
+    Estimate,
+    capped_estimate,
+    given_hold,
+    strict_estimate,
+    tool_estimate,
+)
+from costscope.pricing.estimate.parts import FEATURES, open_ended, server_state
+from costscope.pricing.money import to_count
+from costscope.pricing.prices import FixedPrice, checked_tier, price_option
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from costscope.pricing.estimate.arguments import CallShape
+    from costscope.pricing.prices import Price, PriceBook
+
+
+_LOOKED_AT: Final = FEATURES | SETTINGS | {"prediction"}
+_PLAIN_PROMPTS: Final = frozenset({type(None), str, list})
+"""A prompt of another kind may be a reference to one that the provider keeps."""
+
+
+def estimate_call(
+    arguments: Mapping[str, object],
+    price: Price,
+    *,
+    model: str,
+    mode: Literal["strict", "capped"] = "strict",
+    tier: str | None = None,
+    shape: CallShape | None = None,
+    default_cap: int = DEFAULT_OUTPUT_CAP,
+    more_input: int = 0,
+) -> Estimate:
+    """An upper bound of what a model call can use, from its arguments.
+
+    Args:
+        arguments: parameter name to value, as `CallShape.bind` gives them. Text that the function adds by
+            itself, which is in no argument, is covered by `CALL_SLACK` and no more.
+        price: what the model's tokens cost.
+        model: its name, for messages.
+        mode: `strict` holds all of it; `capped` cuts the output to what the budgets have left.
+        tier: the service tier where its arguments do not say.
+        shape: the function's signature, if a cap can be put into the call; None when nothing can.
+        default_cap: the output cap of a call that has none.
+        more_input: input tokens beside those of the arguments, where they are known.
+
+    Raises:
+        ModelUnpriced: something in the call is bounded by nothing that is known; says what, and the remedy.
+        InvalidAmount: the bound is beyond what a ledger can hold.
+    """
+    plain = _LOOKED_AT.isdisjoint(arguments) and type(arguments.get("prompt")) in _PLAIN_PROMPTS
+    bound = text_bound(arguments) if plain else arguments_bound(arguments, model=model)
+    output_tokens = output_cap(arguments)
+    can_cap = shape is not None and (
+        output_tokens is not None or shape.can_cap(arguments, provider=price.provider)
+    )
+    estimate = capped_estimate if mode == "capped" else strict_estimate
+    input_tokens = input_bound(bound, price, model=model) + more_input
+    if plain:  # most calls: nothing in them changes what a token costs
+        return estimate(
+            price,
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            tier=tier,
+            audio=bound.audio,
+            can_cap=can_cap,
+            default_cap=default_cap,
+        )
+    prediction = arguments.get("prediction")
+    return estimate(
+        price,
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        choices=choices_of(arguments),
+        more_output=0 if prediction is None else text_bound(prediction).tokens,
+        tier=tier_of(arguments, tier),
+        audio=bound.audio or wants_audio(arguments),
+        can_cap=can_cap,
+        default_cap=default_cap,
+    )
+
+
+def arguments_bound(arguments: Mapping[str, object], *, model: str) -> Bound:
+    """The bound of all text among the arguments, and what text does not bound.
+
+    Raises:
+        ModelUnpriced: a feature is asked for that nothing in the call bounds, such as a tool the provider runs.
+    """
+    state: list[str] = []
+    for settings in settings_of(arguments):
+        state += server_state(settings)
+        unbounded = list(open_ended(settings))
+        if unbounded:
+            msg = (
+                f"{model}: what {', '.join(unbounded)} adds to the bill is bounded by nothing in the call; "
+                f"leave it out or give estimate= (the most the call can cost)"
+            )
+            raise ModelUnpriced(msg)
+    tools = arguments.get("tools")
+    if tools is None:
+        bound = text_bound(arguments)
+    else:
+        bound = text_bound({name: value for name, value in arguments.items() if name != "tools"})
+        bound = Bound(bound.tokens + text_bound(tools, tools=True).tokens, bound.media, bound.audio)
+    return Bound(bound.tokens, (*bound.media, *state), audio=True) if state else bound
+
+
+class Described(TypedDict, total=False):
+    """A call in words; see `costscope.reserve`."""
+
+    model: str | None
+    tool: str | None
+    input_text: object
+    input_tokens: int | None
+    max_output_tokens: int | None
+    price: object
+    estimate: object
+    tier: str | None
+
+
+def estimate_of(prices: PriceBook, call: Described) -> tuple[Estimate, Price | None]:
+    """What to hold for the call, and the price to settle it at.
+
+    Raises:
+        InvalidInput: both or none of `model` and `tool` are named.
+        ModelUnpriced: no price is known, or nothing bounds the cost.
+    """
+    model, tool, estimate = call.get("model"), call.get("tool"), call.get("estimate")
+    given: Price | None = None if call.get("price") is None else price_option(call["price"])
+    if tool is not None and model is None:
+        if estimate is not None:
+            return given_hold(estimate, calls="tool_calls"), None
+        fee = given if isinstance(given, FixedPrice) else prices.tool(tool) or FixedPrice(0)
+        return tool_estimate(fee), None
+    if model is None or tool is not None:
+        msg = "name either model= or tool=, so that its price is known and it is counted as one"
+        raise InvalidInput(msg)
+    price = given or prices.require(model)
+    if estimate not in (None, "strict", "capped"):
+        return given_hold(estimate), price
+    tokens, audio = _count(call.get("input_tokens"), "input_tokens") or 0, False
+    if call.get("input_text") is not None:
+        bound = text_bound(call["input_text"])
+        tokens, audio = tokens + input_bound(bound, price, model=model), bound.audio
+    make = capped_estimate if estimate == "capped" else strict_estimate
+    cap = _count(call.get("max_output_tokens"), "max_output_tokens")
+    tier = checked_tier(call.get("tier"))
+    return make(price, input_tokens=tokens, output_tokens=cap, tier=tier, audio=audio, can_cap=True), price
+
+
+def _count(value: int | None, what: str) -> int | None:
+    return None if value is None else to_count(value, what=what)

@@ -1,0 +1,170 @@
+# ruff: noqa: ARG002 - every price answers the same questions; these two need not look at all of one
+"""Prices given in code: `price=` of a decorator, fixed per call, per million tokens, or computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from decimal import Decimal
+from typing import Protocol
+
+import msgspec
+
+from costscope.errors import InvalidAmount
+from costscope.pricing.money import MoneyLike, to_nano
+from costscope.pricing.prices.model_price import ModelPrice
+from costscope.pricing.prices.price_rules import PriceRule
+from costscope.pricing.prices.tiers import asked_tiers
+from costscope.pricing.usage import Usage
+
+__all__ = ["ComputedPrice", "FixedPrice", "Price", "price_option"]
+
+
+class Price(Protocol):
+    """What every kind of price can say about a call. All amounts are in nano-units, rounded up."""
+
+    @property
+    def context_window(self) -> int | None:
+        """The most input tokens the provider accepts, when known."""
+
+    @property
+    def max_output_tokens(self) -> int | None:
+        """The most output tokens the model makes, when known."""
+
+    @property
+    def trusted_window(self) -> int | None:
+        """The context window when it can stand as an upper bound of the input."""
+
+    @property
+    def has_output(self) -> bool:
+        """False when the model makes no output at all."""
+
+    @property
+    def provider(self) -> str | None:
+        """Id of the provider, when known."""
+
+    def cost(self, usage: Usage) -> int:
+        """What `usage` cost."""
+
+    def ceiling(
+        self, input_tokens: int, output_tokens: int, *, tier: str | None = None, audio: bool = False
+    ) -> int:
+        """The most a call of at most so many tokens can cost."""
+
+    def output_step(self, input_tokens: int, *, tier: str | None = None, audio: bool = False) -> int | None:
+        """What one more output token can cost; None when that is not the same for each."""
+
+
+class FixedPrice(msgspec.Struct, frozen=True, gc=False):
+    """The same price for every call, whatever it used."""
+
+    nano: int
+    context_window: int | None = None
+    max_output_tokens: int | None = None
+    provider: str | None = None
+
+    @property
+    def trusted_window(self) -> int | None:
+        """The context window."""
+        return self.context_window
+
+    @property
+    def has_output(self) -> bool:
+        """True: output is allowed."""
+        return True
+
+    def cost(self, usage: Usage | None = None) -> int:
+        """The price, in nano-units."""
+        return self.nano
+
+    def ceiling(
+        self, input_tokens: int = 0, output_tokens: int = 0, *, tier: str | None = None, audio: bool = False
+    ) -> int:
+        """The price, in nano-units."""
+        return self.nano
+
+    def output_step(self, input_tokens: int = 0, *, tier: str | None = None, audio: bool = False) -> int:
+        """0: more output costs no more."""
+        return 0
+
+
+class ComputedPrice(msgspec.Struct, frozen=True):
+    """A price that the user's own function computes from the usage.
+
+    The function must not fall when tokens rise: the estimate is its value for the largest possible usage. Where it
+    looks at `usage.tier`, it must not ask more for a tier that the call does not state.
+    """
+
+    function: Callable[[Usage], MoneyLike]
+    context_window: int | None = None
+    max_output_tokens: int | None = None
+    provider: str | None = None
+
+    @property
+    def trusted_window(self) -> int | None:
+        """The context window."""
+        return self.context_window
+
+    @property
+    def has_output(self) -> bool:
+        """True: output is allowed."""
+        return True
+
+    def cost(self, usage: Usage) -> int:
+        """What the function says, in nano-units.
+
+        Raises:
+            InvalidAmount: it returned something that is no amount.
+        """
+        return to_nano(self.function(usage), what="the result of price=")
+
+    def ceiling(
+        self, input_tokens: int, output_tokens: int, *, tier: str | None = None, audio: bool = False
+    ) -> int:
+        """The function's value for a call of exactly so many tokens, in the dearest tier that may be billed."""
+        asked = (None, tier) if tier is None else asked_tiers(tier) or (None, tier)
+        return max(self.cost(Usage(input_tokens, output_tokens, tier=one)) for one in dict.fromkeys(asked))
+
+    def output_step(self, input_tokens: int, *, tier: str | None = None, audio: bool = False) -> None:
+        """None: a function need not be linear, so a hold cannot be cut to size."""
+        return
+
+
+def price_option(price: object, *, what: str = "price") -> Price:
+    """The price that `price=` on a decorator, or on `reserve`, means.
+
+    Args:
+        price: `"0.01"`, a Decimal or a number: a fixed price per call, in the currency. A mapping such as
+            `{"input": "0.15", "output": "0.60"}`: per million tokens, with the keys of `PriceRule`. A function
+            from `Usage` to an amount. A price object: taken as it is.
+        what: the name of the value, for the error message.
+
+    Raises:
+        InvalidAmount: something else, or amounts that cannot be prices.
+    """
+    if isinstance(price, ModelPrice | FixedPrice | ComputedPrice):
+        return price
+    if isinstance(price, str | int | float | Decimal):
+        return FixedPrice(to_nano(price, what=what))
+    if isinstance(price, Mapping):
+        return _per_million(price, what)
+    if callable(price):
+        return ComputedPrice(price)
+    msg = (
+        f'{what}: {price!r:.60} is no price; give an amount per call such as "0.01", a mapping of amounts per '
+        f'million tokens such as {{"input": "0.15", "output": "0.60"}}, or a function of the usage'
+    )
+    raise InvalidAmount(msg)
+
+
+def _per_million(price: Mapping[object, object], what: str) -> ModelPrice:
+    plain = {key: str(value) if isinstance(value, Decimal) else value for key, value in price.items()}
+    try:
+        rule = msgspec.convert(plain, PriceRule)
+    except msgspec.ValidationError as error:
+        msg = f"{what}: {error}; the keys are {', '.join(PriceRule.__struct_fields__)}"
+        raise InvalidAmount(msg) from error
+    found = rule.price(what, source="call")
+    if found is None:
+        msg = f"{what}: {dict(plain)!r:.80} prices nothing; give at least `input`, per million tokens"
+        raise InvalidAmount(msg)
+    return found

@@ -1,0 +1,295 @@
+"""One function per shape in which a provider reports usage; each returns our `Usage`.
+
+Sources: the response types in the `openai`, `anthropic` and `google-genai` SDKs, LiteLLM's `Usage`,
+LangChain's `UsageMetadata` and Bedrock's Converse API. The shapes are told apart by their field names.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from costscope.errors import InvalidUsage
+from costscope.pricing.usage.usage import Usage
+
+Fields = Callable[[str], object]
+"""Field name to value; None for a field that is absent."""
+
+
+def fields_of(source: object) -> Fields:
+    """The fields of a mapping or object; a None has no fields."""
+    if type(source) is dict:
+        return source.get
+    if source is None:
+        return _nothing
+    if hasattr(type(source), "__pydantic_fields__"):
+        # pydantic's own __getattr__ costs a microsecond for each field that is absent
+        extra = getattr(source, "__pydantic_extra__", None)
+        return {**source.__dict__, **extra}.get if extra else source.__dict__.get
+    if isinstance(source, Mapping):
+        return source.get
+    return lambda name: _attribute(source, name)
+
+
+def text(fields: Fields, name: str) -> str | None:
+    """The field as text (an enum member by its value); None when it is absent or something else."""
+    value = fields(name)
+    if value is None or type(value) is str:
+        return value or None
+    value = getattr(value, "value", value)
+    return value if isinstance(value, str) and value else None
+
+
+def count(fields: Fields, name: str) -> int | None:
+    """The field as a count; None when it is absent or null.
+
+    Raises:
+        InvalidUsage: a bool, NaN, text or another thing that counts nothing. Range is `Usage`'s business.
+    """
+    value = fields(name)
+    if value is None or type(value) is int:
+        return value
+    if isinstance(value, float) and math.isfinite(value) and value.is_integer():
+        return int(value)  # JSON from gateways in languages without integers
+    msg = f"usage: {name} is {value!r:.60}, a {type(value).__name__}; expected a whole number"
+    raise InvalidUsage(msg)
+
+
+def first_count(fields: Fields, *names: str) -> int:
+    """The first of the fields that is present and not zero, else 0."""
+    for name in names:
+        if fields(name):
+            value = count(fields, name)
+            if value:
+                return value
+    return 0
+
+
+def _nothing(_name: str) -> None:
+    return None
+
+
+def _attribute(source: object, name: str) -> object:
+    try:
+        return getattr(source, name, None)
+    except Exception:  # noqa: BLE001 - a result whose property raises says nothing; the call itself went well
+        return None
+
+
+def parse_usage(usage: Fields) -> Usage | None:
+    """The tokens of a usage object of any known shape; None if it has none of the known fields.
+
+    Raises:
+        InvalidUsage: a field that cannot be believed, or one that is missing where the shape needs it.
+    """
+    for marker, parse in _SHAPES:
+        if usage(marker) is not None:
+            return parse(usage)
+    return None
+
+
+def _chat(usage: Fields) -> Usage:
+    """OpenAI chat completions and what copies it; LiteLLM adds Anthropic's cache fields, counted INSIDE."""
+    prompt, completion = _totals(
+        usage, count(usage, "prompt_tokens"), count(usage, "completion_tokens"), "completion_tokens"
+    )
+    details, outputs = usage("prompt_tokens_details"), fields_of(usage("completion_tokens_details"))
+    read = first_count(usage, "cache_read_input_tokens", "prompt_cache_hit_tokens")
+    write = first_count(usage, "cache_creation_input_tokens")
+    reasoning, audio_out = first_count(outputs, "reasoning_tokens"), first_count(outputs, "audio_tokens")
+    if details is None:
+        return Usage(prompt, completion, read, write, 0, reasoning, 0, audio_out)
+    inputs = fields_of(details)
+    read = first_count(inputs, "cached_tokens") or read
+    write = first_count(inputs, "cache_write_tokens", "cache_creation_tokens") or write
+    # OpenAI calls it "unadjusted": it may overlap with what was read
+    write = min(write, max(0, prompt - read))
+    hour = first_count(fields_of(inputs("cache_creation_token_details")), "ephemeral_1h_input_tokens")
+    return Usage(
+        prompt,
+        completion,
+        read,
+        write,
+        min(hour, write),
+        reasoning,
+        first_count(inputs, "audio_tokens"),
+        audio_out,
+    )
+
+
+def _messages(usage: Fields) -> Usage:
+    """OpenAI responses, LangChain, our own field names (all inclusive), and Anthropic messages (exclusive)."""
+    outputs = fields_of(usage("output_tokens_details") or usage("output_token_details"))
+    if usage("cache_read_input_tokens") is not None or usage("cache_creation_input_tokens") is not None:
+        return _anthropic(usage, outputs)
+    details = usage("input_tokens_details") or usage("input_token_details")
+    inputs = fields_of(details)
+    total_in, total_out = _totals(
+        usage, count(usage, "input_tokens"), count(usage, "output_tokens"), "output_tokens"
+    )
+    read = first_count(inputs, "cached_tokens", "cache_read") or first_count(usage, "cache_read_tokens")
+    write_1h = first_count(inputs, "ephemeral_1h_input_tokens") or first_count(usage, "cache_write_1h_tokens")
+    write = max(
+        first_count(inputs, "cache_write_tokens", "cache_creation")
+        or first_count(usage, "cache_write_tokens"),
+        write_1h + first_count(inputs, "ephemeral_5m_input_tokens"),
+    )
+    if details is not None:
+        write = min(write, max(0, total_in - read))  # OpenAI's "unadjusted" count again
+        write_1h = min(write_1h, write)
+    return Usage(
+        total_in,
+        total_out,
+        read,
+        write,
+        write_1h,
+        first_count(outputs, "reasoning_tokens", "reasoning") or first_count(usage, "reasoning_tokens"),
+        first_count(inputs, "audio_tokens", "audio") or first_count(usage, "input_audio_tokens"),
+        first_count(outputs, "audio_tokens", "audio") or first_count(usage, "output_audio_tokens"),
+        first_count(fields_of(usage("server_tool_use")), "web_search_requests"),
+    )
+
+
+def _anthropic(usage: Fields, outputs: Fields) -> Usage:
+    """Input excludes what was cached, and compaction (a second, hidden request) is in no total."""
+    uncached, output = _needed(usage, "input_tokens"), _needed(usage, "output_tokens")
+    read = first_count(usage, "cache_read_input_tokens")
+    write_1h = first_count(fields_of(usage("cache_creation")), "ephemeral_1h_input_tokens")
+    write = max(first_count(usage, "cache_creation_input_tokens"), write_1h)
+    iterations = usage("iterations")
+    for step in map(fields_of, iterations if isinstance(iterations, list | tuple) else ()):
+        kind = step("type")
+        if kind == "advisor_message":
+            msg = f"usage: an iteration was billed at another model's price, {step('model')!r:.60}"
+            raise InvalidUsage(msg)
+        if kind == "compaction":
+            hidden = _anthropic(step, fields_of(None))
+            uncached += hidden.input_tokens - hidden.cache_read_tokens - hidden.cache_write_tokens
+            output += hidden.output_tokens
+            read += hidden.cache_read_tokens
+            write += hidden.cache_write_tokens
+            write_1h += hidden.cache_write_1h_tokens
+    return Usage(
+        uncached + read + write,
+        output,
+        read,
+        write,
+        write_1h,
+        first_count(outputs, "thinking_tokens"),
+        web_searches=first_count(fields_of(usage("server_tool_use")), "web_search_requests"),
+    )
+
+
+def _gemini(usage: Fields) -> Usage:
+    return _google(
+        usage,
+        prompt="prompt_token_count",
+        candidates="candidates_token_count",
+        thoughts="thoughts_token_count",
+        tools="tool_use_prompt_token_count",
+        cached="cached_content_token_count",
+        total="total_token_count",
+        modalities=("prompt_tokens_details", "candidates_tokens_details", "token_count"),
+    )
+
+
+def _gemini_json(usage: Fields) -> Usage:
+    return _google(
+        usage,
+        prompt="promptTokenCount",
+        candidates="candidatesTokenCount",
+        thoughts="thoughtsTokenCount",
+        tools="toolUsePromptTokenCount",
+        cached="cachedContentTokenCount",
+        total="totalTokenCount",
+        modalities=("promptTokensDetails", "candidatesTokensDetails", "tokenCount"),
+    )
+
+
+def _google(
+    usage: Fields,
+    *,
+    prompt: str,
+    candidates: str,
+    thoughts: str,
+    tools: str,
+    cached: str,
+    total: str,
+    modalities: tuple[str, str, str],
+) -> Usage:
+    """Gemini: results of server-side tools are more input, thoughts are more output; the total has all four."""
+    total_in = first_count(usage, prompt) + first_count(usage, tools)
+    answer, thinking = first_count(usage, candidates), first_count(usage, thoughts)
+    everything = count(usage, total)
+    if everything is not None and everything == total_in + answer >= total_in + thinking:
+        output = answer  # some Vertex models count the thoughts among the candidates
+    else:
+        output = _explained(everything, total_in, answer + thinking)
+    prompt_details, answer_details, per_modality = modalities
+    return Usage(
+        total_in,
+        output,
+        first_count(usage, cached),
+        reasoning_tokens=thinking,
+        input_audio_tokens=_audio(usage(prompt_details), per_modality),
+        output_audio_tokens=_audio(usage(answer_details), per_modality),
+    )
+
+
+def _bedrock(usage: Fields) -> Usage:
+    """Bedrock Converse: cached tokens stand beside the input, as at Anthropic."""
+    read, write = first_count(usage, "cacheReadInputTokens"), first_count(usage, "cacheWriteInputTokens")
+    return Usage(_needed(usage, "inputTokens") + read + write, _needed(usage, "outputTokens"), read, write)
+
+
+def _totals(usage: Fields, inputs: int | None, outputs: int | None, missing: str) -> tuple[int, int]:
+    total = count(usage, "total_tokens")
+    inputs = inputs or 0
+    if outputs is None and total is None:
+        msg = (
+            f"usage: {missing} is missing; without it the output cannot be charged (give 0 if there was none)"
+        )
+        raise InvalidUsage(msg)
+    return inputs, _explained(total, inputs, outputs or 0)
+
+
+def _explained(total: int | None, inputs: int, outputs: int) -> int:
+    """The output that explains the total: xAI, for one, leaves reasoning out of `completion_tokens`."""
+    if total is None or total == inputs + outputs:
+        return outputs
+    if total < inputs + outputs:
+        msg = f"usage: the total ({total}) is less than input ({inputs}) and output ({outputs}) together"
+        raise InvalidUsage(msg)
+    return total - inputs
+
+
+def _needed(usage: Fields, name: str) -> int:
+    value = count(usage, name)
+    if value is None:
+        msg = f"usage: {name} is missing"
+        raise InvalidUsage(msg)
+    return value
+
+
+def _audio(details: object, per_modality: str) -> int:
+    if not isinstance(details, list | tuple):
+        return 0
+    return sum(
+        first_count(part, per_modality)
+        for part in map(fields_of, details)
+        if text(part, "modality") == "AUDIO"
+    )
+
+
+_SHAPES: Final[tuple[tuple[str, Callable[[Fields], Usage]], ...]] = (
+    ("prompt_tokens", _chat),
+    ("input_tokens", _messages),
+    ("prompt_token_count", _gemini),
+    ("promptTokenCount", _gemini_json),
+    ("inputTokens", _bedrock),
+    ("completion_tokens", _chat),
+    ("output_tokens", _messages),
+    ("total_token_count", _gemini),
+    ("totalTokenCount", _gemini_json),
+)

@@ -1,0 +1,141 @@
+"""The wrapper that a decorated function becomes, whatever its kind."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import importlib
+from collections.abc import AsyncGenerator, Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import wrapt
+
+from costscope.context import ambient_scope, set_ambient_scope
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from costscope.scope.scope import Scope
+
+
+class _BoundDecoratedFunction(wrapt.BoundFunctionWrapper):  # type: ignore[type-arg]  # as below
+    """A decorated method with its instance or class; pickled and copied like a plain method."""
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        owner, function = getattr(self.__wrapped__, "__self__", None), self.__wrapped__
+        if owner is None:  # a staticmethod, or a method looked up on its class
+            return _find, (function.__module__, function.__qualname__)
+        return getattr, (owner, function.__name__)
+
+    def __copy__(self) -> _BoundDecoratedFunction:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> Any:
+        find, found_by = self.__reduce_ex__(2)
+        return find(*copy.deepcopy(found_by, memo))
+
+
+class DecoratedFunction(wrapt.FunctionWrapper):  # type: ignore[type-arg]  # generic in wrapt's stubs only
+    """A decorated function, method, classmethod or staticmethod.
+
+    wrapt passes `__code__`, `__wrapped__` and the signature through, so `inspect` answers as for the function
+    itself. Its proxies refuse to be pickled and copied; this one is found again by its qualified name.
+    """
+
+    __bound_function_wrapper__ = _BoundDecoratedFunction
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        return _find, (self.__wrapped__.__module__, self.__wrapped__.__qualname__)
+
+    def __copy__(self) -> DecoratedFunction:
+        return self
+
+    def __deepcopy__(self, memo: Any) -> DecoratedFunction:
+        return self
+
+
+def _find(module: str, qualname: str) -> Any:
+    return functools.reduce(getattr, qualname.split("."), importlib.import_module(module))
+
+
+class _Scoped:
+    def __init__(self, scope: Scope, body: Any) -> None:
+        self._scope = scope
+        self._inner: Scope | None = scope
+        self._body = body
+        self._begun = False
+
+    def _begin(self) -> None:
+        """Where the scope is a run, it is admitted before the first step."""
+        if not self._begun:
+            self._begun = True
+            self._scope.begin()
+
+    @contextmanager
+    def _inside(self) -> Iterator[None]:
+        before = ambient_scope()
+        set_ambient_scope(self._inner)
+        try:
+            yield
+        except BaseException as error:  # the body has ended
+            self._scope.close(None if isinstance(error, StopIteration | StopAsyncIteration) else error)
+            raise
+        finally:
+            self._inner = ambient_scope()
+            set_ambient_scope(before)
+
+    def __del__(self) -> None:
+        self._scope.close()
+
+
+class ScopedGenerator(_Scoped, Generator[Any, Any, Any]):
+    """A generator whose body runs in its own scope."""
+
+    def send(self, value: Any) -> Any:
+        """Run the body to its next yield."""
+        self._begin()
+        with self._inside():
+            return self._body.send(value)
+
+    def throw(self, typ: Any, val: Any = None, tb: Any = None) -> Any:
+        """Raise inside the body."""
+        with self._inside():
+            return self._body.throw(_exception(typ, val, tb))
+
+    def close(self) -> None:
+        """End the body and leave the scope."""
+        with self._inside():
+            self._body.close()
+        self._scope.close()
+
+
+class ScopedAsyncGenerator(_Scoped, AsyncGenerator[Any, Any]):
+    """An async generator whose body runs in its own scope."""
+
+    async def asend(self, value: Any) -> Any:
+        """Run the body to its next yield."""
+        if not self._begun:
+            self._begun = True
+            await self._scope.abegin()
+        with self._inside():
+            return await self._body.asend(value)
+
+    async def athrow(self, typ: Any, val: Any = None, tb: Any = None) -> Any:
+        """Raise inside the body."""
+        with self._inside():
+            return await self._body.athrow(_exception(typ, val, tb))
+
+    async def aclose(self) -> None:
+        """End the body and leave the scope."""
+        with self._inside():
+            await self._body.aclose()
+        self._scope.close()
+
+
+def _exception(typ: Any, val: Any, tb: Any) -> BaseException:
+    """`throw` takes an exception, or the three parts that Python used to pass."""
+    error: BaseException = (
+        val if isinstance(val, BaseException) else typ if isinstance(typ, BaseException) else typ()
+    )
+    return error.with_traceback(tb) if tb is not None else error

@@ -1,0 +1,106 @@
+"""The default runtime: what the module-level functions act on."""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from contextlib import contextmanager
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from costscope.errors import StoreWarning
+from costscope.scope.runtime import Runtime
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Unpack
+
+    from costscope.policy import PolicySource
+    from costscope.scope.runtime_options import RuntimeOptions
+    from costscope.stores import Store
+
+__all__ = ["configure", "get_runtime", "installed", "set_runtime"]
+
+_lock = Lock()
+_runtime: Runtime | None = None
+
+
+def configure(
+    store: str | Store | None = None, policy: PolicySource | None = None, **options: Unpack[RuntimeOptions]
+) -> Runtime:
+    """Make the default runtime; the one before it is closed.
+
+    Args:
+        store: a store or its URL; by default `$COSTSCOPE_STORE`, else `memory://`.
+        policy: a policy file or folder, a mapping or a `Policy`; by default what the environment says
+            (`$COSTSCOPE_POLICY` and the variables of docs/policy.md), else no budgets.
+        options: see `Runtime`.
+
+    Raises:
+        StoreMisconfigured, InvalidPolicy: what was named cannot be used; the old runtime stays.
+    """
+    return set_runtime(
+        Runtime(
+            store=store or os.environ.get("COSTSCOPE_STORE") or "memory://",
+            policy=policy if policy is not None else _environments_policy(),
+            **options,
+        )
+    )
+
+
+def set_runtime(runtime: Runtime) -> Runtime:
+    """Make this the default runtime; the one before it is closed."""
+    global _runtime
+    with _lock:
+        before, _runtime = _runtime, runtime
+    if before is not None and before is not runtime:
+        before.close()
+    return runtime
+
+
+@contextmanager
+def installed(runtime: Runtime) -> Iterator[Runtime]:
+    """Make this the default runtime for a block; the one before it stays open and comes back.
+
+    The default is one for the whole process, not for a thread or a task: this is for tests.
+    """
+    global _runtime  # noqa: PLW0603 - as in set_runtime
+    with _lock:
+        before, _runtime = _runtime, runtime
+    try:
+        yield runtime
+    finally:
+        with _lock:
+            _runtime = before
+
+
+def _environments_policy() -> str | None:
+    if not any(name.startswith("COSTSCOPE_") for name in os.environ):
+        return None
+    from costscope.policy.load.environment import environment_source  # noqa: PLC0415 - with all that reads policies
+
+    return environment_source()
+
+
+def get_runtime() -> Runtime:
+    """The default runtime; made from the environment when `configure` was not called."""
+    if _runtime is None:
+        if not os.environ.get("COSTSCOPE_STORE"):
+            warnings.warn(
+                "costscope was not configured: the books are in this process's memory, shared with nobody and gone "
+                "when it ends. Call costscope.configure(store=...) or set COSTSCOPE_STORE.",
+                StoreWarning,
+                stacklevel=_callers_level(),
+            )
+        configure()
+    assert _runtime is not None, "configure sets it"
+    return _runtime
+
+
+def _callers_level() -> int:
+    """The stack level of the first caller outside this library: where the warning is of use."""
+    level, frame = 1, sys._getframe(1)  # noqa: SLF001 - the documented way to look at one's callers
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("costscope."):
+        level, frame = level + 1, frame.f_back
+    return level

@@ -1,0 +1,49 @@
+"""Taking a scope along to where contextvars do not reach: plain threads, executors, callbacks."""
+
+from __future__ import annotations
+
+import functools
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from costscope.context import ambient_call, ambient_scope, set_ambient_call, set_ambient_scope
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Future
+
+__all__ = ["ScopedExecutor", "bind_scope"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def bind_scope(function: Callable[P, R]) -> Callable[P, R]:
+    """`function` with the scope (and the metered call) that is ambient now, wherever and whenever it runs.
+
+    For `threading.Thread(target=bind_scope(work))`, `loop.run_in_executor(None, bind_scope(work))` and
+    callbacks of libraries with threads of their own. `asyncio.to_thread` and tasks carry the scope by themselves.
+    """
+    scope, call = ambient_scope(), ambient_call()
+
+    @functools.wraps(function)
+    def bound(*args: P.args, **kwargs: P.kwargs) -> R:
+        before = ambient_scope(), ambient_call()
+        set_ambient_scope(scope)
+        set_ambient_call(call)
+        try:
+            return function(*args, **kwargs)
+        finally:
+            set_ambient_scope(before[0])
+            set_ambient_call(before[1])
+
+    return bound
+
+
+class ScopedExecutor(ThreadPoolExecutor):
+    """A thread pool whose tasks run in the scope of whoever submitted them."""
+
+    def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
+        """As `ThreadPoolExecutor.submit`, with the scope bound; `map` uses it too."""
+        bound: Any = bind_scope(fn)
+        return super().submit(bound, *args, **kwargs)

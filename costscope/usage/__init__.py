@@ -1,7 +1,0 @@
-"""What a call used: one shape for every provider's usage, read from results and from streams."""
-
-from costscope.usage.read import coerce_usage, read_usage
-from costscope.usage.stream import StreamUsage
-from costscope.usage.usage import MAX_TOKENS, Usage
-
-__all__ = ["MAX_TOKENS", "StreamUsage", "Usage", "coerce_usage", "read_usage"]
