@@ -23,6 +23,7 @@ PROTOCOLS = (
     "__exit__",
     "__iter__",
 )
+MISSING = "is missing"
 KINDS = {
     inspect.Parameter.POSITIONAL_ONLY: "positional only",
     inspect.Parameter.POSITIONAL_OR_KEYWORD: "positional or keyword",
@@ -98,7 +99,7 @@ def member(owner: Any, name: str) -> Any:
     try:
         value = getattr(owner, name)
     except AttributeError:
-        return "is missing"
+        return MISSING
     if inspect.ismethod(value) or inspect.isfunction(value):
         return {"method": kind_of_function(value), "parameters": called(value)}
     return f"value: {_type_of(value)}"
@@ -108,7 +109,7 @@ def declared(owner: type, name: str) -> Any:
     """The same, looked up in a class."""
     value = inspect.getattr_static(owner, name, None)
     if value is None:
-        return "is missing"
+        return MISSING
     if isinstance(value, classmethod | staticmethod):
         value = value.__func__
     if inspect.isfunction(value):
@@ -148,10 +149,9 @@ def shape(described: Any) -> str:
         return " | ".join(repr(one) for one in sorted(described.values))
     if kind == "Union":
         return " | ".join(sorted(shape(one) for one in described.types))
-    if kind in {"List", "VarTuple"}:
-        return f"list of ({shape(described.item_type)})"
-    if kind == "Tuple":
-        return f"tuple of ({', '.join(shape(one) for one in described.item_types)})"
+    if kind in {"List", "VarTuple", "Tuple"}:
+        inner = described.item_types if kind == "Tuple" else [described.item_type]
+        return f"{'tuple' if kind == 'Tuple' else 'list'} of ({', '.join(map(shape, inner))})"
     if kind == "Dict":
         return f"{shape(described.key_type)} to ({shape(described.value_type)})"
     if described_class := getattr(described, "cls", None):

@@ -227,9 +227,8 @@ class Story:
 
     def __init__(self) -> None:
         self.objects: dict[str, Any] = {}
-        self.kinds: dict[str, set[str]] = {}
-        self.callbacks: dict[str, set[str]] = {}
-        self.options: dict[str, str] = {}
+        self._kinds: dict[str, set[str]] = {}
+        self._callbacks: dict[str, set[str]] = {}
         self._metrics = _Provider()
         self._spans = InMemorySpanExporter()
         with warnings.catch_warnings():
@@ -241,9 +240,17 @@ class Story:
         return {
             name: {one: describe.member(self.objects[name], one) for one in listed}
             if name in self.objects
-            else "is missing"
+            else describe.MISSING
             for name, listed in MEMBERS.items()
         }
+
+    def kinds(self) -> dict[str, str]:
+        """Which record came under which kind."""
+        return {kind: " ".join(sorted(seen)) for kind, seen in self._kinds.items()}
+
+    def callbacks(self) -> dict[str, str]:
+        """Which record came to which callback."""
+        return {name: " ".join(sorted(seen)) for name, seen in self._callbacks.items()}
 
     def metrics(self) -> dict[str, Any]:
         """Every instrument; of attributes the words that were seen."""
@@ -281,7 +288,6 @@ class Story:
             for kind in EVENT_KINDS:
                 session.runtime.events.on(kind, lambda record, kind=kind: self._heard(kind, record))
             self._calls(session)
-            self._options(session)
             self._guard(session)
             self._lost(session)
             self._keep("Runtime.audit()", session.runtime.audit())
@@ -296,10 +302,10 @@ class Story:
         self.objects[name] = value
 
     def _heard(self, kind: str, record: Any) -> None:
-        self.kinds.setdefault(kind, set()).add(type(record).__name__)
+        self._kinds.setdefault(kind, set()).add(type(record).__name__)
 
     def _callback(self, name: str) -> Any:
-        return lambda record: self.callbacks.setdefault(name, set()).add(type(record).__name__)
+        return lambda record: self._callbacks.setdefault(name, set()).add(type(record).__name__)
 
     def _refused(self, name: str, function: Any, *args: Any) -> None:
         try:
@@ -362,31 +368,6 @@ class Story:
             pass
         self._refused("CallUnscoped", search, "outside")
 
-    def _options(self, session: Any) -> None:
-        """The keywords of decorators, which their signatures do not show."""
-        options = {
-            "price": "0.01",
-            "estimate": "strict",
-            "usage": lambda result: (1, 1),
-            "on_error": "release",
-            "on_lost": "release",
-            "idempotency_key": "prompt",
-            "on_denied": Return(None),
-            "stage": "planning",
-            "tier": "batch",
-            "runtime": session.runtime,
-            "no_such_option": 1,
-        }
-        for decorator in (metered_model, metered_tool):
-            for name, value in options.items():
-                place = f"{decorator.__name__}({name}=)"
-                try:
-                    decorator("small", **{name: value})(lambda prompt, max_tokens=1: prompt)
-                    self.options[place] = "taken"
-                except (TypeError, costscope.InvalidInput):
-                    self.options[place] = "refused"
-        metered_tool("waits", on_denied=Wait("30s"))(lambda: None)
-
     def _guard(self, session: Any) -> None:
         guard = Guard(session.runtime)
         self._keep("Guard", guard)
@@ -429,6 +410,35 @@ EVENT_KINDS = [
     "settled",
     "threshold",
 ]
+
+
+def options() -> dict[str, str]:
+    """The keywords of the decorators, which their signatures do not show."""
+    given = {
+        "price": "0.01",
+        "estimate": "strict",
+        "usage": lambda result: (1, 1),
+        "on_error": "release",
+        "on_lost": "release",
+        "idempotency_key": "prompt",
+        "on_denied": Return(None),
+        "stage": "planning",
+        "tier": "batch",
+        "runtime": None,
+        "no_such_option": 1,
+    }
+    found = {}
+    with testing.runtime() as session:
+        given["runtime"] = session.runtime
+        for decorator in (metered_model, metered_tool):
+            for name, value in given.items():
+                try:
+                    decorator("small", **{name: value})(lambda prompt, max_tokens=1: prompt)
+                    found[f"{decorator.__name__}({name}=)"] = "taken"
+                except (TypeError, costscope.InvalidInput):
+                    found[f"{decorator.__name__}({name}=)"] = "refused"
+        metered_tool("waits", on_denied=Wait("30s"))(lambda: None)
+    return found
 
 
 def records() -> dict[str, Any]:

@@ -196,11 +196,14 @@ def names() -> dict[str, Any]:
     """Each public name under its module."""
     found = {}
     for module_name, listed in NAMES.items():
-        module = import_module(module_name)
+        try:
+            module = import_module(module_name)
+        except ImportError:
+            module = None
         for name in listed:
             place = f"{module_name}.{name}"
             if not hasattr(module, name):
-                found[place] = "is missing"
+                found[place] = describe.MISSING
             elif place in _NOT_DESCRIBED:
                 found[place] = "is there"
             else:
@@ -219,7 +222,7 @@ def declared() -> dict[str, Any]:
     for place, members in DECLARED.items():
         module, _, name = place.rpartition(".")
         owner = getattr(import_module(module), name, None)
-        found[place] = {one: describe.declared(owner, one) if owner else "is missing" for one in members}
+        found[place] = {one: describe.declared(owner, one) if owner else describe.MISSING for one in members}
     return found
 
 
@@ -231,7 +234,7 @@ def errors() -> dict[str, Any]:
     for name in ERRORS:
         error = getattr(costscope, name, None)
         if error is None:
-            found[name] = "is missing"
+            found[name] = describe.MISSING
             continue
         above = [base.__name__ for base in error.__mro__[1:] if base not in {object, BaseException}]
         found[name] = {"caught by": dict.fromkeys(above, "yes")}

@@ -19,6 +19,9 @@ import pytest
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 GOLDEN = json.loads((HERE / "golden.json").read_text(encoding="utf-8"))
+MEMBERS = GOLDEN["members"] | {
+    name.removeprefix("costscope."): found for name, found in GOLDEN["declared members"].items()
+}
 PAGES = [
     ROOT / "README.md",
     *sorted((ROOT / "docs").glob("*.md")),
@@ -40,7 +43,7 @@ def found():
         check=False,
         timeout=100,
     )
-    assert done.returncode == 0, f"{script} failed, so something documented is gone:\n{done.stderr[-4000:]}"
+    assert done.returncode == 0, f"{script} failed:\n{done.stderr[-4000:]}"
     return json.loads(done.stdout)
 
 
@@ -65,7 +68,7 @@ def compared(before, after, path=()):
     lines = []
     for key in sorted({*before, *after}):
         place = (*path, key)
-        if key not in after:
+        if after.get(key, "is missing") == "is missing":
             lines.append(f"removed  {' / '.join(place)}")
         elif key not in before:
             lines.append(f"added    {' / '.join(place)}: {json.dumps(after[key])[:200]}")
@@ -86,8 +89,9 @@ def test_a_difference_is_told_by_its_place_and_kind():
 
 
 def test_nothing_in_it_is_missing():
-    """A name that the collector could not find must not become the norm."""
-    assert '"is missing"' not in json.dumps(GOLDEN)
+    """What the collector could not find must not become the norm."""
+    for word in ("is missing", "could not be collected", '"refused": '):
+        assert word not in json.dumps(GOLDEN)
 
 
 def imports():
@@ -119,7 +123,7 @@ def tables():
 def test_every_member_on_the_page_of_the_api_is_in_it():
     listed = set(tables())
     assert len(listed) > 100
-    assert [pair for pair in listed if pair[1] not in GOLDEN["members"][pair[0]]] == []
+    assert [pair for pair in listed if pair[1] not in MEMBERS[pair[0]]] == []
 
 
 def test_every_variable_on_the_page_of_policies_is_in_it():
@@ -128,4 +132,4 @@ def test_every_variable_on_the_page_of_policies_is_in_it():
     assert listed
     for name in listed:
         owner = "OPS" if "_WEBHOOK_" in name else "TENANT_DAY"
-        assert name.replace("<NAME>", owner).replace("<LABEL>", "USER") in GOLDEN["policy"]["variables"]
+        assert name.replace("<NAME>", owner).replace("<LABEL>", "USER") in GOLDEN["variables"]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import describe
 import msgspec
 
-from costscope import Runtime
+from costscope import InvalidPolicy, Runtime
 from costscope.policy import Policy
 
 if TYPE_CHECKING:
@@ -50,6 +50,13 @@ def files() -> dict[str, Any]:
 
 
 def _loaded(source: str) -> Any:
+    try:
+        return _in_force(source)
+    except InvalidPolicy as error:
+        return {"refused": str(error)}
+
+
+def _in_force(source: str) -> Any:
     with Runtime(policy=source, reload=False) as runtime:
         return msgspec.json.decode(msgspec.json.encode(runtime.policy))
 
