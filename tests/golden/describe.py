@@ -186,7 +186,7 @@ def _walk(described: Any, path: str, found: dict[str, str]) -> None:
 
 
 def _without_structs(one: Any) -> str:
-    """A field whose inner structs are mappings: what they are called is nobody's business."""
+    """A field whose inner structs are mappings: their names may change."""
     text, names = _field(one), _structs(one.type)
     for name in sorted(names, key=len, reverse=True):
         text = text.replace(name, "mapping")

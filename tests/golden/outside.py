@@ -44,7 +44,7 @@ OPTIONS = [
 POLICY = """
 budgets:
   - {id: tenant-day, per: [tenant], period: daily, limits: {cost: "9.00"}}
-  - {id: unused, match: {tenant: nobody}, limits: {cost: "8.00"}}
+  - {id: unused, match: {tenant: other}, limits: {cost: "8.00"}}
 """
 
 

@@ -58,29 +58,34 @@ def test_everything_that_is_documented_is_as_it_was(found):
 
 
 def compared(before, after, path=()):
-    """One line for each difference: `removed`, `changed` or `added`, where, and what."""
+    """One line for each difference: `removed`, `changed`, `added` or `failed`, where, and what."""
     if before == after:
         return []
+    place = " / ".join(path)
+    if isinstance(after, str) and after.startswith("could not be collected"):
+        return [f"failed   {place}: {after}"]
     if not isinstance(before, dict) or not isinstance(after, dict):
-        return [
-            f"changed  {' / '.join(path)}\n           was {json.dumps(before)}\n           is  {json.dumps(after)}"
-        ]
+        was, now = (json.dumps(one)[:1000] for one in (before, after))
+        return [f"changed  {place}\n           was {was}\n           is  {now}"]
     lines = []
     for key in sorted({*before, *after}):
-        place = (*path, key)
+        inner = (*path, key)
         if after.get(key, "is missing") == "is missing":
-            lines.append(f"removed  {' / '.join(place)}")
+            lines.append(f"removed  {' / '.join(inner)}")
         elif key not in before:
-            lines.append(f"added    {' / '.join(place)}: {json.dumps(after[key])[:200]}")
+            lines.append(f"added    {' / '.join(inner)}: {json.dumps(after[key])[:200]}")
         else:
-            lines += compared(before[key], after[key], place)
+            lines += compared(before[key], after[key], inner)
     return lines
 
 
 def test_a_difference_is_told_by_its_place_and_kind():
     before = {"names": {"a": "x", "b": {"parameters": {"p": "0", "q": "1"}}}}
+    before["metrics"] = {"m": "counter"}
     after = {"names": {"c": "x", "b": {"parameters": {"p": "0", "q": "2"}}}}
+    after["metrics"] = "could not be collected: TypeError: no (living.py:9)"
     assert compared(before, after) == [
+        "failed   metrics: could not be collected: TypeError: no (living.py:9)",
         "removed  names / a",
         'changed  names / b / parameters / q\n           was "1"\n           is  "2"',
         'added    names / c: "x"',
