@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from costscope.engine.control.effects import NOTHING, Effects, effects_of
 
@@ -22,6 +22,13 @@ _ASK_AGAIN_S: Final = 10.0
 """After so long it asks the store again whether a threshold has fired: somebody may have reset the account."""
 
 _REMEMBERED: Final = 16
+
+
+class Late(NamedTuple):
+    """The time of a budget is over that lets calls through all the same."""
+
+    budget: Budget
+    elapsed_ms: int
 
 
 class Watch:
