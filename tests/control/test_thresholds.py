@@ -7,6 +7,7 @@ from contextvars import Context
 
 import pytest
 
+from costscope.scope.runtime import services_of
 from costscope import BudgetExceeded, RunHalted, Runtime, budget_scope, metered_model, metered_tool, reserve
 from costscope.stores.effects import run_async, run_sync
 from costscope_memory import MemoryStore
@@ -457,7 +458,7 @@ def test_a_process_that_saw_the_account_high_asks_before_it_halts(
             with budget_scope(runtime=other) as watching:
                 watching.refresh()
             hold.release()
-        assert runtime.outbox.drain(10)
+        assert services_of(runtime).outbox.drain(10)
         assert colour.run(asker(other, colour), model="dear")[0] == "dear"
 
 

@@ -105,14 +105,3 @@ class Tally:
         self.lock = Lock()  # `+=` on an attribute loses updates between threads
         self.spent = 0
         self.held = 0
-
-    def hold(self, amount: int) -> None:
-        """A reservation was granted."""
-        with self.lock:
-            self.held += amount
-
-    def settle(self, amount: int, actual: int) -> None:
-        """A reservation of `amount` was settled with `actual`."""
-        with self.lock:
-            self.held -= amount
-            self.spent += actual

@@ -8,11 +8,10 @@ something is charged by its finalizer.
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from costscope.engine.state.hold import ASKED, COUNTED, HELD, OVER, Hold, log
+from costscope.engine.state.hold import ASKED, HELD, OVER, SETTLING, Hold, log
 from costscope.errors import CallDenied
-from costscope.ledger import Commit, Release
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -22,8 +21,8 @@ if TYPE_CHECKING:
     from costscope.engine.state.route import Route, Routes
     from costscope.engine.state.scope_state import ScopeState
     from costscope.errors import BudgetExceeded
-    from costscope.ledger import Amounts, OnLost, Reply
-    from costscope.observe.telemetry import CallKind, CallOutcome, Settlement, SpanHandle
+    from costscope.ledger import Commit, OnLost, Release
+    from costscope.observe.telemetry import CallKind, CallOutcome
     from costscope.policy.model.controls import OnDenied
     from costscope.pricing.estimate import Estimate
     from costscope.pricing.prices import Price
@@ -41,10 +40,8 @@ class Call(Hold):
     tier: str | None = None
     """The service tier it states."""
     stage: str | None = None
-    on_denied: OnDenied | None = None
     digest: int = 0
     """Of its arguments, where the run is watched for calls that repeat one another."""
-    span: SpanHandle | None = None
 
     # Where a route sent it.
     routes: Routes | None = None
@@ -57,8 +54,6 @@ class Call(Hold):
     """It was refused where it was to go, and went to a fallback."""
 
     # What policies did about it.
-    below: Watch | Literal["unknown"] | None = "unknown"
-    """The levels over it, once nothing there was at a level of interest and its own hold brought nothing there."""
     paced: bool = False
     """It has waited for its turn in the budgets that are throttled."""
     rechecked: bool = False
@@ -69,10 +64,6 @@ class Call(Hold):
     """The budgets that let it through above their limit."""
 
     # How it ended.
-    outcome: CallOutcome = "ok"
-    usage: Usage | None = None
-    settled: Amounts | None = None
-    """What it was settled with, by meter; None while it is open, and for one that was given back."""
     error: BaseException | None = None
     """What the function raised, for the span."""
     failed: bool | None = False
@@ -90,7 +81,6 @@ class Call(Hold):
         price: Price | None = None,
         tier: str | None = None,
     ) -> None:
-        # As `Hold.__init__`, which would cost every call another one.
         self.scope = scope
         self.services = scope.services
         self.estimate = estimate
@@ -139,11 +129,6 @@ class Call(Hold):
         return False
 
     @property
-    def what(self) -> str:
-        """What it is, for errors."""
-        return f"{self.kind} {self.name}"
-
-    @property
     def may_wait(self) -> bool:
         """Something beside limits has a say in it, and it may have to wait."""
         return self.scope.acts or self.on_denied is not None
@@ -152,6 +137,16 @@ class Call(Hold):
     def asked(self) -> str:
         """The model that was asked for, where the call went to another one, or with a lower cap; else empty."""
         return "" if self.route is None else self.route.asked
+
+    @property
+    def closed(self) -> bool:
+        """True once what it took is decided."""
+        return self.phase >= SETTLING
+
+    @property
+    def over(self) -> bool:
+        """True once nothing is left to be done about it."""
+        return self.phase == OVER
 
     def expected(self, meter: str) -> int:
         """Return what such a call usually uses of a meter; what it holds, as long as none has been seen."""
@@ -209,6 +204,51 @@ class Call(Hold):
         self.hold_id, self.rechecked, self.attempts = "", True, 0
         return release
 
+    # -------------------------------------------------------------------------- what becomes of its hold
+
+    def on_store_away(self) -> bool:
+        """Give back what the store may hold, and return whether the call goes on without a hold.
+
+        It does where all budgets over the scope say `on_outage: open`.
+        """
+        outbox = self.services.outbox
+        if self.hold_id:
+            outbox.put(self._release())
+        if not self.scope.fail_open or outbox.full:
+            return False
+        log.warning(
+            "%s does not answer; %s runs unreserved (on_outage: open)", self.services.store.url, self.what
+        )
+        self._hold(self.estimate.units_max)
+        return True
+
+    def withdraw(self) -> Release:
+        """Return the command that gives the hold back, as if it had never been asked for."""
+        self.drop_lease()
+        if self.phase == HELD:
+            self.phase = ASKED
+            for tally in self.scope.tallies:
+                with tally.lock:
+                    tally.held -= self.amounts.get("cost", 0)
+        return self._release()
+
+    def withdraw_late(self) -> bool:
+        """Give the hold back if the slot in it may be another's by now: this process has slept since it asked."""
+        if self.lease is None or not self.lease.lost:
+            return False
+        self.services.outbox.put(self.withdraw())
+        return True
+
+    def abandon(self) -> None:
+        """Give back what it holds or may hold: it will not be made, whatever became of its reserve."""
+        if self.phase >= SETTLING:
+            return
+        self.end_span(0, "error")
+        release = self.withdraw()
+        self.phase = OVER
+        if self.hold_id:
+            self.services.outbox.put(release)
+
     # ------------------------------------------------------------------------------------- how it ends
 
     def fail(self, error: BaseException) -> None:
@@ -246,58 +286,3 @@ class Call(Hold):
             name=self.name,
             error=error or self.error,
         )
-
-    def _on_granted(self, reply: Reply) -> None:
-        if reply.balances:
-            self._on_balances(reply)
-        else:
-            watch = self.scope.watch
-            if watch is not None and watch is not self.below:
-                watch.below(self.taken)
-
-    def _on_balances(self, reply: Reply) -> None:
-        self.scope.record_balances(self.accounts, reply)
-        self.below = "unknown"
-
-    def _on_abandoned(self) -> None:
-        self.end_span(0, "error")
-
-    def _on_closed(self, amounts: Amounts | None, cost: int) -> None:
-        self.settled = amounts
-        if self.span is not None:
-            self.end_span(cost, self.outcome)
-
-    def _on_settled(self, command: Commit | Release | None, settlement: Settlement | None) -> None:
-        """Tell the scope's totals."""
-        scope, amounts = self.scope, self.settled
-        totals = scope.totals
-        if type(command) is Release or amounts is None:
-            if settlement is not None:
-                totals.settlement(settlement)
-        else:
-            if type(command) is Commit:
-                amounts = command.amounts  # all that was held, where its own settlement was interrupted
-            cost = amounts.get("cost", 0)
-            overrun = 0 if amounts is self.amounts else cost - self.amounts.get("cost", 0)
-            seconds = perf_counter() - self.began_s
-            if settlement == "committed" and overrun <= 0:
-                totals.committed(self.kind, self.name, self.outcome, cost, self.usage, seconds)
-            else:
-                totals.call(self.kind, self.name, self.outcome, cost, self.usage, seconds)
-                if settlement is not None:
-                    totals.settlement(settlement, max(overrun, 0))
-        if settlement is not None and scope.closed:  # a stream that outlived its scope
-            scope.record_late_call()
-
-    def __del__(self) -> None:
-        if HELD <= self.phase < OVER:
-            self._charge_dropped()
-
-    def _charge_dropped(self) -> None:
-        """Charge what was held and never settled: its request may be out. From a finalizer, so nothing waits here."""
-        command = self.charge_command() if self.phase < COUNTED else None
-        if command is not None:
-            log.warning("%s was dropped without a settlement; what it held is charged", self.what)
-            self.on_deferred(command)
-            self.phase = OVER
-            self.services.outbox.put(command)

@@ -9,7 +9,8 @@ waits for the store. Each gives the next command, or takes an answer:
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
+from time import perf_counter
+from typing import TYPE_CHECKING, Final, Literal
 
 from costscope.background.heartbeat import awake_s
 from costscope.engine.enforcement.refusals import contradicts, exceeded
@@ -21,11 +22,15 @@ if TYPE_CHECKING:
 
     from costscope.background.heartbeat import Beat
     from costscope.engine.enforcement.waiting import QueuePlace
+    from costscope.engine.state.level_watch import Watch
     from costscope.engine.state.scope_state import ScopeState
+    from costscope.engine.state.services import Services
     from costscope.errors import BudgetExceeded
     from costscope.ledger import Account, Amounts, OnLost, Reply
-    from costscope.observe.telemetry import Settlement
+    from costscope.observe.telemetry import CallKind, CallOutcome, Settlement, SpanHandle
+    from costscope.policy.model.controls import OnDenied
     from costscope.pricing.estimate import Estimate
+    from costscope.pricing.usage import Usage
 
 ASKED: Final = 0
 """Nothing is held."""
@@ -56,16 +61,25 @@ log = logging.getLogger("costscope")
 
 
 class Hold:
-    """One reservation. Used by one thread or task at a time.
+    """One reservation, and what it is settled with. Used by one thread or task at a time."""
 
-    Args:
-        scope: whose accounts it is held in.
-        estimate: what is to be held.
-        on_lost: what becomes of it if this process dies.
-        key: what names it in every attempt, if it is to be settled once for all of them.
-    """
+    scope: ScopeState
+    """Whose accounts it is held in."""
+    services: Services
+    kind: CallKind
+    name: str
+    """Of the model or tool."""
+    began_s: float
+    """By `perf_counter`."""
+    estimate: Estimate
+    amounts: Amounts
+    """What is held, once the reserve was granted."""
+    on_lost: OnLost
+    """What becomes of it if this process dies."""
+    key: str | None
+    """What names it in every attempt, if it is to be settled once for all of them."""
 
-    # What a plain hold never changes stands on the class: one is made for every call, and each attribute counts.
+    # What a plain call never changes stands on the class: one is made for every call, and each attribute counts.
     phase: int = ASKED
     accounts: tuple[Account, ...] = ()
     hold_id: str = ""
@@ -75,48 +89,31 @@ class Hold:
     """One of a limited number of slots is in it, kept up by the heartbeat."""
     sent_s: float = 0.0
     """When it was asked for, by `awake_s`."""
+    on_denied: OnDenied | None = None
+    """What a refusal leads to, if not what the budget says."""
     refused: BudgetExceeded | None = None
     """What the last attempt met, not yet raised: something may be done about it."""
-
-    def __init__(
-        self, scope: ScopeState, estimate: Estimate, on_lost: OnLost = "charge", key: str | None = None
-    ) -> None:
-        self.scope = scope
-        self.services = scope.services
-        self.estimate = estimate
-        self.amounts: Amounts = estimate.amounts
-        """What is held, once the reserve was granted."""
-        self.on_lost = on_lost
-        self.key = key
+    below: Watch | Literal["unknown"] | None = "unknown"
+    """The levels over it, once nothing there was at a level of interest and it brought nothing there itself."""
+    outcome: CallOutcome = "ok"
+    usage: Usage | None = None
+    settled: Amounts | None = None
+    """What it was settled with, by meter; None while it is open, and if it was given back."""
+    span: SpanHandle | None = None
 
     @property
     def what(self) -> str:
         """What it is held for, for errors."""
-        raise NotImplementedError
+        return f"{self.kind} {self.name}"
 
     @property
     def _with_id(self) -> str:
         return f"{self.what}, hold {self.hold_id}"
 
     @property
-    def may_wait(self) -> bool:
-        """Something beside limits has a say in it, and it may have to wait."""
-        return self.scope.acts
-
-    @property
     def taken(self) -> Amounts:
         """All that it takes, its slot included."""
         return {**self.amounts, **self.scope.extra}
-
-    @property
-    def closed(self) -> bool:
-        """True once what it took is decided."""
-        return self.phase >= SETTLING
-
-    @property
-    def over(self) -> bool:
-        """True once nothing is left to be done about it."""
-        return self.phase == OVER
 
     # -------------------------------------------------------------------------------------- reserving
 
@@ -164,8 +161,6 @@ class Hold:
     def on_reserve_reply(self, reply: Reply) -> Reserve | None:
         """Take the store's answer: None when the hold stands, else the command to try next.
 
-        Where policies act, a limit that stands in the way is left in `refused`: something may be done about it.
-
         Raises:
             BudgetExceeded: a limit stands in the way.
             HoldMismatch: the idempotency key was used for another call.
@@ -176,7 +171,11 @@ class Hold:
             if scope.takes_slot:
                 renewer = self.services.lease_renewer
                 self.lease = renewer.add(self.hold_id, self.sent_s, strict=not scope.fail_open)
-            self._on_granted(reply)
+            if reply.balances:
+                scope.record_balances(self.accounts, reply)
+                self.below = "unknown"
+            elif scope.watch is not None and scope.watch is not self.below:
+                scope.watch.below(self.taken)
             return None
         if outcome is Outcome.WRONG_WINDOW and self.attempts < _WINDOW_ATTEMPTS:
             self.services.learn_time(reply.now_ms)
@@ -188,53 +187,11 @@ class Hold:
         if outcome is Outcome.DENIED:
             scope.record_balances(self.accounts, reply)
             error = exceeded(self.what, self.accounts, reply)
-            if not self.may_wait:
+            if not scope.acts and self.on_denied is None:
                 raise error
             self.refused = error
             return None
         raise contradicts(self._with_id, reply)
-
-    def on_store_away(self) -> bool:
-        """Give back what the store may hold, and return whether the call goes on without a hold.
-
-        It does where all budgets over the scope say `on_outage: open`.
-        """
-        outbox = self.services.outbox
-        if self.hold_id:
-            outbox.put(self._release())
-        if not self.scope.fail_open or outbox.full:
-            return False
-        log.warning(
-            "%s does not answer; %s runs unreserved (on_outage: open)", self.services.store.url, self.what
-        )
-        self._hold(self.estimate.units_max)
-        return True
-
-    def withdraw(self) -> Release:
-        """Return the command that gives the hold back, as if it had never been asked for."""
-        self.drop_lease()
-        if self.phase == HELD:
-            self.phase = ASKED
-            for tally in self.scope.tallies:
-                tally.settle(self.amounts.get("cost", 0), 0)
-        return self._release()
-
-    def withdraw_late(self) -> bool:
-        """Give the hold back if the slot in it may be another's by now: this process has slept since it asked."""
-        if self.lease is None or not self.lease.lost:
-            return False
-        self.services.outbox.put(self.withdraw())
-        return True
-
-    def abandon(self) -> None:
-        """Give back what it holds or may hold: it will not be made, whatever became of its reserve."""
-        if self.phase >= SETTLING:
-            return
-        self._on_abandoned()
-        release = self.withdraw()
-        self.phase = OVER
-        if self.hold_id:
-            self.services.outbox.put(release)
 
     def drop_lease(self) -> None:
         """Renew the slot it holds no more."""
@@ -301,14 +258,15 @@ class Hold:
         """
         outcome = reply.outcome
         if reply.balances:
-            self._on_balances(reply)
+            self.scope.record_balances(self.accounts, reply)
+            self.below = "unknown"
         settlement = "committed" if outcome is _COMMITTED else _SETTLED.get(outcome)
         if settlement is None:
             if outcome is Outcome.MISMATCH and self.key is not None:
                 return False  # a redelivered task: the first settlement of this key stands
             raise contradicts(self._with_id, reply)
         self.phase = COUNTED
-        self._on_settled(command, settlement)
+        self._count(command, settlement)
         return self.is_watched
 
     def on_deferred(self, command: Commit | Release | None) -> bool:
@@ -320,7 +278,7 @@ class Hold:
         if self.phase >= COUNTED:
             return False
         self.phase = COUNTED
-        self._on_settled(command, None)
+        self._count(command, None)
         return self.is_watched
 
     def take_over(self) -> bool:
@@ -330,10 +288,10 @@ class Hold:
 
     def count_deferred(self, command: Commit | Release) -> None:
         """Count a settlement that the outbox has taken over."""
-        self._on_settled(command, None)
+        self._count(command, None)
 
     def finish(self) -> None:
-        """Note that nothing is left to be done: its settlement is answered, or is the outbox's."""
+        """Note that its settlement is answered, or is the outbox's."""
         self.phase = OVER
 
     def _close(self, amounts: Amounts | None) -> None:
@@ -348,7 +306,13 @@ class Hold:
             with tally.lock:
                 tally.held -= self.amounts.get("cost", 0)
                 tally.spent += cost
-        self._on_closed(amounts, cost)
+        self.settled = amounts
+        if self.span is not None:
+            self.end_span(cost, self.outcome)
+
+    def end_span(self, cost: int, outcome: CallOutcome) -> None:
+        """End its span, where it is traced, at this cost in nano-units."""
+        raise NotImplementedError
 
     def _release(self) -> Release:
         return Release(self.hold_id, self.accounts, self._keep_ms())
@@ -356,21 +320,32 @@ class Hold:
     def _keep_ms(self) -> int:
         return self.services.store.keep_ms if self.key is None else KEY_KEEP_MS
 
-    # ------------------------------------------------------------------------- what a kind of hold adds
+    def _count(self, command: Commit | Release | None, settlement: Settlement | None) -> None:
+        """Tell the scope's totals; without a settlement it waits to be sent, or nothing covers it."""
+        scope, amounts = self.scope, self.settled
+        totals = scope.totals
+        if type(command) is Release or amounts is None:
+            if settlement is not None:
+                totals.settlement(settlement)
+        else:
+            if type(command) is Commit:
+                amounts = command.amounts  # all that was held, where its own settlement was interrupted
+            cost = amounts.get("cost", 0)
+            overrun = 0 if amounts is self.amounts else cost - self.amounts.get("cost", 0)
+            seconds = perf_counter() - self.began_s
+            if settlement == "committed" and overrun <= 0:
+                totals.committed(self.kind, self.name, self.outcome, cost, self.usage, seconds)
+            else:
+                totals.call(self.kind, self.name, self.outcome, cost, self.usage, seconds)
+                if settlement is not None:
+                    totals.settlement(settlement, max(overrun, 0))
+        if settlement is not None and scope.closed:  # a stream that outlived its scope
+            scope.record_late_call()
 
-    def _on_granted(self, reply: Reply) -> None:
-        """The hold stands."""
-        if reply.balances:
-            self._on_balances(reply)
-
-    def _on_balances(self, reply: Reply) -> None:
-        self.scope.record_balances(self.accounts, reply)
-
-    def _on_abandoned(self) -> None:
-        """It will not be used."""
-
-    def _on_closed(self, amounts: Amounts | None, cost: int) -> None:
-        """What it took is decided; None: nothing."""
-
-    def _on_settled(self, command: Commit | Release | None, settlement: Settlement | None) -> None:
-        """The settlement counts in this process; without an answer it waits to be sent, or none was needed."""
+    def __del__(self) -> None:
+        if HELD <= self.phase < COUNTED:  # a driver has forgotten it: its request may be out
+            log.warning("%s was dropped without a settlement; what it held is charged", self.what)
+            command = self.charge_command()
+            self.on_deferred(command)
+            if command is not None:
+                self.services.outbox.put(command)

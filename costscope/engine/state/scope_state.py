@@ -7,19 +7,17 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from msgspec import structs
 
 from costscope.context import current_scope, set_current_scope
 from costscope.engine.state.activity import History, Tally, joined, past_of
-from costscope.engine.state.level_watch import Watch
+from costscope.engine.state.level_watch import Watch, watch_over
 from costscope.engine.state.nesting import inherited, inline_accounts
 from costscope.engine.state.run import run_of
 from costscope.errors import InvalidInput
 from costscope.ledger import HALTS, new_id
 from costscope.observe.events.callbacks import Callbacks
 from costscope.observe.telemetry import ScopeTotals
-from costscope.policy import check_labels, marks_of
-from costscope.policy.resolve.resolved import watched_in
+from costscope.policy import check_labels
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -257,7 +255,9 @@ class ScopeState:
         looked_at = services.store.waits or covered.clocks or watched
         self._views = services.views.of(accounts) if looked_at else []
         self._own = len(own)
-        self.watch = _watch(observed, covered, self._views[len(own) - len(observed) :]) if watched else None
+        self.watch = (
+            watch_over(observed, covered, self._views[len(own) - len(observed) :]) if watched else None
+        )
         self.acts = services.acts or run is not None
         self.extra, self.takes_slot = {}, covered.slots
         if run is not None and run.account is not None:
@@ -350,13 +350,3 @@ def outside_scope(services: Services) -> ScopeState:
         found.totals = services.telemetry.endless()
     assert isinstance(found, ScopeState), "nothing else is put there"
     return found
-
-
-def _watch(observed: tuple[tuple[Account, Budget], ...], covered: Covered, views: list[View]) -> Watch:
-    """Watch the policy's accounts, and before them those of a run in which what is not enforced is counted."""
-    if not observed:
-        return Watch(covered.accounts, covered.budgets, covered.watched, views)
-    accounts, budgets = tuple(account for account, _ in observed), tuple(budget for _, budget in observed)
-    own = watched_in(accounts, [marks_of(budget, in_run=True) for budget in budgets], budgets)
-    behind = (structs.replace(watched, place=watched.place + len(observed)) for watched in covered.watched)
-    return Watch((*accounts, *covered.accounts), (*budgets, *covered.budgets), [*own, *behind], views)
