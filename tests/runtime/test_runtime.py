@@ -9,7 +9,6 @@ import time
 import pytest
 
 import costscope
-from costscope.scope.runtime import services_of
 from costscope import (
     InvalidPolicy,
     Runtime,
@@ -22,6 +21,8 @@ from costscope import (
     set_runtime,
 )
 from costscope.scope import default_runtime as default
+from costscope.scope.runtime import services_of
+from costscope.scope.scope import state_of
 from costscope_memory import MemoryStore
 
 POLICY = {"budgets": [{"id": "all", "limits": {"cost": "1"}}]}
@@ -211,10 +212,12 @@ def test_a_call_that_spans_the_end_of_its_window_settles_where_it_was_reserved()
 def test_many_runs_are_one_entry_of_the_coverage(make_runtime):
     runtime = make_runtime(policy={"budgets": [{"id": "t", "per": ["tenant"], "limits": {"cost": "9"}}]})
     found = {
-        id(services_of(runtime).coverage.accounts({"tenant": "a", "run": f"r{n}"}, 1_800_000_000_000)) for n in range(100)
+        id(services_of(runtime).coverage.accounts({"tenant": "a", "run": f"r{n}"}, 1_800_000_000_000))
+        for n in range(100)
     }
     assert len(found) == 1
     other = services_of(runtime).coverage.accounts({"tenant": "b"}, 1_800_000_000_000)
     assert (
-        other.accounts[0].key != services_of(runtime).coverage.accounts({"tenant": "a"}, 1_800_000_000_000).accounts[0].key
+        state_of(other).accounts[0].key
+        != services_of(runtime).coverage.accounts({"tenant": "a"}, 1_800_000_000_000).accounts[0].key
     )
