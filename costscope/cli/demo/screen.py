@@ -1,35 +1,34 @@
-"""What a person sees of the demo: a live tree with bars, then a table and the verdict."""
+"""What a person sees of the demo: a live tree with bars, then tables, the two bills, and the verdict."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Self
 
+from rich import box
 from rich.console import Console, Group
 from rich.live import Live
+from rich.table import Table
 from rich.text import Text
 
-from costscope.cli.demo.ledger import Entry
-from costscope.cli.demo.table import accounts_table, runs_table, verdict
+from costscope.cli.demo.progress import STATUSES, Entry
+from costscope.cli.demo.scenario import LABELS
 from costscope.cli.widgets import bar, legend, percent
 from costscope.observe.reports.as_json import short_money
+from costscope.pricing.money import currency
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from costscope.cli.demo.progress import Progress
-    from costscope.cli.demo.result import DemoResult
-    from costscope.cli.demo.scenario import Path
+    from costscope.cli.demo.verdict import Verdict
 
-__all__ = ["DemoScreen", "live_view"]
-
+_SHOWN_DEPTH: Final = 2  # tenants and workflows; dozens of agents would push the rest off the screen
+_WIDE: Final = 100  # from so many columns on the last table has bars
+_EVENTS: Final = 7  # of the last ones; with them the picture has 23 lines
 _NAME_WIDTH: Final = 16
 _NUMBERS_WIDTH: Final = 36
 _BAR_MIN: Final = 10
 _BAR_MAX: Final = 48
-_LIVE_DEPTH: Final = 2
-_WIDE: Final = 100
-_EVENTS: Final = 7
-"""Of the last ones; with them the picture has 23 lines."""
+_LAST_BAR_WIDTH: Final = 14
+_SUM_WIDTH: Final = 18
 
 
 class DemoScreen:
@@ -52,10 +51,10 @@ class DemoScreen:
             self._live.start()
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._stop()
+    def __exit__(self, *_: object) -> None:
+        if self._live is not None:
+            self._live.stop()
+            self._live = None
 
     def show(self, progress: Progress) -> None:
         """Draw the state of things."""
@@ -66,97 +65,188 @@ class DemoScreen:
                 self._console.print(f"{at_s:6.1f} s  {text}", highlight=False)
             self._told = len(progress.events)
 
-    def finish(self, result: DemoResult, url: str | None) -> None:
+    def finish(self, verdict: Verdict, url: str | None) -> None:
         """Draw the end.
 
         Args:
-            result: what came of it.
+            verdict: what came of it.
             url: where the books stay, or None if they are gone with the demo.
         """
-        self._stop()
+        self.__exit__()
         if self._quiet:
             return
-        console = self._console
-        table = accounts_table(result, wide=console.width >= _WIDE, ascii_only=console.options.ascii_only)
-        console.print(table, runs_table(result), verdict(result), sep="\n")
+        self._console.print(*final_view(verdict, self._console), sep="\n")
         if url is not None and not url.startswith("memory:"):
             self._console.print(
-                f"The books stay: costscope status --store '{result.store}?{url.partition('?')[2]}'",
+                f"The books stay: costscope status --store '{verdict.store_url}?{url.partition('?')[2]}'",
                 soft_wrap=True,
                 highlight=False,
             )
 
-    def _stop(self) -> None:
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
-
 
 def live_view(progress: Progress, console: Console) -> Group:
-    """The tree of tenants and workflows with their bars, the counts, and the last events."""
+    """Draw the tree of tenants and workflows with their bars, the counts, and the last events."""
     ascii_only = console.options.ascii_only
     width = min(max(console.width - _NAME_WIDTH - _NUMBERS_WIDTH, _BAR_MIN), _BAR_MAX)
-    scenario = progress.scenario
     lines = [_headline(progress), Text()]
-    lines += [
-        _branch(path, progress.books.entries.get(path, Entry()), limit, width, ascii_only=ascii_only)
-        for path, limit in scenario.limits.items()
-        if len(path) <= _LIVE_DEPTH
-    ]
-    lines += [Text(), legend(ascii_only=ascii_only), _bills(progress), _runs(progress), _acted(progress)]
-    lines += [_happened(at_s, text) for at_s, text in progress.events[-_EVENTS:]]
+    for path, limit in progress.scenario.limits.items():
+        if len(path) <= _SHOWN_DEPTH:
+            entry = progress.books.entries.get(path, Entry())
+            used = entry.spent + entry.held
+            name = f"{'  ' * (len(path) - 1)}{path[-1]}".ljust(_NAME_WIDTH)[:_NAME_WIDTH]
+            numbers = f" {percent(used, limit):3d}%  {short_money(used):>9} of {short_money(limit):>9} USD"
+            line = Text(name, style="bold" if len(path) == 1 else "")
+            line.append_text(bar(entry.spent, entry.held, limit, width, ascii_only=ascii_only))
+            lines.append(line.append(numbers, style="not bold"))
+    lines += [Text(), legend(ascii_only=ascii_only), *map(Text, _counts(progress))]
+    for at_s, text in progress.events[-_EVENTS:]:
+        lines.append(Text(f"{at_s:6.1f} s  ", style="bright_black").append(text, style="default"))
     for line in lines:
         line.no_wrap, line.overflow = True, "crop" if ascii_only else "ellipsis"  # … is no ASCII
     return Group(*lines)
 
 
 def _headline(progress: Progress) -> Text:
-    scenario, seconds = progress.scenario, progress.seconds
-    pairs = len(progress.pairs_us)
-    rate = pairs / seconds if seconds else 0.0
+    scenario, denials = progress.scenario, progress.denials.total()
     text = Text(f"{progress.alive} of {scenario.processes} processes x {scenario.tasks} agents", style="bold")
-    text.append(
-        f"   {pairs:,} calls   {sum(progress.denials.values()):,} denials   {rate:,.0f} calls/s",
+    return text.append(
+        f"   {len(progress.pairs_us):,} calls   {denials:,} denials   {progress.rate_per_s:,.0f} calls/s",
         style="not bold",
     )
+
+
+def _counts(progress: Progress) -> list[str]:
+    total, runs = progress.books.total(), progress.runs()
+    billed = sum(amount for path, amount in progress.provider.billed.items() if len(path) == 1)
+    now = sum(places.taken for places in progress.books.runs.values())
+    ended = ", ".join(f"{runs[what]:,} {what}" for what in (*STATUSES, "refused"))
+    acted = f"downgraded calls: {progress.downgraded:,}   runaways: {len(progress.runaways)}"
+    ledger = f"{short_money(total.spent)} spent + {short_money(total.held)} held"
+    return [
+        f"ledger: {ledger}   provider's own bill: {short_money(billed)} USD",
+        f"runs: {now:,} now, {ended}",
+        f"thresholds crossed: {len(progress.crossed)}   {acted}",
+    ]
+
+
+def final_view(verdict: Verdict, console: Console) -> tuple[Table, Table, Text]:
+    """Draw the accounts, the runs, and the sums with the verdict."""
+    wide, ascii_only = console.width >= _WIDE, console.options.ascii_only
+    progress = verdict.progress
+    return _accounts_table(progress, wide=wide, ascii_only=ascii_only), _runs_table(progress), _sums(verdict)
+
+
+def _table(*headings: str, padding: tuple[int, int, int, int] = (0, 1, 0, 1)) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=padding)
+    for number, heading in enumerate(headings):
+        left = number == 0 or heading == "Used"
+        table.add_column(heading, justify="left" if left else "right", no_wrap=True)
+    return table
+
+
+def _accounts_table(progress: Progress, *, wide: bool, ascii_only: bool) -> Table:
+    """The agents' own accounts are summed up in `_sums`; `--json` has every one of them."""
+    numbers = ("Limit", "Spent", "Held", "Presumed", "Provider's bill")
+    table = _table("USD per account", *["Used"] * wide, *numbers)
+    for path, entry in progress.books.entries.items():
+        if len(path) > _SHOWN_DEPTH:
+            continue
+        if len(path) == 1 and table.row_count:
+            table.add_row()
+        limit = progress.scenario.limits.get(path, 0)
+        drawn = bar(entry.spent, entry.held, limit, _LAST_BAR_WIDTH, ascii_only=ascii_only)
+        used = drawn.append(f" {percent(entry.spent, limit):3d}%")
+        amounts = (limit, entry.spent, entry.held, entry.presumed, progress.provider.billed[path])
+        table.add_row(
+            Text("  " * (len(path) - 1) + path[-1]),
+            *[used] * wide,
+            *map(_short, amounts),
+            style="bold" if len(path) == 1 else "",
+        )
+    return table
+
+
+def _runs_table(progress: Progress) -> Table:
+    headings = ("At once", "Admitted", *(what.capitalize() for what in STATUSES), "Refused")
+    table = _table("Runs", *headings, padding=(0, 1, 0, 0))  # narrow: 80 columns are to do
+    for tenant, places in sorted(progress.books.runs.items()):
+        admitted, *others = progress.runs(tenant).values()
+        at_once = f"{progress.most_taken[tenant]} of {places.places}"
+        table.add_row(tenant, at_once, f"{admitted} of {places.limit}", *(f"{count:,}" for count in others))
+    table.add_row("all", "", *(f"{count:,}" for count in progress.runs().values()), style="bold")
+    return table
+
+
+def _sums(verdict: Verdict) -> Text:
+    """One a line, and at the end what it was all about."""
+    progress = verdict.progress
+    scenario, provider, total = progress.scenario, progress.provider, progress.books.total()
+    kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(progress.denials.items()))
+    killed = f"; {progress.killed} killed with {provider.unanswered} billed calls in flight"
+    sums = {
+        "budget": f"{_short(scenario.budget_nano)} USD for all tenants together",
+        "provider's bill": f"{_short(verdict.billed_nano)} USD for {provider.calls:,} calls",
+        "ledger": f"{_short(total.spent)} USD, {_short(total.presumed)} of it presumed",
+        "denials": f"{progress.denials.total():,}{f' ({kinds})' if kinds else ''}",
+        "thresholds": _thresholds(progress),
+        "downgrades": f"{progress.downgraded:,} calls to a cheaper model, {_short(provider.saved)} USD saved",
+        "runaways": _runaways(progress),
+        "processes": f"{scenario.processes} x {scenario.tasks} agents{killed if progress.killed else ''}",
+        "agents' accounts": _agents(progress),
+        "reserve+commit": f"p50 {progress.percentile_us(50):,} us, p99 {progress.percentile_us(99):,} us, "
+        f"{progress.rate_per_s:,.0f}/s over {progress.seconds:.1f} s",
+        "audit": "",
+    }
+    text = Text()
+    for name, value in sums.items():
+        text.append(f"{name:<{_SUM_WIDTH}}", style="bright_black").append(f"{value}\n" if value else "")
+    text.append("\n".join(verdict.differences or ["exact"]), style="red" if verdict.differences else "green")
+    over = verdict.over_budget_nano
+    text.append(
+        f"\nover budget: {_exact(over) if over else '0.00'}", style=f"bold {'red' if over else 'green'}"
+    )
+    for broken in verdict.broken_promises:
+        text.append(f"\nbroken promise: {broken}", style="bold red")
+    if verdict.unaccounted_nano:
+        text.append(f"\nbilled, but not in the ledger: {_exact(verdict.unaccounted_nano)}", style="bold red")
     return text
 
 
-def _branch(path: Path, entry: Entry, limit: int, width: int, *, ascii_only: bool) -> Text:
-    indent = "  " * (len(path) - 1)
-    text = Text(
-        f"{indent}{path[-1]}".ljust(_NAME_WIDTH)[:_NAME_WIDTH], style="bold" if len(path) == 1 else ""
+def _thresholds(progress: Progress) -> str:
+    if not progress.crossed:
+        return "none was reached"
+    percents: dict[str, list[str]] = {}
+    for crossing in sorted(progress.crossed):
+        percents.setdefault(crossing.budget.removesuffix("-day"), []).append(f"{crossing.percent:g}")
+    where = ", ".join(f"{tenant} {' '.join(given)}" for tenant, given in percents.items())
+    once = all(
+        times == 1 and progress.called_back[crossing] <= 1 for crossing, times in progress.crossed.items()
     )
-    text.append_text(bar(entry.spent, entry.held, limit, width, ascii_only=ascii_only))
-    used = entry.spent + entry.held
-    numbers = f" {percent(used, limit):3d}%  {short_money(used):>9} of {short_money(limit):>9} USD"
-    text.append(numbers, style="not bold")
-    return text
+    return f"{len(progress.crossed)}, {'each once' if once else 'NOT EACH ONCE'}: {where} %"
 
 
-def _happened(at_s: float, text: str) -> Text:
-    return Text(f"{at_s:6.1f} s  ", style="bright_black").append(text, style="default")
+def _runaways(progress: Progress) -> str:
+    ended, requests = progress.ended, progress.provider.requests
+    each = [
+        f"{path[-1]} {ended.get(path, 'open')} after {requests[path]} calls ({reason})"
+        for path, reason in progress.runaways.items()
+    ]
+    return f"\n{' ' * _SUM_WIDTH}".join(each) or "none"
 
 
-def _bills(progress: Progress) -> Text:
-    tenants = [entry for path, entry in progress.books.entries.items() if len(path) == 1]
-    spent, held = sum(entry.spent for entry in tenants), sum(entry.held for entry in tenants)
-    billed = sum(amount for path, amount in progress.billed.items() if len(path) == 1)
-    return Text(
-        f"ledger: {short_money(spent)} spent + {short_money(held)} held   provider's own bill: {short_money(billed)} USD"
+def _agents(progress: Progress) -> str:
+    limits, billed = progress.scenario.limits, progress.provider.billed
+    agents = {path: entry for path, entry in progress.books.entries.items() if len(path) == len(LABELS) - 1}
+    fullest = max(
+        (entry.spent * 100 // limits[path] for path, entry in agents.items() if limits[path]), default=0
     )
+    above = sum(billed[path] > limits[path] for path in agents)
+    return f"{len(agents):,}, the fullest at {fullest}% of its limit, {above} billed above it"
 
 
-def _runs(progress: Progress) -> Text:
-    heard, going_on = progress.heard, sum(runs.taken for runs in progress.books.runs.values())
-    ended = heard.statuses()
-    told = [f"{ended[status]:,} {status}" for status in ("completed", "failed", "halted", "abandoned")]
-    return Text(f"runs: {', '.join([f'{going_on:,} now', *told, f'{heard.refusals():,} refused'])}")
+def _short(nano: int) -> str:
+    return short_money(nano) if nano else "0"
 
 
-def _acted(progress: Progress) -> Text:
-    heard = progress.heard
-    return Text(
-        f"thresholds crossed: {len(heard.crossed)}   downgraded calls: {heard.downgraded:,}   "
-        f"runaways: {len(heard.runaways)}"
-    )
+def _exact(nano: int) -> str:
+    return f"{currency(nano).normalize():f}"

@@ -1,0 +1,238 @@
+"""The demo's worker processes: what each is told, what it does, and how their parent starts, hears and kills them.
+
+`python -m costscope.cli.demo.processes` is one. It reads a `Job` as one line of JSON, says that it is ready, waits for
+another line, and runs its agents. While they run it writes a `Report` a few times a second, so that the parent knows
+how far it came when it is killed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+from collections import Counter
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, Any, Final, Self, cast
+
+import msgspec
+
+from costscope.cli.demo.agents import load_trace, run_agents
+from costscope.cli.demo.progress import Crossing, Report, crossing_of
+from costscope.cli.demo.scenario import Scenario, policy_of
+from costscope.errors import CostscopeError
+from costscope.ledger import Commit, Reserve
+from costscope.scope.default_runtime import set_runtime
+from costscope.scope.runtime import Runtime
+from costscope.stores import open_store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from costscope.ledger import Command, Reply
+    from costscope.stores import Store
+
+_REPORT_S: Final = 0.2
+_LINE_MAX: Final = 16 * 2**20
+_CALLS: Final = frozenset({"model_calls", "tool_calls"})
+"""What the hold of a call counts; those of runs and turns do not."""
+
+
+class WorkerFailed(CostscopeError):
+    """A worker of the demo ended with an error of its own."""
+
+
+class Job(msgspec.Struct, frozen=True):
+    """What a worker is told."""
+
+    scenario: Scenario
+    process: int
+    store_url: str
+    provider_port: int
+
+
+class TimedStore:
+    """A store that notes, for each metered call, the time of its reserve plus the time of its commit.
+
+    Both are measured around `aexecute`: from handing the command over until the reply is back in the caller's
+    task, waiting for a shared batch and for the event loop included. The provider's time lies between the two
+    and is in neither.
+
+    Args:
+        store: the store that answers.
+        pairs_us: gets the microseconds of each pair.
+    """
+
+    def __init__(self, store: Store, pairs_us: list[int]) -> None:
+        self._store = store
+        self._pairs_us = pairs_us
+        self._reserved_ns: dict[str, int] = {}
+
+    def __getattr__(self, name: str) -> Any:  # everything else is the store's
+        return getattr(self._store, name)
+
+    async def aexecute(self, commands: Sequence[Command]) -> list[Reply]:
+        """Apply a batch, timed."""
+        started = perf_counter_ns()
+        replies = await self._store.aexecute(commands)
+        took = perf_counter_ns() - started
+        for command in commands:
+            if isinstance(command, Reserve) and not _CALLS.isdisjoint(command.amounts):
+                self._reserved_ns[command.id] = took
+            elif isinstance(command, Commit) and command.id in self._reserved_ns:
+                self._pairs_us.append((self._reserved_ns.pop(command.id) + took) // 1000)
+        return replies
+
+
+async def work(job: Job, store: Store, send: Callable[[Report], None]) -> None:
+    """Run the agents of one process; `send` takes the reports all the while, and must copy what it keeps.
+
+    Raises:
+        ExceptionGroup: an agent failed; a refusal is no failure.
+    """
+    scenario = job.scenario
+    pairs_us: list[int] = []
+    denials: Counter[str] = Counter()
+    crossings: list[Crossing] = []
+
+    def report(*, last: bool = False) -> None:
+        send(Report(pairs_us, denials, crossings, last))
+        pairs_us.clear()
+        denials.clear()
+        crossings.clear()
+
+    async def keep_reporting() -> None:
+        while True:
+            await asyncio.sleep(_REPORT_S)
+            report()
+
+    runtime = set_runtime(
+        Runtime(
+            store=cast("Store", TimedStore(store, pairs_us)),
+            policy=policy_of(scenario),
+            lease_s=scenario.lease_s,
+            slot_lease_s=scenario.slot_lease_s,
+        )
+    )
+    runtime.events.on("threshold", lambda event: crossings.append(crossing_of(event)))
+    reporting = asyncio.create_task(keep_reporting())
+    try:
+        await run_agents(scenario, job.process, job.provider_port, denials)
+    finally:
+        reporting.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await reporting
+        await runtime.aclose()
+    report(last=True)
+
+
+class Worker:
+    """A worker process as its parent sees it. Leaving it waits for its end, after an error kills it."""
+
+    def __init__(self, job: Job) -> None:
+        self.number = job.process + 1
+        self.killed = False
+        self._job = job
+
+    async def __aenter__(self) -> Self:
+        # -P: the folder we stand in is not a place to import from. A session of its own: Ctrl-C reaches the
+        # parent alone, which then ends its workers in order.
+        self._process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", "costscope.cli.demo.processes"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=_LINE_MAX,
+            start_new_session=True,
+        )
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self.kill()
+        await self._process.wait()
+
+    async def prepare(self) -> None:
+        """Tell it its job; wait until it has its store open and its agents waiting.
+
+        Raises:
+            WorkerFailed: it ended instead.
+        """
+        await self._tell(msgspec.json.encode(self._job))
+        await self._hear()
+
+    async def run(self, take: Callable[[Report], None]) -> None:
+        """Tell it to go and pass on its reports until it has ended.
+
+        Raises:
+            WorkerFailed: it ended with an error, or without a last report although it was not killed.
+        """
+        await self._tell(b"go")
+        last = False
+        while not last:
+            report = await self._hear()
+            take(report)
+            last = report.last
+
+    def kill(self) -> None:
+        """SIGKILL, wherever it is; does nothing if it has ended already."""
+        # not `Process.kill`: it polls, and takes the exit code away from asyncio's own watcher
+        if self._process.returncode is None:
+            self.killed = True
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGKILL)
+
+    async def _tell(self, line: bytes) -> None:
+        assert self._process.stdin is not None, "it is a pipe"
+        with contextlib.suppress(ConnectionError):  # it died, as `_hear` will find
+            self._process.stdin.write(line + b"\n")
+            await self._process.stdin.drain()
+
+    async def _hear(self) -> Report:
+        assert self._process.stdout is not None, "it is a pipe"
+        line = await self._process.stdout.readline()
+        if line.endswith(b"\n"):  # else it is the end, perhaps in the middle of a line
+            report = msgspec.json.decode(line, type=Report)
+        else:
+            code = await self._process.wait()
+            report = Report(
+                last=True, error="" if self.killed else f"it said nothing, and left with code {code}"
+            )
+        if report.error:
+            msg = f"worker {self.number} of the demo ended: {report.error}"
+            raise WorkerFailed(msg)
+        return report
+
+
+def main() -> None:
+    """Do the job that standard input names."""
+    logging.getLogger("costscope.events").addHandler(logging.NullHandler())  # the parent tells of them
+    job = msgspec.json.decode(sys.stdin.buffer.readline(), type=Job)
+    try:
+        store = open_store(job.store_url)
+        load_trace()
+        _write(Report())
+        if sys.stdin.buffer.readline():  # else the parent is gone
+            asyncio.run(_work_and_close(job, store))
+    except (CostscopeError, ExceptionGroup) as failed:  # one line for the parent, of the first that failed
+        error: Exception = failed
+        while isinstance(error, ExceptionGroup):
+            error = error.exceptions[0]
+        _write(Report(error=str(error) or repr(error)))
+
+
+async def _work_and_close(job: Job, store: Store) -> None:
+    try:
+        await work(job, store, _write)
+    finally:
+        await store.aclose()
+
+
+def _write(report: Report) -> None:
+    sys.stdout.buffer.write(msgspec.json.encode(report) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main()
