@@ -7,7 +7,6 @@ their turns, and `BudgetExceeded` as a reason to try the cheaper model.
 from __future__ import annotations
 
 import asyncio
-import csv
 import random
 from contextlib import asynccontextmanager, suppress
 from functools import lru_cache
@@ -22,7 +21,6 @@ from costscope.cli.demo.provider import Answer, Request
 from costscope.cli.demo.scenario import LARGE, SMALL, TOOLS, TURN_CALLS, run_of
 
 if TYPE_CHECKING:
-    from collections import Counter
     from collections.abc import AsyncIterator
 
     from costscope.cli.demo.scenario import Path, Scenario, Wild
@@ -30,12 +28,11 @@ if TYPE_CHECKING:
 _TASTES: Final = {"research": (70, 15), "support": (25, 60)}
 """Of 100 calls of a workflow: to the large model, and to the small one; the others are to tools."""
 _MAX_TOKENS: Final = 512
-_REFUSED_PAUSE_S: Final = 0.01
-"""An agent that was refused everything thinks it over for a moment."""
-_NOT_ADMITTED_PAUSE_S: Final = 0.2
-"""One whose run was refused comes back with the next one, if there may be one today."""
-_OUTAGES_MAX: Final = 10
-"""Calls in a row without an answer from the store after which an agent gives up: some five seconds."""
+_REFUSED_PAUSE_S: Final = 0.01  # an agent that was refused everything thinks it over for a moment
+_NOT_ADMITTED_PAUSE_S: Final = (
+    0.2  # one whose run was refused comes back with the next one, if there may be one today
+)
+_OUTAGES_MAX: Final = 10  # in a row; then an agent gives up: after some five seconds
 
 
 class TracedCall(NamedTuple):
@@ -53,14 +50,14 @@ class TracedCall(NamedTuple):
 @lru_cache(maxsize=1)
 def load_trace() -> tuple[TracedCall, ...]:
     """Read the sizes of real requests; README.md says where they are from."""
-    rows = csv.reader((files(__package__) / "trace.csv").read_text(encoding="utf-8").splitlines()[1:])
-    return tuple(TracedCall(int(context), int(generated)) for context, generated in rows)
+    _, *lines = (files(__package__) / "trace.csv").read_text(encoding="utf-8").splitlines()
+    return tuple(TracedCall(*map(int, line.split(","))) for line in lines)
 
 
 class Agent:
     """One agent and its connection to the provider."""
 
-    def __init__(self, scenario: Scenario, process: int, path: Path, denials: Counter[str]) -> None:
+    def __init__(self, scenario: Scenario, process: int, path: Path, denials: dict[str, int]) -> None:
         self._scenario = scenario
         self._process = process
         self._path = path
@@ -105,14 +102,7 @@ class Agent:
         return await self._send("old_service")
 
     async def work(self, provider_port: int) -> None:
-        """Make all its runs, one after the other, until no more are admitted today.
-
-        Each call pays for its run, its agent, workflow and tenant.
-
-        Raises:
-            ConnectionError: the provider is gone.
-            StoreUnavailable: the store is, for longer than a moment.
-        """
+        """Make all its runs, until no more are admitted; each call pays for its run, agent, workflow and tenant."""
         tenant, workflow, name = self._path
         async with (
             self.connected(provider_port),
@@ -151,15 +141,18 @@ class Agent:
                         await self._step(wild)
 
     async def _step(self, wild: Wild | None) -> None:
-        """Make one call, or two where the first one is refused.
-
-        Raises:
-            NotBilled: the provider did not answer it.
-            RunHalted: the run was stopped.
-            StoreUnavailable: the store is away for longer than a moment.
-        """
+        """Make one call, or two where the first one is refused; how the run ends is not caught here."""
         try:
-            await (self._call() if wild is None else self._call_wildly(wild))
+            if wild is None:
+                await self._call()
+            else:
+                with suppress(
+                    costscope.NotBilled
+                ):  # it does not see that a service is gone, or asks the same again
+                    if wild == "failures":
+                        await self._old_service()
+                    else:
+                        await self.ask_small("def answer ( question ) : ", answer_tokens=1)
             self._outages = 0
         except costscope.RunHalted:
             raise
@@ -194,14 +187,6 @@ class Agent:
         else:
             await self._run_code(f"print({self._attempt} * 7)")
 
-    async def _call_wildly(self, wild: Wild) -> None:
-        """Ask the same again, or do not see that a service is gone."""
-        with suppress(costscope.NotBilled):
-            if wild == "repeats":
-                await self.ask_small("def answer ( question ) : ", answer_tokens=1)
-            else:
-                await self._old_service()
-
     async def _send(
         self, product: str, text: str = "", answer_tokens: int = 0, max_tokens: int = 0, asked: str = ""
     ) -> Answer:
@@ -219,8 +204,8 @@ class Agent:
         return answer
 
 
-async def run_agents(scenario: Scenario, process: int, provider_port: int, denials: Counter[str]) -> None:
+async def run_agents(scenario: Scenario, process: int, provider_port: int, denials: dict[str, int]) -> None:
     """Run all agents of a process to their end; refusals are counted by kind while they happen."""
     async with asyncio.TaskGroup() as group:
-        for path in scenario.agents_of(process):
+        for path in scenario.agents[process * scenario.tasks :][: scenario.tasks]:
             group.create_task(Agent(scenario, process, path, denials).work(provider_port))

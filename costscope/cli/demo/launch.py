@@ -27,8 +27,7 @@ if TYPE_CHECKING:
 
     from costscope.cli.demo.verdict import Verdict
 
-_LEASE_S: Final = 3.0
-"""Short, so that the presumed holds can be watched. A program of your own keeps the default of 900 s."""
+_LEASE_S: Final = 3.0  # so short that presumed holds can be watched; a program of your own keeps its 900 s
 _NANO_PER_ATTEMPT: Final = 1_000_000
 """The default budget: 0.001 USD for each call tried, of which the agents would spend more than twice as much."""
 _LAST_HOUR: Final = 23
@@ -42,7 +41,6 @@ def demo(
             metavar="URL",
             help="A store of yours, used under a ledger name of its own. By default a Valkey is started in a "
             "temporary folder and removed at the end.",
-            show_default=False,
         ),
     ] = None,
     processes: Annotated[int, typer.Option(min=1, max=64, help="Worker processes.")] = 4,
@@ -53,16 +51,13 @@ def demo(
         typer.Option(
             metavar="USD",
             help="What all tenants may spend together. By default 0.001 for each call: too little.",
-            show_default=False,
         ),
     ] = None,
     *,
     kill: Annotated[
         bool | None,
         typer.Option(
-            "--kill/--no-kill",
-            help="Kill one worker in the middle; by default if there are two or more.",
-            show_default=False,
+            "--kill/--no-kill", help="Kill one worker in the middle; by default if there are two or more."
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Decides which calls the agents try.")] = 1,
@@ -84,10 +79,9 @@ def demo(
     victim = None if kill is False or processes == 1 else processes - 1
     # the budgets are daily, and a day that ends in the middle would double them
     timezone = "Asia/Tokyo" if dt.datetime.now(dt.UTC).hour == _LAST_HOUR else "UTC"
+    scenario = Scenario(processes, tasks, calls, nano, seed, _LEASE_S, victim, timezone)
     try:
-        verdict = _run(
-            Scenario(processes, tasks, calls, nano, seed, _LEASE_S, victim, timezone), store, quiet=json
-        )
+        verdict = _run(scenario, store, quiet=json)
     except (KeyboardInterrupt, asyncio.CancelledError):
         sys.stderr.write("costscope: demo stopped; nothing of it is left running\n")
         raise typer.Exit(_INTERRUPTED) from None

@@ -25,14 +25,12 @@ if TYPE_CHECKING:
     from costscope.stores import Store
 
 _LOOK_S: Final = 0.2
-_RECENT: Final = 2000
-"""Records at a time: all that the stream may keep."""
+_RECENT: Final = 2000  # records at a time: all that the stream may keep
 _GATHER_S: Final = 0.5
 """How long the victim is left with calls that get no answer: all its agents come to one, or wait for a place, and what
 its runs did before is told. Well below the lease, so that it loses no hold by waiting."""
 _POLL_S: Final = 0.1
-_GRACE_S: Final = 10.0
-"""Beyond the lease: a machine that is busy may take its time."""
+_GRACE_S: Final = 10.0  # beyond the lease: a machine that is busy may take its time
 
 
 async def run_demo(
@@ -45,16 +43,12 @@ async def run_demo(
         store: the books, empty so far; not closed.
         store_url: where workers find them; memory is used by this process alone.
         show: called with the progress a few times a second.
-
-    Raises:
-        WorkerFailed: a worker ended with an error.
-        StoreUnavailable: the books could not be read at the end.
     """
     # halted and abandoned runs are warnings in a log, and here what is to be shown
     logging.getLogger("costscope.events").addHandler(logging.NullHandler())
     # a runtime without calls: a look into the books finds abandoned runs, and it tells of them
     with contextlib.closing(Runtime(store=store)) as looker:
-        async with Provider(silent_for=scenario.victim, silent_from=scenario.silent_from) as provider:
+        async with Provider(silent_for=scenario.victim, silent_from=scenario.calls // 4) as provider:
             progress = Progress(scenario, provider)
             watching = asyncio.create_task(_keep_watching(progress, store, show))
             try:
@@ -95,35 +89,27 @@ async def _watch(progress: Progress, store: Store) -> None:
 async def _run_agents(progress: Progress, store: Store, store_url: str) -> None:
     scenario, port = progress.scenario, progress.provider.port
     jobs = [Job(scenario, number, store_url, port) for number in range(scenario.processes)]
-    if store.waits:
-        await _run_workers(progress, jobs)
-    else:
+    if not store.waits:
         progress.happened(f"{scenario.tasks} agents in this process")
         progress.start(alive=1)
         await work(jobs[0], store, progress.take)
-        progress.alive = 0
-    progress.end()
-
-
-async def _run_workers(progress: Progress, jobs: list[Job]) -> None:
+        progress.end()
+        return
     async with contextlib.AsyncExitStack() as stack:
         workers = [await stack.enter_async_context(Worker(job)) for job in jobs]
-        progress.happened(f"starting {len(jobs)} workers of {progress.scenario.tasks} agents each")
+        progress.happened(f"starting {len(jobs)} workers of {scenario.tasks} agents each")
         await asyncio.gather(*[worker.prepare() for worker in workers])
         progress.happened("all agents start")
         progress.start(alive=len(workers))
-        killing: asyncio.Task[None] | None = None
-        if progress.scenario.victim is not None:
-            killing = asyncio.create_task(_kill(workers[progress.scenario.victim], progress))
-        await asyncio.gather(*[_follow(worker, progress) for worker in workers])
-        if killing is not None:
+        running = asyncio.gather(*[worker.run(progress.take) for worker in workers])
+        if scenario.victim is None:
+            await running
+        else:
+            killing = asyncio.create_task(_kill(workers[scenario.victim], progress))
+            await running
             killing.cancel()
             await asyncio.gather(killing, return_exceptions=True)
-
-
-async def _follow(worker: Worker, progress: Progress) -> None:
-    await worker.run(progress.take)
-    progress.alive -= 1
+        progress.end()
 
 
 async def _kill(worker: Worker, progress: Progress) -> None:
@@ -141,11 +127,7 @@ async def _kill(worker: Worker, progress: Progress) -> None:
 
 
 async def _await_lost_holds(progress: Progress, store: Store) -> None:
-    """Wait until no hold is live: each was settled by its owner, or presumed by a look after its lease.
-
-    Raises:
-        StoreUnavailable: some hold stays live long after its lease.
-    """
+    """Wait until no hold is live: each was settled by its owner, or presumed by a look after its lease."""
     lease_s = progress.scenario.lease_s
     deadline_s = time.monotonic() + lease_s + _GRACE_S
     while holds := (await asyncio.to_thread(store.snapshot)).holds:

@@ -13,14 +13,13 @@ import logging
 import os
 import signal
 import sys
-from collections import Counter
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 import msgspec
 
 from costscope.cli.demo.agents import load_trace, run_agents
-from costscope.cli.demo.progress import Crossing, Report, crossing_of
+from costscope.cli.demo.progress import Report, crossing_of
 from costscope.cli.demo.scenario import Scenario, policy_of
 from costscope.errors import CostscopeError
 from costscope.ledger import Commit, Reserve
@@ -36,8 +35,9 @@ if TYPE_CHECKING:
 
 _REPORT_S: Final = 0.2
 _LINE_MAX: Final = 16 * 2**20
-_CALLS: Final = frozenset({"model_calls", "tool_calls"})
-"""What the hold of a call counts; those of runs and turns do not."""
+_CALLS: Final = frozenset(
+    {"model_calls", "tool_calls"}
+)  # the hold of a call counts one; those of runs do not
 
 
 class WorkerFailed(CostscopeError):
@@ -54,15 +54,10 @@ class Job(msgspec.Struct, frozen=True):
 
 
 class TimedStore:
-    """A store that notes, for each metered call, the time of its reserve plus the time of its commit.
+    """A store that notes, for each metered call, the microseconds of its reserve plus those of its commit.
 
     Both are measured around `aexecute`: from handing the command over until the reply is back in the caller's
-    task, waiting for a shared batch and for the event loop included. The provider's time lies between the two
-    and is in neither.
-
-    Args:
-        store: the store that answers.
-        pairs_us: gets the microseconds of each pair.
+    task, waiting for a shared batch and for the event loop included, the provider's time left out.
     """
 
     def __init__(self, store: Store, pairs_us: list[int]) -> None:
@@ -87,43 +82,31 @@ class TimedStore:
 
 
 async def work(job: Job, store: Store, send: Callable[[Report], None]) -> None:
-    """Run the agents of one process; `send` takes the reports all the while, and must copy what it keeps.
-
-    Raises:
-        ExceptionGroup: an agent failed; a refusal is no failure.
-    """
-    scenario = job.scenario
-    pairs_us: list[int] = []
-    denials: Counter[str] = Counter()
-    crossings: list[Crossing] = []
+    """Run the agents of one process; `send` takes the reports all the while, and must copy what it keeps."""
+    scenario, made = job.scenario, Report()
 
     def report(*, last: bool = False) -> None:
-        send(Report(pairs_us, denials, crossings, last))
-        pairs_us.clear()
-        denials.clear()
-        crossings.clear()
+        send(msgspec.structs.replace(made, last=last))
+        made.pairs_us.clear()
+        made.denials.clear()
+        made.crossings.clear()
 
     async def keep_reporting() -> None:
         while True:
             await asyncio.sleep(_REPORT_S)
             report()
 
-    runtime = set_runtime(
-        Runtime(
-            store=cast("Store", TimedStore(store, pairs_us)),
-            policy=policy_of(scenario),
-            lease_s=scenario.lease_s,
-            slot_lease_s=scenario.slot_lease_s,
-        )
-    )
-    runtime.events.on("threshold", lambda event: crossings.append(crossing_of(event)))
+    timed = cast("Store", TimedStore(store, made.pairs_us))
+    policy, lease_s = policy_of(scenario), scenario.lease_s
+    # the places of a killed worker's runs stay taken a little longer than its holds
+    runtime = set_runtime(Runtime(store=timed, policy=policy, lease_s=lease_s, slot_lease_s=lease_s + 2))
+    runtime.events.on("threshold", lambda event: made.crossings.append(crossing_of(event)))
     reporting = asyncio.create_task(keep_reporting())
     try:
-        await run_agents(scenario, job.process, job.provider_port, denials)
+        await run_agents(scenario, job.process, job.provider_port, made.denials)
     finally:
         reporting.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await reporting
+        await asyncio.gather(reporting, return_exceptions=True)
         await runtime.aclose()
     report(last=True)
 
@@ -154,20 +137,12 @@ class Worker:
         await self._process.wait()
 
     async def prepare(self) -> None:
-        """Tell it its job; wait until it has its store open and its agents waiting.
-
-        Raises:
-            WorkerFailed: it ended instead.
-        """
+        """Tell it its job; wait until it has its store open and its agents waiting."""
         await self._tell(msgspec.json.encode(self._job))
         await self._hear()
 
     async def run(self, take: Callable[[Report], None]) -> None:
-        """Tell it to go and pass on its reports until it has ended.
-
-        Raises:
-            WorkerFailed: it ended with an error, or without a last report although it was not killed.
-        """
+        """Tell it to go and pass on its reports until it has ended."""
         await self._tell(b"go")
         last = False
         while not last:
@@ -223,10 +198,8 @@ def main() -> None:
 
 
 async def _work_and_close(job: Job, store: Store) -> None:
-    try:
+    async with contextlib.aclosing(store):
         await work(job, store, _write)
-    finally:
-        await store.aclose()
 
 
 def _write(report: Report) -> None:

@@ -21,10 +21,7 @@ if TYPE_CHECKING:
     from costscope.observe.events import Event, RunStatus
 
 STATUSES: Final[tuple[RunStatus, ...]] = ("completed", "failed", "halted", "abandoned")
-"""How a run ends. Of two ends of one run the first in this order is true: its own process knows better than another
-that has found it silent."""
-_ACTS_NOT: Final = frozenset({"log", "callback"})
-"""Actions that only tell."""
+"""How a run ends. Of two ends the first one is true: its process knows better than another that found it silent."""
 
 
 class Crossing(NamedTuple):
@@ -39,7 +36,7 @@ class Report(msgspec.Struct, frozen=True):
     """What a worker did since its last report; the first one says that it is ready, the last that it ends."""
 
     pairs_us: list[int] = []  # of each call, the microseconds of reserve plus commit
-    denials: dict[str, int] = {}
+    denials: dict[str, int] = msgspec.field(default_factory=Counter)
     crossings: list[Crossing] = []  # which this process's callback was told of
     last: bool = False
     error: str = ""  # why it failed
@@ -70,18 +67,12 @@ class Books(msgspec.Struct, frozen=True):
 
     def total(self) -> Entry:
         """Add up the tenants."""
-        tenants = [entry for path, entry in self.entries.items() if len(path) == 1]
-        spent, held = sum(entry.spent for entry in tenants), sum(entry.held for entry in tenants)
-        return Entry(spent, held, sum(entry.presumed for entry in tenants))
+        tenants = [msgspec.structs.astuple(entry) for path, entry in self.entries.items() if len(path) == 1]
+        return Entry(*map(sum, zip(*tenants, strict=True)))
 
 
 class Progress:
-    """Counts and events of one demo.
-
-    Args:
-        scenario: what happens.
-        provider: its bill, which grows in place.
-    """
+    """Counts and events of one demo; the provider's bill grows in place."""
 
     def __init__(self, scenario: Scenario, provider: Provider) -> None:
         self.scenario = scenario
@@ -104,8 +95,8 @@ class Progress:
         self.pairs_us: list[int] = []
         self.events: list[tuple[float, str]] = []  # what happened, and how many seconds after the start
         self._made_s = time.monotonic()
-        self._started_s: float | None = None
-        self._ended_s: float | None = None
+        self._started_s = 0.0
+        self._ended_s = 0.0
         self._said: set[object] = {None}
 
     def start(self, *, alive: int) -> None:
@@ -120,9 +111,7 @@ class Progress:
     @property
     def seconds(self) -> float:
         """How long agents have been running."""
-        if self._started_s is None:
-            return 0.0
-        return (self._ended_s or time.monotonic()) - self._started_s
+        return (self._ended_s or time.monotonic()) - self._started_s if self._started_s else 0.0
 
     @property
     def rate_per_s(self) -> float:
@@ -156,6 +145,7 @@ class Progress:
         self.pairs_us += report.pairs_us
         self.denials.update(report.denials)
         self.called_back.update(report.crossings)
+        self.alive -= report.last
 
     def look(self, books: Books) -> None:
         """Take what the ledger says now."""
@@ -170,11 +160,11 @@ class Progress:
         path = path_of(event.labels)
         match event:
             case RunEnded(status=status):
-                known = self.ended.get(path, status)
-                self.ended[path] = min(status, known, key=STATUSES.index)
+                self.ended[path] = min(status, self.ended.get(path, status), key=STATUSES.index)
                 if status == "abandoned":
-                    line = "runs of the killed worker found abandoned: their places are free"
-                    self.happened(line, once=status)
+                    self.happened(
+                        "runs of the killed worker found abandoned: their places are free", once=status
+                    )
             case CallRefused(what="run", budget=str()):  # else the store was away, and the run is tried again
                 self.refused.add(path)
                 self.happened(_refusal(event), once=("refused", path[0], event.budget))
@@ -193,23 +183,23 @@ class Progress:
 
 def read_books(scenario: Scenario, snapshot: Snapshot) -> Books:
     """Read what a snapshot says about the demo's tree."""
-    books = Books({path: Entry() for path in scenario.limits})
+    books, none = Books({path: Entry() for path in scenario.limits}), Counters()
     for account in snapshot.accounts:
-        about = read_about(account.about)
-        path, none = path_of(about.labels), Counters()
-        if "cost" in account.meters:
-            cost, entry = account.meters["cost"], books.entries.setdefault(path, Entry())
+        about, meters = read_about(account.about), account.meters
+        path = path_of(about.labels)
+        if cost := meters.get("cost"):
+            entry = books.entries.setdefault(path, Entry())
             entry.spent += cost.spent
             entry.held += cost.held
             entry.presumed += cost.presumed
         if len(path) == 1:  # runs are counted in the tenant's budget, their places in an account beside it
-            runs = books.runs.setdefault(path[0], Places())
-            counted = account.meters.get("runs", none)
-            # a run counts as held until it ends, and as spent from then on
-            runs.admitted += counted.spent + counted.held
-            runs.limit = runs.limit or about.limits.get("runs", 0)
-            runs.taken += account.meters.get("concurrent_runs", none).held
-            runs.places = runs.places or about.limits.get("concurrent_runs", 0)
+            runs, started = books.runs.setdefault(path[0], Places()), meters.get("runs", none)
+            runs.admitted += (
+                started.spent + started.held
+            )  # a run is held until it ends, and spent from then on
+            runs.limit = max(runs.limit, about.limits.get("runs", 0))
+            runs.taken += meters.get("concurrent_runs", none).held
+            runs.places = max(runs.places, about.limits.get("concurrent_runs", 0))
     return books
 
 
@@ -220,7 +210,7 @@ def crossing_of(event: ThresholdCrossed) -> Crossing:
 
 def _crossed(event: ThresholdCrossed) -> str:
     used, limit = short_money(event.spent + event.held), short_money(event.limit)
-    actions = ", ".join(action for action in event.actions if action not in _ACTS_NOT)
+    actions = ", ".join(action for action in event.actions if action not in {"log", "callback"})
     return f"{event.budget} at {event.threshold:g}% ({used} of {limit} USD){f': {actions}' * bool(actions)}"
 
 

@@ -23,8 +23,7 @@ _PRICES: Final = {
     "run_code": (0, 0, 400_000),
 }
 """Nano-USD for an input token, an output token, and the call."""
-_OUT_OF_ORDER_EVERY: Final = 400
-"""So often a request is answered with an error, and not billed."""
+_OUT_OF_ORDER_EVERY: Final = 400  # so often a request is answered with an error, and not billed
 _LINE_MAX: Final = 2**20
 
 _DELAY_S: Final = 0.03
@@ -97,6 +96,11 @@ class Provider:
             task.cancel()
         await asyncio.gather(*self._serving, return_exceptions=True)
         await self._server.wait_closed()
+
+    @property
+    def total(self) -> int:
+        """The bill for all tenants, in nano-USD."""
+        return sum(amount for path, amount in self.billed.items() if len(path) == 1)
 
     async def left_unanswered(self, count: int) -> None:
         """Wait until so many requests of the silent process were billed and left without an answer."""

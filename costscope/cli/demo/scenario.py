@@ -75,16 +75,6 @@ class Scenario(msgspec.Struct, frozen=True, dict=True):
     timezone: str = "UTC"
 
     @property
-    def slot_lease_s(self) -> float:
-        """How long the places of a killed worker's runs stay taken; a live one renews them three times as often."""
-        return self.lease_s + 2
-
-    @property
-    def silent_from(self) -> int:
-        """The victim's calls get no answer any more as soon as one of its agents has come to this attempt."""
-        return self.calls // 4
-
-    @property
     def runs(self) -> int:
         """Runs each agent wants to make, one after the other."""
         return min(max(self.calls // _RUN_CALLS, 1), _RUNS_MAX)
@@ -106,10 +96,6 @@ class Scenario(msgspec.Struct, frozen=True, dict=True):
             (*nodes[index % len(nodes)], f"agent-{index + 1:02d}")
             for index in range(self.processes * self.tasks)
         )
-
-    def agents_of(self, process: int) -> tuple[Path, ...]:
-        """The agents of one process."""
-        return self.agents[process * self.tasks : (process + 1) * self.tasks]
 
     @cached_property
     def wild(self) -> dict[Path, Wild]:
@@ -149,15 +135,14 @@ def path_of(labels: Mapping[str, str] | Mapping[str, str | None]) -> Path:
 def policy_of(scenario: Scenario) -> dict[str, object]:
     """Write the policy of the workers. A program of your own would have it in a file."""
     crowd = Counter(agent[0] for agent in scenario.agents)
-    tenants = {name: crowd[name] for name in TENANTS if crowd[name]}
-    first_agents = {agent[:2]: agent for agent in reversed(scenario.agents)}
-    workflows = sorted(first_agents)
+    tenants = [name for name in TENANTS if crowd[name]]
+    first_agents = sorted({agent[:2]: agent for agent in reversed(scenario.agents)}.values())
     return {
         "budgets": [
-            *(_tenant_budget(scenario, name, agents) for name, agents in tenants.items()),
-            *(_places_budget(name, agents) for name, agents in tenants.items()),
-            *(_daily(scenario, "-".join([*path, "day"]), path, scenario.limits[path]) for path in workflows),
-            *(_agents_budget(scenario, path, first_agents[path]) for path in workflows),
+            *(_tenant_budget(scenario, name, crowd[name]) for name in tenants),
+            *(_places_budget(name, crowd[name]) for name in tenants),
+            *(_daily(scenario, agent[:2]) for agent in first_agents),
+            *(_agents_budget(scenario, agent) for agent in first_agents),
         ],
         "routing": [
             {
@@ -173,12 +158,9 @@ def policy_of(scenario: Scenario) -> dict[str, object]:
 
 def _tenant_budget(scenario: Scenario, name: str, agents: int) -> dict[str, object]:
     tenant = TENANTS[name]
-    runs = max(agents * scenario.runs * tenant.runs // 100, 1)
-    return _daily(scenario, f"{name}-day", (name,), scenario.limits[name,], runs=runs) | {
-        "thresholds": [
-            {"at": at, "meter": "cost", "actions": ["callback", *[tenant.action] * (at == tenant.acts_at)]}
-            for at in PERCENTS
-        ],
+    actions = {at: ["callback", *[tenant.action] * (at == tenant.acts_at)] for at in PERCENTS}
+    return _daily(scenario, (name,), runs=max(agents * scenario.runs * tenant.runs // 100, 1)) | {
+        "thresholds": [{"at": at, "meter": "cost", "actions": given} for at, given in actions.items()],
         "constraints": {"iterations": scenario.turns},
     }
 
@@ -193,21 +175,23 @@ def _places_budget(name: str, agents: int) -> dict[str, object]:
     }
 
 
-def _agents_budget(scenario: Scenario, workflow: Path, agent: Path) -> dict[str, object]:
-    """Give all agents of a workflow an account each, with fewer tool calls than they want; limit their runs, too."""
-    name, tool_calls = "-".join([*workflow, "agent"]), max(1, scenario.calls // 8)
-    budget = _daily(scenario, name, (*workflow, "*"), scenario.limits[agent], tool_calls=tool_calls)
-    return budget | {"constraints": {"cost": _usd(scenario.limits[run_of(agent, 0)])}}
+def _agents_budget(scenario: Scenario, first: Path) -> dict[str, object]:
+    """Give all agents of a workflow what its first one gets, and fewer tool calls than they want; limit their runs."""
+    return _daily(scenario, first, tool_calls=max(1, scenario.calls // 8)) | {
+        "id": f"{'-'.join(first[:2])}-agent",
+        "match": dict(zip(LABELS, (*first[:2], "*"), strict=False)),
+        "constraints": {"cost": _usd(scenario.limits[run_of(first, 0)])},
+    }
 
 
-def _daily(scenario: Scenario, name: str, path: Path, nano: int, **limits: int) -> dict[str, object]:
+def _daily(scenario: Scenario, path: Path, **more: int) -> dict[str, object]:
     return {
-        "id": name,
+        "id": f"{'-'.join(path)}-day",
         "match": dict(zip(LABELS, path, strict=False)),
         "per": list(LABELS[: len(path)]),
         "period": "daily",
         "timezone": scenario.timezone,
-        "limits": {"cost": _usd(nano), **limits},
+        "limits": {"cost": _usd(scenario.limits[path]), **more},
     }
 
 

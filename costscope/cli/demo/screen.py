@@ -66,21 +66,15 @@ class DemoScreen:
             self._told = len(progress.events)
 
     def finish(self, verdict: Verdict, url: str | None) -> None:
-        """Draw the end.
-
-        Args:
-            verdict: what came of it.
-            url: where the books stay, or None if they are gone with the demo.
-        """
+        """Draw the end, and say where the books stay: at `url`, if it is not None."""
         self.__exit__()
         if self._quiet:
             return
         self._console.print(*final_view(verdict, self._console), sep="\n")
         if url is not None and not url.startswith("memory:"):
+            kept = f"'{verdict.store_url}?{url.partition('?')[2]}'"
             self._console.print(
-                f"The books stay: costscope status --store '{verdict.store_url}?{url.partition('?')[2]}'",
-                soft_wrap=True,
-                highlight=False,
+                f"The books stay: costscope status --store {kept}", soft_wrap=True, highlight=False
             )
 
 
@@ -109,24 +103,21 @@ def live_view(progress: Progress, console: Console) -> Group:
 def _headline(progress: Progress) -> Text:
     scenario, denials = progress.scenario, progress.denials.total()
     text = Text(f"{progress.alive} of {scenario.processes} processes x {scenario.tasks} agents", style="bold")
-    return text.append(
-        f"   {len(progress.pairs_us):,} calls   {denials:,} denials   {progress.rate_per_s:,.0f} calls/s",
-        style="not bold",
-    )
+    counts = f"   {len(progress.pairs_us):,} calls   {denials:,} denials   {progress.rate_per_s:,.0f} calls/s"
+    return text.append(counts, style="not bold")
 
 
-def _counts(progress: Progress) -> list[str]:
+def _counts(progress: Progress) -> tuple[str, str, str]:
     total, runs = progress.books.total(), progress.runs()
-    billed = sum(amount for path, amount in progress.provider.billed.items() if len(path) == 1)
+    spent, held, billed = map(short_money, (total.spent, total.held, progress.provider.total))
     now = sum(places.taken for places in progress.books.runs.values())
     ended = ", ".join(f"{runs[what]:,} {what}" for what in (*STATUSES, "refused"))
     acted = f"downgraded calls: {progress.downgraded:,}   runaways: {len(progress.runaways)}"
-    ledger = f"{short_money(total.spent)} spent + {short_money(total.held)} held"
-    return [
-        f"ledger: {ledger}   provider's own bill: {short_money(billed)} USD",
+    return (
+        f"ledger: {spent} spent + {held} held   provider's own bill: {billed} USD",
         f"runs: {now:,} now, {ended}",
         f"thresholds crossed: {len(progress.crossed)}   {acted}",
-    ]
+    )
 
 
 def final_view(verdict: Verdict, console: Console) -> tuple[Table, Table, Text]:
@@ -136,39 +127,33 @@ def final_view(verdict: Verdict, console: Console) -> tuple[Table, Table, Text]:
     return _accounts_table(progress, wide=wide, ascii_only=ascii_only), _runs_table(progress), _sums(verdict)
 
 
-def _table(*headings: str, padding: tuple[int, int, int, int] = (0, 1, 0, 1)) -> Table:
+def _table(*headings: str, left: int, padding: tuple[int, int, int, int] = (0, 1, 0, 1)) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=padding)
     for number, heading in enumerate(headings):
-        left = number == 0 or heading == "Used"
-        table.add_column(heading, justify="left" if left else "right", no_wrap=True)
+        table.add_column(heading, justify="left" if number < left else "right", no_wrap=True)
     return table
 
 
 def _accounts_table(progress: Progress, *, wide: bool, ascii_only: bool) -> Table:
     """The agents' own accounts are summed up in `_sums`; `--json` has every one of them."""
     numbers = ("Limit", "Spent", "Held", "Presumed", "Provider's bill")
-    table = _table("USD per account", *["Used"] * wide, *numbers)
+    table = _table("USD per account", *["Used"] * wide, *numbers, left=1 + wide)
     for path, entry in progress.books.entries.items():
-        if len(path) > _SHOWN_DEPTH:
-            continue
-        if len(path) == 1 and table.row_count:
-            table.add_row()
-        limit = progress.scenario.limits.get(path, 0)
-        drawn = bar(entry.spent, entry.held, limit, _LAST_BAR_WIDTH, ascii_only=ascii_only)
-        used = drawn.append(f" {percent(entry.spent, limit):3d}%")
-        amounts = (limit, entry.spent, entry.held, entry.presumed, progress.provider.billed[path])
-        table.add_row(
-            Text("  " * (len(path) - 1) + path[-1]),
-            *[used] * wide,
-            *map(_short, amounts),
-            style="bold" if len(path) == 1 else "",
-        )
+        if len(path) <= _SHOWN_DEPTH:
+            if len(path) == 1 and table.row_count:
+                table.add_row()
+            limit, billed = progress.scenario.limits.get(path, 0), progress.provider.billed[path]
+            used = bar(entry.spent, entry.held, limit, _LAST_BAR_WIDTH, ascii_only=ascii_only)
+            used.append(f" {percent(entry.spent, limit):3d}%")
+            amounts = map(_short, (limit, entry.spent, entry.held, entry.presumed, billed))
+            name, style = Text("  " * (len(path) - 1) + path[-1]), "bold" if len(path) == 1 else ""
+            table.add_row(name, *[used] * wide, *amounts, style=style)
     return table
 
 
 def _runs_table(progress: Progress) -> Table:
-    headings = ("At once", "Admitted", *(what.capitalize() for what in STATUSES), "Refused")
-    table = _table("Runs", *headings, padding=(0, 1, 0, 0))  # narrow: 80 columns are to do
+    headings = ("Runs", "At once", "Admitted", *(what.capitalize() for what in STATUSES), "Refused")
+    table = _table(*headings, left=1, padding=(0, 1, 0, 0))  # narrow: 80 columns are to do
     for tenant, places in sorted(progress.books.runs.items()):
         admitted, *others = progress.runs(tenant).values()
         at_once = f"{progress.most_taken[tenant]} of {places.places}"
@@ -185,7 +170,7 @@ def _sums(verdict: Verdict) -> Text:
     killed = f"; {progress.killed} killed with {provider.unanswered} billed calls in flight"
     sums = {
         "budget": f"{_short(scenario.budget_nano)} USD for all tenants together",
-        "provider's bill": f"{_short(verdict.billed_nano)} USD for {provider.calls:,} calls",
+        "provider's bill": f"{_short(provider.total)} USD for {provider.calls:,} calls",
         "ledger": f"{_short(total.spent)} USD, {_short(total.presumed)} of it presumed",
         "denials": f"{progress.denials.total():,}{f' ({kinds})' if kinds else ''}",
         "thresholds": _thresholds(progress),
@@ -215,14 +200,13 @@ def _sums(verdict: Verdict) -> Text:
 def _thresholds(progress: Progress) -> str:
     if not progress.crossed:
         return "none was reached"
-    percents: dict[str, list[str]] = {}
-    for crossing in sorted(progress.crossed):
-        percents.setdefault(crossing.budget.removesuffix("-day"), []).append(f"{crossing.percent:g}")
-    where = ", ".join(f"{tenant} {' '.join(given)}" for tenant, given in percents.items())
-    once = all(
-        times == 1 and progress.called_back[crossing] <= 1 for crossing, times in progress.crossed.items()
-    )
-    return f"{len(progress.crossed)}, {'each once' if once else 'NOT EACH ONCE'}: {where} %"
+    where: dict[str, str] = {}
+    for budget, _, at in sorted(progress.crossed):
+        tenant = budget.removesuffix("-day")
+        where[tenant] = f"{where.get(tenant, tenant)} {at:g}"
+    most = {*progress.crossed.values(), *progress.called_back.values(), 1}
+    each = "each once" if most == {1} else "NOT EACH ONCE"
+    return f"{len(progress.crossed)}, {each}: {', '.join(where.values())} %"
 
 
 def _runaways(progress: Progress) -> str:

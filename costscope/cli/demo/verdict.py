@@ -42,7 +42,6 @@ class Verdict:
         spent = {path: entry.spent for path, entry in progress.books.entries.items()}
         self.progress = progress
         self.store_url = store_url
-        self.billed_nano = sum(amount for path, amount in billed.items() if len(path) == 1)
         self.over_budget_nano = over_budget(progress.scenario.limits, billed)
         self.unaccounted_nano = over_budget(spent, billed)
         self.differences = [str(found) for found in audit.differences]
@@ -61,7 +60,7 @@ class Verdict:
         thresholds, runaways = _thresholds(progress), _runaways(progress)
         return {
             "limit_usd": currency(scenario.budget_nano),
-            "provider_billed_usd": currency(self.billed_nano),
+            "provider_billed_usd": currency(provider.total),
             "ledger_spent_usd": currency(total.spent),  # with what is presumed
             "presumed_usd": currency(total.presumed),
             "over_budget_usd": currency(self.over_budget_nano),
