@@ -184,7 +184,7 @@ class TestProvider:
                 _, writer = await asyncio.open_connection("127.0.0.1", provider.port)
                 request = Request(("t",), "web_search", process=1, attempt=3)
                 writer.write(msgspec.json.encode(request) + b"\n")
-                await provider.left_unanswered(1)
+                await provider.silenced.acquire()
                 writer.close()
                 _, writer = await asyncio.open_connection("127.0.0.1", provider.port)
                 request = Request(("t",), "demo-large", process=0, attempt=0, text="x " * 50)
@@ -329,10 +329,10 @@ def test_the_books_are_read_as_they_stand_while_a_run_goes_on():
         budget_scope(runtime=runtime, tenant=path[0], workflow=path[1], agent=path[2]),
     ):
         with budget_scope(runtime=runtime, run=run_of(path, 0)[-1]):
-            during = read_books(scenario, runtime.store.snapshot()).runs["acme"]
-        after = read_books(scenario, runtime.store.snapshot()).runs["acme"]
-    assert during == Places(admitted=1, limit=4, taken=1, places=1)
-    assert after == Places(admitted=1, limit=4, taken=0, places=1)
+            _, during = read_books(scenario, runtime.store.snapshot())
+        _, after = read_books(scenario, runtime.store.snapshot())
+    assert during["acme"] == Places(admitted=1, limit=4, taken=1, places=1)
+    assert after["acme"] == Places(admitted=1, limit=4, taken=0, places=1)
 
 
 def test_the_time_of_a_pair_is_that_of_its_reserve_and_its_commit():

@@ -54,7 +54,7 @@ class TestPromises:
                 f"acme: the {who} saw 17 runs at once on 16 places"
             ]
         many = ended_demo()
-        many.books.runs["acme"] = Places(176, 175, 0, 16)
+        many.places["acme"] = Places(176, 175, 0, 16)
         assert broken_promises(many) == ["acme: 176 runs admitted, 175 allowed in a day"]
 
     def test_a_killed_worker_must_leave_abandoned_runs(self):

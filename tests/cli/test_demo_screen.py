@@ -3,7 +3,6 @@
 import io
 from collections import Counter
 
-import msgspec
 import pytest
 from demos import RUNS, TENANTS, ended_demo, verdict
 from rich.console import Console
@@ -25,7 +24,7 @@ def printed(width, show, *, encoding="utf-8"):
 def progress():
     """In the middle of a demo: every limit is spent."""
     progress = ended_demo(most_taken=Counter())
-    progress.look(progress.books)
+    progress.look(progress.entries, progress.places)
     for number in range(20):
         progress.happened(f"{LONGEST} {number}")
     return progress
@@ -41,7 +40,7 @@ def test_the_live_picture_fits_the_terminal(progress, width, encoding):
 
 
 def test_the_books_say_how_many_runs_go_on(progress):
-    progress.look(msgspec.structs.replace(progress.books, runs=dict.fromkeys(TENANTS, Places(9, 9, 4, 16))))
+    progress.look(progress.entries, dict.fromkeys(TENANTS, Places(9, 9, 4, 16)))
     lines = printed(80, lambda console: console.print(live_view(progress, console)))
     assert any(line.startswith("runs: 12 now, ") for line in lines)
     assert progress.most_taken == dict.fromkeys(TENANTS, 4)

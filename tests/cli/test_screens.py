@@ -5,7 +5,7 @@ import io
 import pytest
 from rich.console import Console
 
-from costscope.cli.demo.progress import Books, Entry, Progress
+from costscope.cli.demo.progress import Entry, Progress
 from costscope.cli.demo.provider import Provider
 from costscope.cli.demo.scenario import Scenario
 from costscope.cli.demo.screen import DemoScreen, live_view
@@ -80,7 +80,7 @@ def test_the_live_tree_fits_the_terminal(columns):
     scenario = Scenario(4, 16, 400, 25_600_000_000_000, 1, 3.0, 3)
     console = Console(file=io.StringIO(), width=columns)
     progress = Progress(scenario, Provider())
-    progress.books = Books({("acme",): Entry(5_000_000_000_000, 1_000_000_000_000)}, progress.books.runs)
+    progress.entries = {("acme",): Entry(5_000_000_000_000, 1_000_000_000_000)}
     progress.happened("something " * 30)
     console.print(live_view(progress, console))
     lines = console.file.getvalue().splitlines()

@@ -2,7 +2,7 @@
 
 from collections import Counter
 
-from costscope.cli.demo.progress import Books, Crossing, Entry, Places, Progress
+from costscope.cli.demo.progress import Crossing, Entry, Places, Progress
 from costscope.cli.demo.provider import Provider
 from costscope.cli.demo.scenario import Scenario
 from costscope.cli.demo.verdict import Verdict
@@ -38,10 +38,8 @@ def ended_demo(billed=None, spent=None, **changes):
     provider.saved = 1_000_000
     provider.most_at_once = Counter(dict.fromkeys(TENANTS, 15))
     progress = Progress(SCENARIO, provider)
-    progress.books = Books(
-        {path: Entry(spent=(spent or limits)[path]) for path in limits},
-        {tenant: Places(len(runs), len(runs), 0, 16) for tenant, runs in RUNS.items()},
-    )
+    progress.entries = {path: Entry(spent=(spent or limits)[path]) for path in limits}
+    progress.places = {tenant: Places(len(runs), len(runs), 0, 16) for tenant, runs in RUNS.items()}
     for runs in RUNS.values():
         progress.ended |= {path: "halted" if path in WILD else "completed" for path in runs}
     progress.runaways |= WILD
@@ -52,7 +50,7 @@ def ended_demo(billed=None, spent=None, **changes):
     progress.most_taken = Counter(dict.fromkeys(TENANTS, 16))
     progress.denials = Counter(exhausted=2, in_flight=1)
     progress.pairs_us = [30, 10, 20]
-    progress._started_s, progress._ended_s = 100.0, 101.5
+    progress.started_s, progress.ended_s = 100.0, 101.5
     for name, value in changes.items():
         setattr(provider if hasattr(provider, name) else progress, name, value)
     return progress

@@ -202,10 +202,3 @@ class Agent:
         if answer.error:
             raise costscope.NotBilled(answer.error)
         return answer
-
-
-async def run_agents(scenario: Scenario, process: int, provider_port: int, denials: dict[str, int]) -> None:
-    """Run all agents of a process to their end; refusals are counted by kind while they happen."""
-    async with asyncio.TaskGroup() as group:
-        for path in scenario.agents[process * scenario.tasks :][: scenario.tasks]:
-            group.create_task(Agent(scenario, process, path, denials).work(provider_port))

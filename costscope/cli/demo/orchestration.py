@@ -53,6 +53,7 @@ async def run_demo(
             watching = asyncio.create_task(_keep_watching(progress, store, show))
             try:
                 await _run_agents(progress, store, store_url)
+                progress.ended_s = time.monotonic()
                 await _await_lost_holds(progress, store)
                 audit = await asyncio.to_thread(store.audit)
                 await looker.events.adrain()
@@ -83,47 +84,43 @@ async def _watch(progress: Progress, store: Store) -> None:
             assert isinstance(published, Published), "as above"
             progress.place = published.place
             progress.hear(decode_event(published.record))
-    progress.look(read_books(progress.scenario, await asyncio.to_thread(store.snapshot)))
+    progress.look(*read_books(progress.scenario, await asyncio.to_thread(store.snapshot)))
 
 
 async def _run_agents(progress: Progress, store: Store, store_url: str) -> None:
     scenario, port = progress.scenario, progress.provider.port
     jobs = [Job(scenario, number, store_url, port) for number in range(scenario.processes)]
     if not store.waits:
-        progress.happened(f"{scenario.tasks} agents in this process")
-        progress.start(alive=1)
+        progress.start(f"{scenario.tasks} agents in this process", alive=1)
         await work(jobs[0], store, progress.take)
-        progress.end()
         return
-    async with contextlib.AsyncExitStack() as stack:
-        workers = [await stack.enter_async_context(Worker(job)) for job in jobs]
-        progress.happened(f"starting {len(jobs)} workers of {scenario.tasks} agents each")
-        await asyncio.gather(*[worker.prepare() for worker in workers])
-        progress.happened("all agents start")
-        progress.start(alive=len(workers))
-        running = asyncio.gather(*[worker.run(progress.take) for worker in workers])
-        if scenario.victim is None:
-            await running
-        else:
-            killing = asyncio.create_task(_kill(workers[scenario.victim], progress))
-            await running
+    progress.happened(f"starting {len(jobs)} workers of {scenario.tasks} agents each")
+    workers = [Worker(job) for job in jobs]
+    all_ready = asyncio.Barrier(len(workers) + 1)
+    try:
+        async with asyncio.TaskGroup() as group:
+            running = [group.create_task(worker.run(all_ready, progress.take)) for worker in workers]
+            await all_ready.wait()
+            progress.start("all agents start", alive=len(workers))
+            killing = group.create_task(_kill(workers[scenario.victim or 0], progress))
+            await asyncio.wait(running)
             killing.cancel()
-            await asyncio.gather(killing, return_exceptions=True)
-        progress.end()
+    except ExceptionGroup as failed:
+        raise failed.exceptions[0] from None
 
 
 async def _kill(worker: Worker, progress: Progress) -> None:
     """SIGKILL the victim once it has calls in flight that were billed and will never be answered."""
     provider = progress.provider
-    await provider.left_unanswered(1)
+    await provider.silenced.acquire()  # never, without a victim
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_GATHER_S):
-            await provider.left_unanswered(progress.scenario.tasks)
-    worker.kill()
-    if worker.killed:
+            for _ in range(progress.scenario.tasks - 1):
+                await provider.silenced.acquire()
+    if worker.kill():
         progress.killed += 1
         calls = counted(provider.unanswered, "billed call")
-        progress.happened(f"worker {worker.number} killed (SIGKILL) with {calls} in flight")
+        progress.happened(f"worker {worker.job.process + 1} killed (SIGKILL) with {calls} in flight")
 
 
 async def _await_lost_holds(progress: Progress, store: Store) -> None:

@@ -1,8 +1,8 @@
 """The demo's worker processes: what each is told, what it does, and how their parent starts, hears and kills them.
 
-`python -m costscope.cli.demo.processes` is one. It reads a `Job` as one line of JSON, says that it is ready, waits for
-another line, and runs its agents. While they run it writes a `Report` a few times a second, so that the parent knows
-how far it came when it is killed.
+`python -m costscope.cli.demo.processes` is one. It says that it is ready, reads a `Job` as one line of JSON, and runs
+its agents. While they run it writes a `Report` a few times a second, so that the parent knows how far it came when it
+is killed.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import os
 import signal
 import sys
 from time import perf_counter_ns
-from typing import TYPE_CHECKING, Any, Final, Self, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import msgspec
 
-from costscope.cli.demo.agents import load_trace, run_agents
+from costscope.cli.demo.agents import Agent
 from costscope.cli.demo.progress import Report, crossing_of
 from costscope.cli.demo.scenario import Scenario, policy_of
 from costscope.errors import CostscopeError
@@ -35,9 +35,7 @@ if TYPE_CHECKING:
 
 _REPORT_S: Final = 0.2
 _LINE_MAX: Final = 16 * 2**20
-_CALLS: Final = frozenset(
-    {"model_calls", "tool_calls"}
-)  # the hold of a call counts one; those of runs do not
+_CALLS: Final = frozenset({"model_calls", "tool_calls"})  # what the hold of a call counts, and of a run not
 
 
 class WorkerFailed(CostscopeError):
@@ -103,7 +101,10 @@ async def work(job: Job, store: Store, send: Callable[[Report], None]) -> None:
     runtime.events.on("threshold", lambda event: made.crossings.append(crossing_of(event)))
     reporting = asyncio.create_task(keep_reporting())
     try:
-        await run_agents(scenario, job.process, job.provider_port, made.denials)
+        async with asyncio.TaskGroup() as agents:
+            for path in scenario.agents[job.process * scenario.tasks :][: scenario.tasks]:
+                agent = Agent(scenario, job.process, path, made.denials)
+                agents.create_task(agent.work(job.provider_port))
     finally:
         reporting.cancel()
         await asyncio.gather(reporting, return_exceptions=True)
@@ -112,57 +113,49 @@ async def work(job: Job, store: Store, send: Callable[[Report], None]) -> None:
 
 
 class Worker:
-    """A worker process as its parent sees it. Leaving it waits for its end, after an error kills it."""
+    """A worker process as its parent sees it."""
 
     def __init__(self, job: Job) -> None:
-        self.number = job.process + 1
         self.killed = False
-        self._job = job
+        self.job = job
 
-    async def __aenter__(self) -> Self:
+    async def run(self, start: asyncio.Barrier, take: Callable[[Report], None]) -> None:
+        """Start it, and when all are ready tell it its job; pass on its reports until it has ended.
+
+        Raises:
+            WorkerFailed: it ended with an error, or without a last report although it was not killed.
+        """
         # -P: the folder we stand in is not a place to import from. A session of its own: Ctrl-C reaches the
         # parent alone, which then ends its workers in order.
-        self._process = await asyncio.create_subprocess_exec(
+        self._process = process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "costscope.cli.demo.processes"),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=_LINE_MAX,
             start_new_session=True,
         )
-        return self
-
-    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
-            self.kill()
-        await self._process.wait()
-
-    async def prepare(self) -> None:
-        """Tell it its job; wait until it has its store open and its agents waiting."""
-        await self._tell(msgspec.json.encode(self._job))
-        await self._hear()
-
-    async def run(self, take: Callable[[Report], None]) -> None:
-        """Tell it to go and pass on its reports until it has ended."""
-        await self._tell(b"go")
-        last = False
-        while not last:
+        try:
             report = await self._hear()
-            take(report)
-            last = report.last
+            await start.wait()
+            assert process.stdin is not None, "it is a pipe"
+            process.stdin.write(msgspec.json.encode(self.job) + b"\n")
+            while not report.last:
+                report = await self._hear()
+                take(report)
+        except BaseException:
+            self.kill()
+            raise
+        finally:
+            await process.wait()
 
-    def kill(self) -> None:
-        """SIGKILL, wherever it is; does nothing if it has ended already."""
+    def kill(self) -> bool:
+        """SIGKILL, wherever it is; False if it has ended already."""
         # not `Process.kill`: it polls, and takes the exit code away from asyncio's own watcher
         if self._process.returncode is None:
             self.killed = True
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._process.pid, signal.SIGKILL)
-
-    async def _tell(self, line: bytes) -> None:
-        assert self._process.stdin is not None, "it is a pipe"
-        with contextlib.suppress(ConnectionError):  # it died, as `_hear` will find
-            self._process.stdin.write(line + b"\n")
-            await self._process.stdin.drain()
+        return self.killed
 
     async def _hear(self) -> Report:
         assert self._process.stdout is not None, "it is a pipe"
@@ -171,11 +164,9 @@ class Worker:
             report = msgspec.json.decode(line, type=Report)
         else:
             code = await self._process.wait()
-            report = Report(
-                last=True, error="" if self.killed else f"it said nothing, and left with code {code}"
-            )
+            report = Report(last=True, error="" if self.killed else f"it left with code {code}")
         if report.error:
-            msg = f"worker {self.number} of the demo ended: {report.error}"
+            msg = f"worker {self.job.process + 1} of the demo ended: {report.error}"
             raise WorkerFailed(msg)
         return report
 
@@ -183,22 +174,22 @@ class Worker:
 def main() -> None:
     """Do the job that standard input names."""
     logging.getLogger("costscope.events").addHandler(logging.NullHandler())  # the parent tells of them
-    job = msgspec.json.decode(sys.stdin.buffer.readline(), type=Job)
-    try:
-        store = open_store(job.store_url)
-        load_trace()
-        _write(Report())
-        if sys.stdin.buffer.readline():  # else the parent is gone
-            asyncio.run(_work_and_close(job, store))
-    except (CostscopeError, ExceptionGroup) as failed:  # one line for the parent, of the first that failed
-        error: Exception = failed
-        while isinstance(error, ExceptionGroup):
-            error = error.exceptions[0]
-        _write(Report(error=str(error) or repr(error)))
+    _write(Report())
+    if line := sys.stdin.buffer.readline():  # else the parent is gone
+        try:
+            asyncio.run(_do(msgspec.json.decode(line, type=Job)))
+        except (
+            CostscopeError,
+            ExceptionGroup,
+        ) as failed:  # one line for the parent, of the first that failed
+            error: Exception = failed
+            while isinstance(error, ExceptionGroup):
+                error = error.exceptions[0]
+            _write(Report(error=str(error) or repr(error)))
 
 
-async def _work_and_close(job: Job, store: Store) -> None:
-    async with contextlib.aclosing(store):
+async def _do(job: Job) -> None:
+    async with contextlib.aclosing(open_store(job.store_url)) as store:
         await work(job, store, _write)
 
 

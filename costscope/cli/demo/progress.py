@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import msgspec
@@ -59,18 +59,6 @@ class Places(msgspec.Struct):
     places: int = 0
 
 
-class Books(msgspec.Struct, frozen=True):
-    """One look into the ledger."""
-
-    entries: dict[Path, Entry] = {}  # for each node in the order of the tree; not used yet: zeros
-    runs: dict[str, Places] = {}  # by tenant
-
-    def total(self) -> Entry:
-        """Add up the tenants."""
-        tenants = [msgspec.structs.astuple(entry) for path, entry in self.entries.items() if len(path) == 1]
-        return Entry(*map(sum, zip(*tenants, strict=True)))
-
-
 class Progress:
     """Counts and events of one demo; the provider's bill grows in place."""
 
@@ -78,7 +66,8 @@ class Progress:
         self.scenario = scenario
         self.provider = provider
         # from the ledger
-        self.books = Books()
+        self.entries = dict.fromkeys(scenario.limits, Entry())  # in the order of the tree
+        self.places: dict[str, Places] = {}  # by tenant
         self.most_taken: Counter[str] = Counter()  # by tenant, the most runs at once that any look has found
         # from the stream of events
         self.place = ""  # how far it was read
@@ -95,23 +84,14 @@ class Progress:
         self.pairs_us: list[int] = []
         self.events: list[tuple[float, str]] = []  # what happened, and how many seconds after the start
         self._made_s = time.monotonic()
-        self._started_s = 0.0
-        self._ended_s = 0.0
+        self.started_s = 0.0  # when the agents began, and when the last one was done
+        self.ended_s = 0.0
         self._said: set[object] = {None}
-
-    def start(self, *, alive: int) -> None:
-        """Note that the agents begin, in so many processes."""
-        self.alive = alive
-        self._started_s = time.monotonic()
-
-    def end(self) -> None:
-        """Note that the last agent is done."""
-        self._ended_s = time.monotonic()
 
     @property
     def seconds(self) -> float:
         """How long agents have been running."""
-        return (self._ended_s or time.monotonic()) - self._started_s if self._started_s else 0.0
+        return (self.ended_s or time.monotonic()) - self.started_s if self.started_s else 0.0
 
     @property
     def rate_per_s(self) -> float:
@@ -126,19 +106,20 @@ class Progress:
     def runs(self, tenant: str | None = None) -> dict[str, int]:
         """How many runs the ledger has admitted, how many ended how, and were refused; of one tenant or of all."""
         ended = Counter(status for path, status in self.ended.items() if tenant in {None, path[0]})
-        return {
-            "admitted": sum(
-                runs.admitted for name, runs in self.books.runs.items() if tenant in {None, name}
-            ),
-            **{status: ended[status] for status in STATUSES},
-            "refused": sum(tenant in {None, path[0]} for path in self.refused),
-        }
+        admitted = sum(runs.admitted for name, runs in self.places.items() if tenant in {None, name})
+        refused = sum(tenant in {None, path[0]} for path in self.refused)
+        return {"admitted": admitted, **{status: ended[status] for status in STATUSES}, "refused": refused}
 
     def happened(self, text: str, *, once: object = None) -> None:
         """Note an event; with `once`, only the first of those that have the same."""
         if once is None or once not in self._said:
             self._said.add(once)
             self.events.append((time.monotonic() - self._made_s, text))
+
+    def start(self, text: str, *, alive: int) -> None:
+        """Note that the agents begin, in so many processes."""
+        self.alive, self.started_s = alive, time.monotonic()
+        self.happened(text)
 
     def take(self, report: Report) -> None:
         """Add what a worker reported."""
@@ -147,13 +128,18 @@ class Progress:
         self.called_back.update(report.crossings)
         self.alive -= report.last
 
-    def look(self, books: Books) -> None:
-        """Take what the ledger says now."""
-        self.books = books
-        for tenant, runs in books.runs.items():
+    def look(self, entries: dict[Path, Entry], places: dict[str, Places]) -> None:
+        """Take what the ledger says now, as `read_books` has read it."""
+        self.entries, self.places = entries, places
+        for tenant, runs in places.items():
             self.most_taken[tenant] = max(runs.taken, self.most_taken[tenant])
-        if any(entry.presumed for entry in books.entries.values()):
+        if any(entry.presumed for entry in entries.values()):
             self.happened("holds of the killed worker presumed spent", once="presumed")
+
+    def total(self) -> Entry:
+        """Add up the tenants."""
+        tenants = [msgspec.structs.astuple(entry) for path, entry in self.entries.items() if len(path) == 1]
+        return Entry(*map(sum, zip(*tenants, strict=True)))
 
     def hear(self, event: Event) -> None:
         """Count a record of the stream, and note what of it is worth a line."""
@@ -162,9 +148,8 @@ class Progress:
             case RunEnded(status=status):
                 self.ended[path] = min(status, self.ended.get(path, status), key=STATUSES.index)
                 if status == "abandoned":
-                    self.happened(
-                        "runs of the killed worker found abandoned: their places are free", once=status
-                    )
+                    line = "runs of the killed worker found abandoned: their places are free"
+                    self.happened(line, once=status)
             case CallRefused(what="run", budget=str()):  # else the store was away, and the run is tried again
                 self.refused.add(path)
                 self.happened(_refusal(event), once=("refused", path[0], event.budget))
@@ -181,26 +166,25 @@ class Progress:
                 self.happened(f"run {event.run} is out of control ({_reason(event)}){halted}")
 
 
-def read_books(scenario: Scenario, snapshot: Snapshot) -> Books:
-    """Read what a snapshot says about the demo's tree."""
-    books, none = Books({path: Entry() for path in scenario.limits}), Counters()
+def read_books(scenario: Scenario, snapshot: Snapshot) -> tuple[dict[Path, Entry], dict[str, Places]]:
+    """Read what a snapshot says about the cost of each node of the tree, and about the runs of each tenant."""
+    entries, none = {path: Entry() for path in scenario.limits}, Counters()
+    places: dict[str, Places] = defaultdict(Places)
     for account in snapshot.accounts:
         about, meters = read_about(account.about), account.meters
         path = path_of(about.labels)
         if cost := meters.get("cost"):
-            entry = books.entries.setdefault(path, Entry())
+            entry = entries.setdefault(path, Entry())
             entry.spent += cost.spent
             entry.held += cost.held
             entry.presumed += cost.presumed
         if len(path) == 1:  # runs are counted in the tenant's budget, their places in an account beside it
-            runs, started = books.runs.setdefault(path[0], Places()), meters.get("runs", none)
-            runs.admitted += (
-                started.spent + started.held
-            )  # a run is held until it ends, and spent from then on
-            runs.limit = max(runs.limit, about.limits.get("runs", 0))
-            runs.taken += meters.get("concurrent_runs", none).held
-            runs.places = max(runs.places, about.limits.get("concurrent_runs", 0))
-    return books
+            tenant, runs = places[path[0]], meters.get("runs", none)
+            tenant.admitted += runs.spent + runs.held  # a run is held until it ends, and spent from then on
+            tenant.limit = max(tenant.limit, about.limits.get("runs", 0))
+            tenant.taken += meters.get("concurrent_runs", none).held
+            tenant.places = max(tenant.places, about.limits.get("concurrent_runs", 0))
+    return entries, places
 
 
 def crossing_of(event: ThresholdCrossed) -> Crossing:

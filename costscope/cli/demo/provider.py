@@ -77,12 +77,12 @@ class Provider:
             Counter()
         )  # by tenant, requests being served at one moment; a run has one
         self.unanswered = 0
+        self.silenced = asyncio.Semaphore(0)  # released by each request that was billed and gets no answer
         self.port = 0
         self._silent_for = silent_for
         self._silent_from = silent_from
         self._silent = False
         self._serving_now: Counter[str] = Counter()
-        self._left_unanswered = asyncio.Condition()
         self._serving: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
@@ -102,11 +102,6 @@ class Provider:
         """The bill for all tenants, in nano-USD."""
         return sum(amount for path, amount in self.billed.items() if len(path) == 1)
 
-    async def left_unanswered(self, count: int) -> None:
-        """Wait until so many requests of the silent process were billed and left without an answer."""
-        async with self._left_unanswered:
-            await self._left_unanswered.wait_for(lambda: self.unanswered >= count)
-
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # not a coroutine: asyncio would then own the task, and complain when it is cancelled
         task = asyncio.create_task(self._serve(reader, writer))
@@ -123,9 +118,8 @@ class Provider:
                 try:
                     answer = self._answer(request)
                     if not answer.error and request.process == self._silent_for and self._silent:
-                        async with self._left_unanswered:
-                            self.unanswered += 1
-                            self._left_unanswered.notify_all()
+                        self.unanswered += 1
+                        self.silenced.release()
                         await reader.read()  # until the client is gone
                         return
                     delay_s = _DELAY_S + _DELAY_S_PER_TOKEN * answer.usage.completion_tokens

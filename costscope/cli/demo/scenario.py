@@ -134,66 +134,38 @@ def path_of(labels: Mapping[str, str] | Mapping[str, str | None]) -> Path:
 
 def policy_of(scenario: Scenario) -> dict[str, object]:
     """Write the policy of the workers. A program of your own would have it in a file."""
-    crowd = Counter(agent[0] for agent in scenario.agents)
-    tenants = [name for name in TENANTS if crowd[name]]
-    first_agents = sorted({agent[:2]: agent for agent in reversed(scenario.agents)}.values())
+    cost = {path: f"{currency(nano):f}" for path, nano in scenario.limits.items()}
+    day = {"period": "daily", "timezone": scenario.timezone}
+    turns = {"iterations": scenario.turns}
+    budgets: list[dict[str, object]] = []
+    for name, agents in Counter(sorted(agent[0] for agent in scenario.agents)).items():
+        tenant = TENANTS[name]
+        limits = {"cost": cost[name,], "runs": max(agents * scenario.runs * tenant.runs // 100, 1)}
+        actions = {at: ["callback", *[tenant.action] * (at == tenant.acts_at)] for at in PERCENTS}
+        thresholds = [{"at": at, "meter": "cost", "actions": given} for at, given in actions.items()]
+        places = {"concurrent_runs": max(agents * tenant.places // 100, 1)}
+        budgets += [
+            _budget("day", (name,), limits, thresholds=thresholds, constraints=turns, **day),
+            _budget("places", (name,), places, on_denied={"wait": "120s"}),
+        ]
+    # the agents of a workflow get an account each, in one budget, which limits their single runs, too
+    for workflow, agent in sorted({agent[:2]: agent for agent in reversed(scenario.agents)}.items()):
+        limits = {"cost": cost[agent], "tool_calls": max(1, scenario.calls // 8)}
+        constraints = {"cost": cost[run_of(agent, 0)]}
+        budgets += [
+            _budget("day", workflow, {"cost": cost[workflow]}, **day),
+            _budget("agent", (*workflow, "*"), limits, constraints=constraints, **day),
+        ]
+    stage = {"fallbacks": [SMALL], "downgrade_on": {"soft_threshold_exceeded": True}}
     return {
-        "budgets": [
-            *(_tenant_budget(scenario, name, crowd[name]) for name in tenants),
-            *(_places_budget(name, crowd[name]) for name in tenants),
-            *(_daily(scenario, agent[:2]) for agent in first_agents),
-            *(_agents_budget(scenario, agent) for agent in first_agents),
-        ],
-        "routing": [
-            {
-                "id": "cheaper",
-                "models": [LARGE],
-                "stages": [{"fallbacks": [SMALL], "downgrade_on": {"soft_threshold_exceeded": True}}],
-            }
-        ],
+        "budgets": budgets,
+        "routing": [{"id": "cheaper", "models": [LARGE], "stages": [stage]}],
         "runaway": RUNAWAY | {"actions": ["callback", "halt_run"]},
         "prices": {"models": MODELS, "tools": TOOLS},
     }
 
 
-def _tenant_budget(scenario: Scenario, name: str, agents: int) -> dict[str, object]:
-    tenant = TENANTS[name]
-    actions = {at: ["callback", *[tenant.action] * (at == tenant.acts_at)] for at in PERCENTS}
-    return _daily(scenario, (name,), runs=max(agents * scenario.runs * tenant.runs // 100, 1)) | {
-        "thresholds": [{"at": at, "meter": "cost", "actions": given} for at, given in actions.items()],
-        "constraints": {"iterations": scenario.turns},
-    }
-
-
-def _places_budget(name: str, agents: int) -> dict[str, object]:
-    return {
-        "id": f"{name}-places",
-        "match": {"tenant": name},
-        "per": ["tenant"],
-        "limits": {"concurrent_runs": max(agents * TENANTS[name].places // 100, 1)},
-        "on_denied": {"wait": "120s"},
-    }
-
-
-def _agents_budget(scenario: Scenario, first: Path) -> dict[str, object]:
-    """Give all agents of a workflow what its first one gets, and fewer tool calls than they want; limit their runs."""
-    return _daily(scenario, first, tool_calls=max(1, scenario.calls // 8)) | {
-        "id": f"{'-'.join(first[:2])}-agent",
-        "match": dict(zip(LABELS, (*first[:2], "*"), strict=False)),
-        "constraints": {"cost": _usd(scenario.limits[run_of(first, 0)])},
-    }
-
-
-def _daily(scenario: Scenario, path: Path, **more: int) -> dict[str, object]:
-    return {
-        "id": f"{'-'.join(path)}-day",
-        "match": dict(zip(LABELS, path, strict=False)),
-        "per": list(LABELS[: len(path)]),
-        "period": "daily",
-        "timezone": scenario.timezone,
-        "limits": {"cost": _usd(scenario.limits[path]), **more},
-    }
-
-
-def _usd(nano: int) -> str:
-    return f"{currency(nano):f}"
+def _budget(kind: str, path: Path, limits: Mapping[str, object], **more: object) -> dict[str, object]:
+    match = dict(zip(LABELS, path, strict=False))
+    name = "-".join([*(label for label in path if label != "*"), kind])
+    return {"id": name, "match": match, "per": list(match), "limits": limits, **more}

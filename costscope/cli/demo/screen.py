@@ -11,7 +11,6 @@ from rich.table import Table
 from rich.text import Text
 
 from costscope.cli.demo.progress import STATUSES, Entry
-from costscope.cli.demo.scenario import LABELS
 from costscope.cli.widgets import bar, legend, percent
 from costscope.observe.reports.as_json import short_money
 from costscope.pricing.money import currency
@@ -82,10 +81,13 @@ def live_view(progress: Progress, console: Console) -> Group:
     """Draw the tree of tenants and workflows with their bars, the counts, and the last events."""
     ascii_only = console.options.ascii_only
     width = min(max(console.width - _NAME_WIDTH - _NUMBERS_WIDTH, _BAR_MIN), _BAR_MAX)
-    lines = [_headline(progress), Text()]
-    for path, limit in progress.scenario.limits.items():
+    scenario, denials = progress.scenario, progress.denials.total()
+    head = Text(f"{progress.alive} of {scenario.processes} processes x {scenario.tasks} agents", style="bold")
+    counts = f"   {len(progress.pairs_us):,} calls   {denials:,} denials   {progress.rate_per_s:,.0f} calls/s"
+    lines = [head.append(counts, style="not bold"), Text()]
+    for path, limit in scenario.limits.items():
         if len(path) <= _SHOWN_DEPTH:
-            entry = progress.books.entries.get(path, Entry())
+            entry = progress.entries.get(path, Entry())
             used = entry.spent + entry.held
             name = f"{'  ' * (len(path) - 1)}{path[-1]}".ljust(_NAME_WIDTH)[:_NAME_WIDTH]
             numbers = f" {percent(used, limit):3d}%  {short_money(used):>9} of {short_money(limit):>9} USD"
@@ -100,17 +102,10 @@ def live_view(progress: Progress, console: Console) -> Group:
     return Group(*lines)
 
 
-def _headline(progress: Progress) -> Text:
-    scenario, denials = progress.scenario, progress.denials.total()
-    text = Text(f"{progress.alive} of {scenario.processes} processes x {scenario.tasks} agents", style="bold")
-    counts = f"   {len(progress.pairs_us):,} calls   {denials:,} denials   {progress.rate_per_s:,.0f} calls/s"
-    return text.append(counts, style="not bold")
-
-
 def _counts(progress: Progress) -> tuple[str, str, str]:
-    total, runs = progress.books.total(), progress.runs()
+    total, runs = progress.total(), progress.runs()
     spent, held, billed = map(short_money, (total.spent, total.held, progress.provider.total))
-    now = sum(places.taken for places in progress.books.runs.values())
+    now = sum(places.taken for places in progress.places.values())
     ended = ", ".join(f"{runs[what]:,} {what}" for what in (*STATUSES, "refused"))
     acted = f"downgraded calls: {progress.downgraded:,}   runaways: {len(progress.runaways)}"
     return (
@@ -122,9 +117,7 @@ def _counts(progress: Progress) -> tuple[str, str, str]:
 
 def final_view(verdict: Verdict, console: Console) -> tuple[Table, Table, Text]:
     """Draw the accounts, the runs, and the sums with the verdict."""
-    wide, ascii_only = console.width >= _WIDE, console.options.ascii_only
-    progress = verdict.progress
-    return _accounts_table(progress, wide=wide, ascii_only=ascii_only), _runs_table(progress), _sums(verdict)
+    return _accounts_table(verdict.progress, console), _runs_table(verdict.progress), _sums(verdict)
 
 
 def _table(*headings: str, left: int, padding: tuple[int, int, int, int] = (0, 1, 0, 1)) -> Table:
@@ -134,11 +127,12 @@ def _table(*headings: str, left: int, padding: tuple[int, int, int, int] = (0, 1
     return table
 
 
-def _accounts_table(progress: Progress, *, wide: bool, ascii_only: bool) -> Table:
+def _accounts_table(progress: Progress, console: Console) -> Table:
     """The agents' own accounts are summed up in `_sums`; `--json` has every one of them."""
+    wide, ascii_only = console.width >= _WIDE, console.options.ascii_only
     numbers = ("Limit", "Spent", "Held", "Presumed", "Provider's bill")
     table = _table("USD per account", *["Used"] * wide, *numbers, left=1 + wide)
-    for path, entry in progress.books.entries.items():
+    for path, entry in progress.entries.items():
         if len(path) <= _SHOWN_DEPTH:
             if len(path) == 1 and table.row_count:
                 table.add_row()
@@ -154,7 +148,7 @@ def _accounts_table(progress: Progress, *, wide: bool, ascii_only: bool) -> Tabl
 def _runs_table(progress: Progress) -> Table:
     headings = ("Runs", "At once", "Admitted", *(what.capitalize() for what in STATUSES), "Refused")
     table = _table(*headings, left=1, padding=(0, 1, 0, 0))  # narrow: 80 columns are to do
-    for tenant, places in sorted(progress.books.runs.items()):
+    for tenant, places in sorted(progress.places.items()):
         admitted, *others = progress.runs(tenant).values()
         at_once = f"{progress.most_taken[tenant]} of {places.places}"
         table.add_row(tenant, at_once, f"{admitted} of {places.limit}", *(f"{count:,}" for count in others))
@@ -165,8 +159,10 @@ def _runs_table(progress: Progress) -> Table:
 def _sums(verdict: Verdict) -> Text:
     """One a line, and at the end what it was all about."""
     progress = verdict.progress
-    scenario, provider, total = progress.scenario, progress.provider, progress.books.total()
+    scenario, provider, total = progress.scenario, progress.provider, progress.total()
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(progress.denials.items()))
+    p50, p99 = progress.percentile_us(50), progress.percentile_us(99)
+    runaways = ["{run} {status} after {calls} calls ({reason})".format(**each) for each in verdict.runaways]
     killed = f"; {progress.killed} killed with {provider.unanswered} billed calls in flight"
     sums = {
         "budget": f"{_short(scenario.budget_nano)} USD for all tenants together",
@@ -175,11 +171,10 @@ def _sums(verdict: Verdict) -> Text:
         "denials": f"{progress.denials.total():,}{f' ({kinds})' if kinds else ''}",
         "thresholds": _thresholds(progress),
         "downgrades": f"{progress.downgraded:,} calls to a cheaper model, {_short(provider.saved)} USD saved",
-        "runaways": _runaways(progress),
+        "runaways": f"\n{' ' * _SUM_WIDTH}".join(runaways) or "none",
         "processes": f"{scenario.processes} x {scenario.tasks} agents{killed if progress.killed else ''}",
         "agents' accounts": _agents(progress),
-        "reserve+commit": f"p50 {progress.percentile_us(50):,} us, p99 {progress.percentile_us(99):,} us, "
-        f"{progress.rate_per_s:,.0f}/s over {progress.seconds:.1f} s",
+        "reserve+commit": f"p50 {p50:,} us, p99 {p99:,} us, {progress.rate_per_s:,.0f}/s over {progress.seconds:.1f} s",
         "audit": "",
     }
     text = Text()
@@ -187,9 +182,8 @@ def _sums(verdict: Verdict) -> Text:
         text.append(f"{name:<{_SUM_WIDTH}}", style="bright_black").append(f"{value}\n" if value else "")
     text.append("\n".join(verdict.differences or ["exact"]), style="red" if verdict.differences else "green")
     over = verdict.over_budget_nano
-    text.append(
-        f"\nover budget: {_exact(over) if over else '0.00'}", style=f"bold {'red' if over else 'green'}"
-    )
+    style = "bold red" if over else "bold green"
+    text.append(f"\nover budget: {_exact(over) if over else '0.00'}", style=style)
     for broken in verdict.broken_promises:
         text.append(f"\nbroken promise: {broken}", style="bold red")
     if verdict.unaccounted_nano:
@@ -209,21 +203,10 @@ def _thresholds(progress: Progress) -> str:
     return f"{len(progress.crossed)}, {each}: {', '.join(where.values())} %"
 
 
-def _runaways(progress: Progress) -> str:
-    ended, requests = progress.ended, progress.provider.requests
-    each = [
-        f"{path[-1]} {ended.get(path, 'open')} after {requests[path]} calls ({reason})"
-        for path, reason in progress.runaways.items()
-    ]
-    return f"\n{' ' * _SUM_WIDTH}".join(each) or "none"
-
-
 def _agents(progress: Progress) -> str:
-    limits, billed = progress.scenario.limits, progress.provider.billed
-    agents = {path: entry for path, entry in progress.books.entries.items() if len(path) == len(LABELS) - 1}
-    fullest = max(
-        (entry.spent * 100 // limits[path] for path, entry in agents.items() if limits[path]), default=0
-    )
+    limits, billed, entries = progress.scenario.limits, progress.provider.billed, progress.entries
+    agents = progress.scenario.agents
+    fullest = max(entries[path].spent * 100 // limits[path] if limits[path] else 0 for path in agents)
     above = sum(billed[path] > limits[path] for path in agents)
     return f"{len(agents):,}, the fullest at {fullest}% of its limit, {above} billed above it"
 

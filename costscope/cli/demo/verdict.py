@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from costscope.cli.demo.scenario import LABELS, PERCENTS, RUNAWAY, TENANTS
 from costscope.observe.reports.as_json import counted
 from costscope.pricing.money import currency
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
-    from decimal import Decimal
 
     from costscope.cli.demo.progress import Progress
     from costscope.cli.demo.scenario import Path
@@ -20,9 +21,7 @@ if TYPE_CHECKING:
 def over_budget(limits: Mapping[Path, int], billed: Mapping[Path, int]) -> int:
     """Find the most by which the provider's bill exceeds any limit, in nano-USD; 0 if it exceeds none.
 
-    Args:
-        limits: what the scenario allows for each tenant, workflow, run and agent; not what the ledger believes.
-        billed: what the provider bills for each of them. One that has no limit was allowed nothing.
+    The limits are the scenario's, not what the ledger believes. One that has no limit was allowed nothing.
     """
     return max([0, *(amount - limits.get(path, 0) for path, amount in billed.items())])
 
@@ -39,13 +38,18 @@ class Verdict:
 
     def __init__(self, progress: Progress, store_url: str, audit: AuditReport) -> None:
         billed = progress.provider.billed
-        spent = {path: entry.spent for path, entry in progress.books.entries.items()}
+        spent = {path: entry.spent for path, entry in progress.entries.items()}
         self.progress = progress
         self.store_url = store_url
         self.over_budget_nano = over_budget(progress.scenario.limits, billed)
         self.unaccounted_nano = over_budget(spent, billed)
         self.differences = [str(found) for found in audit.differences]
         self.broken_promises = broken_promises(progress)
+        ended, calls = progress.ended, progress.provider.requests
+        self.runaways = [
+            {"run": path[-1], "reason": reason, "status": ended.get(path, "open"), "calls": calls[path]}
+            for path, reason in progress.runaways.items()
+        ]
 
     @property
     def passed(self) -> bool:
@@ -56,8 +60,12 @@ class Verdict:
     def as_json(self) -> dict[str, object]:
         """Write the object that `--json` prints. Amounts are in USD with every digit."""
         progress, scenario, provider = self.progress, self.progress.scenario, self.progress.provider
-        total = progress.books.total()
-        thresholds, runaways = _thresholds(progress), _runaways(progress)
+        total = progress.total()
+        thresholds = [
+            # how often the stream told of it, and how often a callback was told, in all workers together
+            one._asdict() | {"times": times, "callbacks": progress.called_back[one]}
+            for one, times in sorted(progress.crossed.items())
+        ]
         return {
             "limit_usd": currency(scenario.budget_nano),
             "provider_billed_usd": currency(provider.total),
@@ -73,8 +81,8 @@ class Verdict:
             "thresholds": thresholds,
             "downgrades": progress.downgraded,
             "saved_usd": currency(provider.saved),
-            "runaways_halted": sum(runaway["status"] == "halted" for runaway in runaways),
-            "runaways": runaways,
+            "runaways_halted": sum(runaway["status"] == "halted" for runaway in self.runaways),
+            "runaways": self.runaways,
             "rate_per_s": round(progress.rate_per_s, 1),
             "p50_us": progress.percentile_us(50),
             "p99_us": progress.percentile_us(99),
@@ -86,45 +94,26 @@ class Verdict:
             "killed_processes": progress.killed,
             "unanswered_calls": provider.unanswered if progress.killed else 0,  # billed all the same
             "seconds": round(progress.seconds, 3),
-            "tenants": [_tenant(progress, name) for name in sorted(progress.books.runs)],
+            "tenants": [_tenant(progress, name) for name in sorted(progress.places)],
             "accounts": [
-                {"labels": dict(zip(LABELS, path, strict=False))} | _account(progress, path)
-                for path in progress.books.entries
+                _account(progress, path)
+                for path in progress.entries
                 if len(path) < len(LABELS)  # single runs are compared as well, and too many to be listed
             ],
         }
 
 
 def _tenant(progress: Progress, name: str) -> dict[str, object]:
-    places, most = progress.books.runs[name], progress.most_taken[name]
+    places, most = progress.places[name], progress.most_taken[name]
     limits = {"limit": places.limit, "places": places.places, "most_at_once": most}
     return {"tenant": name, "runs": progress.runs(name), **limits}
 
 
-def _account(progress: Progress, path: Path) -> dict[str, Decimal]:
-    entry = progress.books.entries[path]
-    amounts = {
-        "limit": progress.scenario.limits.get(path, 0),
-        "spent": entry.spent,
-        "held": entry.held,
-        "presumed": entry.presumed,
-        "billed": progress.provider.billed[path],
-    }
-    return {f"{name}_usd": currency(nano) for name, nano in amounts.items()}
-
-
-def _thresholds(progress: Progress) -> list[dict[str, object]]:
-    """How often the stream has told of each, and how often a callback was told, in all workers together."""
-    crossed, called_back = progress.crossed, progress.called_back
-    return [one._asdict() | {"times": crossed[one], "callbacks": called_back[one]} for one in sorted(crossed)]
-
-
-def _runaways(progress: Progress) -> list[dict[str, object]]:
-    ended, calls = progress.ended, progress.provider.requests
-    return [
-        {"run": path[-1], "reason": reason, "status": ended.get(path, "open"), "calls": calls[path]}
-        for path, reason in progress.runaways.items()
-    ]
+def _account(progress: Progress, path: Path) -> dict[str, object]:
+    limit, entry = progress.scenario.limits.get(path, 0), progress.entries[path]
+    amounts = {"limit": limit} | msgspec.structs.asdict(entry) | {"billed": progress.provider.billed[path]}
+    labels = dict(zip(LABELS, path, strict=False))
+    return {"labels": labels, **{f"{name}_usd": currency(nano) for name, nano in amounts.items()}}
 
 
 def broken_promises(progress: Progress) -> list[str]:
@@ -148,7 +137,7 @@ def _broken_thresholds(progress: Progress) -> Iterator[str]:
             )
     known = {(crossing.budget, crossing.percent) for crossing in progress.crossed}
     for tenant in TENANTS:
-        spent = progress.books.entries[tenant,].spent
+        spent = progress.entries[tenant,].spent
         for percent in PERCENTS:
             reached = spent * 100 >= progress.scenario.limits[tenant,] * percent
             if reached and (f"{tenant}-day", percent) not in known:
@@ -157,7 +146,7 @@ def _broken_thresholds(progress: Progress) -> Iterator[str]:
 
 def _broken_runs(progress: Progress) -> Iterator[str]:
     """The books have admitted as many runs as the stream saw end, and never more at once than there are places."""
-    for tenant, runs in progress.books.runs.items():
+    for tenant, runs in progress.places.items():
         admitted = counted(runs.admitted, "run")
         ended = sum(path[0] == tenant for path in progress.ended)
         if runs.admitted != ended:
