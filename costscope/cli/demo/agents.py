@@ -30,7 +30,7 @@ _TASTES: Final = {"research": (70, 15), "support": (25, 60)}
 _MAX_TOKENS: Final = 512
 _REFUSED_PAUSE_S: Final = 0.01  # an agent that was refused everything thinks it over for a moment
 _NOT_ADMITTED_PAUSE_S: Final = (
-    0.2  # one whose run was refused comes back with the next one, if there may be one today
+    0.2  # one whose run was refused comes back with the next one, if there may be one
 )
 _OUTAGES_MAX: Final = 10  # in a row; then an agent gives up: after some five seconds
 

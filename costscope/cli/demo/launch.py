@@ -73,9 +73,8 @@ def demo(
     if kill and processes == 1:
         msg = "--kill needs --processes 2 or more: one must be left to see it"
         raise InvalidInput(msg)
-    nano = (
-        _NANO_PER_ATTEMPT * processes * tasks * calls if budget is None else to_nano(budget, what="--budget")
-    )
+    default_nano = _NANO_PER_ATTEMPT * processes * tasks * calls
+    nano = default_nano if budget is None else to_nano(budget, what="--budget")
     victim = None if kill is False or processes == 1 else processes - 1
     # the budgets are daily, and a day that ends in the middle would double them
     timezone = "Asia/Tokyo" if dt.datetime.now(dt.UTC).hour == _LAST_HOUR else "UTC"

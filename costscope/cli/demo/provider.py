@@ -73,9 +73,7 @@ class Provider:
         self.calls = 0  # billed ones
         self.instead = 0  # requests that were sent here although another product had been asked for ...
         self.saved = 0  # ... which would have cost so many nano-USD more, by our own prices
-        self.most_at_once: Counter[str] = (
-            Counter()
-        )  # by tenant, requests being served at one moment; a run has one
+        self.most_at_once: Counter[str] = Counter()  # by tenant, requests being served at one moment
         self.unanswered = 0
         self.silenced = asyncio.Semaphore(0)  # released by each request that was billed and gets no answer
         self.port = 0
