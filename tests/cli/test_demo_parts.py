@@ -186,11 +186,12 @@ class TestProvider:
                 writer.write(msgspec.json.encode(request) + b"\n")
                 await provider.silenced.acquire()
                 writer.close()
-                _, writer = await asyncio.open_connection("127.0.0.1", provider.port)
+                reader, writer = await asyncio.open_connection("127.0.0.1", provider.port)
                 request = Request(("t",), "demo-large", process=0, attempt=0, text="x " * 50)
                 writer.write(msgspec.json.encode(request))
+                writer.write_eof()
+                assert await reader.read() == b"", "it hangs up"
                 writer.close()
-                await writer.wait_closed()
             return provider
 
         provider = asyncio.run(bill())
