@@ -178,14 +178,11 @@ def main() -> None:
     if line := sys.stdin.buffer.readline():  # else the parent is gone
         try:
             asyncio.run(_do(msgspec.json.decode(line, type=Job)))
-        except (
-            CostscopeError,
-            ExceptionGroup,
-        ) as failed:  # one line for the parent, of the first that failed
+        except (CostscopeError, ExceptionGroup) as failed:
             error: Exception = failed
             while isinstance(error, ExceptionGroup):
                 error = error.exceptions[0]
-            _write(Report(error=str(error) or repr(error)))
+            _write(Report(error=str(error) or repr(error)))  # one line, of the first that failed
 
 
 async def _do(job: Job) -> None:
