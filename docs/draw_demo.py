@@ -12,10 +12,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from costscope.cli.demo.run import run_demo
+from costscope.cli.demo.orchestration import run_demo
 from costscope.cli.demo.scenario import Scenario
-from costscope.cli.demo.screen import live_view
-from costscope.cli.demo.table import accounts_table, runs_table, verdict
+from costscope.cli.demo.screen import final_view, live_view
 from costscope.stores import open_store
 from costscope_valkey.embedded import stop_server
 
@@ -43,10 +42,10 @@ def main() -> None:
             processes=4, tasks=16, calls=240, budget_nano=15_360_000_000, seed=1, lease_s=3.0, victim=3
         )
         with contextlib.closing(open_store(url)) as store:
-            result = asyncio.run(run_demo(scenario, store, url, show))
+            verdict = asyncio.run(run_demo(scenario, store, url, show))
         stop_server(books)
     screen.print()
-    screen.print(accounts_table(result, wide=True), runs_table(result), verdict(result), sep="\n")
+    screen.print(*final_view(verdict, screen), sep="\n")
     picture = FONT.sub("", screen.export_svg(title="costscope demo"))
     plain = picture.replace("Fira Code, ", "").replace("Fira Code", "monospace")
     Path(__file__).with_name("demo.svg").write_text(plain, encoding="utf-8")

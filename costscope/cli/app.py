@@ -10,7 +10,7 @@ import typer
 
 from costscope.cli.audit import audit
 from costscope.cli.check import check
-from costscope.cli.demo.command import demo
+from costscope.cli.demo.launch import demo
 from costscope.cli.events import events
 from costscope.cli.exporter import exporter
 from costscope.cli.status import status

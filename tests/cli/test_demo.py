@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -155,6 +156,30 @@ def test_an_interrupted_demo_leaves_nothing_behind(environment, temporary, numbe
     assert err == "costscope: demo stopped; nothing of it is left running\n"
     assert list(temporary.iterdir()) == []
     assert not [pid for pid in workers if _alive(pid)]
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for the workers in /proc")
+def test_a_worker_that_ends_by_itself_is_said_in_one_line_and_ends_the_demo(environment, temporary):
+    command = [sys.executable, "-m", "costscope", "demo", "--no-kill", "--processes", "2", "--tasks", "2"]
+    more = {"TMPDIR": str(temporary), "PYTHONUNBUFFERED": "1"}
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        [*command, "--calls", "100000"], stdout=pipe, stderr=pipe, text=True, env=environment | more
+    ) as process:
+        started = any("all agents start" in line for line in process.stdout)
+        workers = [pid for pid in _children(process.pid) if "processes" in _command_of(pid)]
+        os.kill(workers[0], signal.SIGKILL)
+        _, err = process.communicate(timeout=60)
+    assert started, err
+    assert len(workers) == 2
+    assert process.returncode == 2
+    assert re.fullmatch(r"costscope: worker [12] of the demo ended: it left with code -9\n", err)
+    assert list(temporary.iterdir()) == []
+    assert not [pid for pid in workers if _alive(pid)]
+
+
+def _command_of(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text()
 
 
 def _children(pid: int) -> list[int]:

@@ -6,21 +6,17 @@ from decimal import Decimal
 
 import msgspec
 import pytest
-from demos import SCENARIO, outcome
+from azure_trace import requests as whole_trace
+from demos import SCENARIO, ended_demo, verdict
 
 from costscope import StoreUnavailable, budget_scope
-from costscope.cli.demo import Scenario, over_budget
-from costscope.cli.demo.agents import Agent
-from costscope.cli.demo.bill import unaccounted
-from costscope.cli.demo.calls import Calls, prompt_of
-from costscope.cli.demo.command import fresh_ledger
-from costscope.cli.demo.conclusion import conclude
-from costscope.cli.demo.ledger import Places, read_books
+from costscope.cli.demo.agents import Agent, TracedCall, load_trace
+from costscope.cli.demo.launch import fresh_ledger
+from costscope.cli.demo.processes import TimedStore
+from costscope.cli.demo.progress import Places, read_books
 from costscope.cli.demo.provider import Answer, Provider, Request
-from costscope.cli.demo.rules import MODELS, TOOLS, policy_of
-from costscope.cli.demo.scenario import run_of
-from costscope.cli.demo.timing import TimedStore, percentile_us
-from costscope.cli.trace import load_trace
+from costscope.cli.demo.scenario import MODELS, TOOLS, TURN_CALLS, Scenario, policy_of, run_of
+from costscope.cli.demo.verdict import over_budget
 from costscope.ledger import Account, AuditReport, Commit, Difference, Release, Reserve, new_id
 from costscope.policy import load_policy
 from costscope.prices import PriceBook
@@ -30,10 +26,6 @@ from costscope.scope.default_runtime import set_runtime
 from costscope.scope.runtime import Runtime
 from costscope.stores import open_store
 from costscope.testing import OutageStore
-
-
-def concluded(**changes):
-    return conclude(outcome(**changes))
 
 
 class TestOverBudget:
@@ -52,45 +44,49 @@ class TestOverBudget:
         assert over_budget({("a",): 100}, {("stranger",): 3}) == 3
 
     def test_what_the_ledger_does_not_know_of_is_unaccounted(self):
-        assert unaccounted({("a",): 100}, {("a",): 101}) == 1
-        assert unaccounted({("a",): 101}, {("a",): 100}) == 0
+        path, limits = ("acme",), SCENARIO.limits
+        more, less = limits | {path: limits[path] + 1}, limits | {path: limits[path] - 1}
+        assert verdict(billed=more).unaccounted_nano == 1
+        assert verdict(spent=more, billed=limits).unaccounted_nano == 0
+        assert verdict(spent=limits, billed=less).unaccounted_nano == 0
 
 
 class TestVerdict:
     def test_bills_at_the_limits_pass(self):
-        result = concluded()
-        assert result.passed
-        assert result.over_budget_usd == 0
+        assert verdict().passed
+        result = verdict().as_json()
+        assert result["over_budget_usd"] == 0
         assert (
-            result.provider_billed_usd
-            == result.ledger_spent_usd
-            == result.limit_usd
+            result["provider_billed_usd"]
+            == result["ledger_spent_usd"]
+            == result["limit_usd"]
             == Decimal("10.000000001")
         )
-        assert (result.denials, result.denials_by_kind) == (3, {"exhausted": 2, "in_flight": 1})
-        assert (result.p50_us, result.p99_us, result.rate_per_s) == (20, 30, 2.0)
-        assert (result.thresholds_crossed, result.downgrades, result.runaways_halted) == (9, 7, 2)
-        assert result.saved_usd == Decimal("0.001")
-        assert result.runs.admitted == result.runs.completed + result.runs.halted == 512
+        assert (result["denials"], result["denials_by_kind"]) == (3, {"exhausted": 2, "in_flight": 1})
+        assert (result["p50_us"], result["p99_us"], result["rate_per_s"]) == (20, 30, 2.0)
+        assert (result["thresholds_crossed"], result["downgrades"], result["runaways_halted"]) == (9, 7, 2)
+        assert result["saved_usd"] == Decimal("0.001")
+        runs = result["runs"]
+        assert runs["admitted"] == runs["completed"] + runs["halted"] == 512
 
     @pytest.mark.parametrize("depth", [1, 2, 3, 4])
     def test_one_nano_above_any_limit_fails_although_the_ledger_saw_nothing(self, depth):
         path = next(path for path in SCENARIO.limits if len(path) == depth)
-        result = concluded(billed=SCENARIO.limits | {path: SCENARIO.limits[path] + 1})
+        result = verdict(billed=SCENARIO.limits | {path: SCENARIO.limits[path] + 1})
         assert not result.passed
-        assert result.over_budget_usd == Decimal("1E-9")
+        assert result.as_json()["over_budget_usd"] == Decimal("1E-9")
 
     def test_money_the_ledger_lost_fails(self):
         path = ("acme",)
-        result = concluded(spent=SCENARIO.limits | {path: SCENARIO.limits[path] - 1})
+        result = verdict(spent=SCENARIO.limits | {path: SCENARIO.limits[path] - 1})
         assert not result.passed
-        assert result.unaccounted_usd == Decimal("1E-9")
+        assert result.as_json()["unaccounted_usd"] == Decimal("1E-9")
 
     def test_books_that_are_not_exact_fail_and_say_where(self):
         difference = Difference("acme-day", "cost", "held = sum of live holds", 1, 2)
-        result = concluded(audit=AuditReport(0, 1, 0, (difference,)))
+        result = verdict(audit=AuditReport(0, 1, 0, (difference,)))
         assert not result.passed
-        assert result.audit == ["acme-day cost: held = sum of live holds: expected 1, found 2"]
+        assert result.as_json()["audit"] == ["acme-day cost: held = sum of live holds: expected 1, found 2"]
 
 
 class TestScenario:
@@ -105,7 +101,11 @@ class TestScenario:
             assert not children or sum(children) > limit
 
     def test_the_agents_of_a_workflow_are_in_several_processes(self):
-        process_of = {path: process for process in range(4) for path in SCENARIO.agents_of(process)}
+        process_of = {
+            path: process
+            for process in range(4)
+            for path in SCENARIO.agents[process * 16 : process * 16 + 16]
+        }
         assert len(process_of) == 64
         workflows = {path[:2] for path in process_of}
         assert len(workflows) == 6
@@ -118,7 +118,7 @@ class TestScenario:
         made = [attempt for run in range(scenario.runs) for attempt in scenario.calls_of(run)]
         assert made == list(range(calls))
         longest = max(len(scenario.calls_of(run)) for run in range(scenario.runs))
-        assert scenario.turns * scenario.turn_calls >= longest
+        assert scenario.turns * TURN_CALLS >= longest
 
     def test_one_agent_goes_out_of_control_twice_and_after_a_run_that_went_well(self):
         agent = SCENARIO.agents[0]
@@ -138,8 +138,8 @@ class TestScenario:
         assert decoded.limits == SCENARIO.limits
 
 
-async def ask(reader, writer, request, body=b""):
-    writer.write(msgspec.json.encode(request) + b"\n" + body)
+async def ask(reader, writer, request):
+    writer.write(msgspec.json.encode(request) + b"\n")
     return msgspec.json.decode(await reader.readline(), type=Answer)
 
 
@@ -151,8 +151,9 @@ class TestProvider:
         async def bill():
             async with Provider() as provider:
                 reader, writer = await asyncio.open_connection("127.0.0.1", provider.port)
-                request = Request(("t", "w", "a", "r"), model, 0, 0, 9, max_tokens=50, answer_tokens=70)
-                answer = await ask(reader, writer, request, b"one two .")
+                path = ("t", "w", "a", "r")
+                request = Request(path, model, 0, 0, "one two .", max_tokens=50, answer_tokens=70)
+                answer = await ask(reader, writer, request)
                 writer.close()
                 return answer, provider
 
@@ -183,13 +184,14 @@ class TestProvider:
                 _, writer = await asyncio.open_connection("127.0.0.1", provider.port)
                 request = Request(("t",), "web_search", process=1, attempt=3)
                 writer.write(msgspec.json.encode(request) + b"\n")
-                await provider.left_unanswered(1)
+                await provider.silenced.acquire()
                 writer.close()
-                _, writer = await asyncio.open_connection("127.0.0.1", provider.port)
-                request = Request(("t",), "demo-large", process=0, attempt=0, text_bytes=100)
-                writer.write(msgspec.json.encode(request) + b"\n" + b"x" * 50)
+                reader, writer = await asyncio.open_connection("127.0.0.1", provider.port)
+                request = Request(("t",), "demo-large", process=0, attempt=0, text="x " * 50)
+                writer.write(msgspec.json.encode(request))
+                writer.write_eof()
+                assert await reader.read() == b"", "it hangs up"
                 writer.close()
-                await writer.wait_closed()
             return provider
 
         provider = asyncio.run(bill())
@@ -200,9 +202,9 @@ class TestProvider:
         async def bill():
             async with Provider() as provider:
                 reader, writer = await asyncio.open_connection("127.0.0.1", provider.port)
-                request = Request(("t",), "demo-small", 0, 0, 4, 50, 10, asked="demo-large")
-                await ask(reader, writer, request, b"a b ")
-                await ask(reader, writer, msgspec.structs.replace(request, asked="demo-small"), b"a b ")
+                request = Request(("t",), "demo-small", 0, 0, "a b ", 50, 10, asked="demo-large")
+                await ask(reader, writer, request)
+                await ask(reader, writer, msgspec.structs.replace(request, asked="demo-small"))
                 writer.close()
                 return provider
 
@@ -245,10 +247,8 @@ class TestProvider:
 
 class TestAgents:
     def test_a_prompt_has_exactly_the_tokens_of_the_trace(self):
-        for size in load_trace()[:500]:
-            assert prompt_of(size).count(" ") == size.context_tokens
-        largest = max(load_trace(), key=lambda size: size.context_tokens)
-        assert prompt_of(largest).count(" ") == largest.context_tokens
+        for size in load_trace():
+            assert size.prompt.count(" ") == size.context_tokens
 
     def test_a_call_is_never_billed_more_than_was_held_for_it(self, monkeypatch):
         """Every 50th call of the trace through the real decorator: the commit never exceeds the reserve."""
@@ -272,11 +272,12 @@ class TestAgents:
             set_runtime(Runtime(store=store, policy=policy_of(scenario)))
             async with Provider() as provider:
                 monkeypatch.setattr("costscope.cli.demo.provider._DELAY_S_MAX", 0)
-                path = next(scenario.agents_of(0))
-                calls = Calls(path, 0)
-                async with calls.connected(provider.port), budget_scope(tenant=path[0], workflow=path[1]):
-                    for size in load_trace()[::50]:
-                        await calls.ask_large(prompt_of(size), answer_tokens=size.generated_tokens)
+                path = scenario.agents[0]
+                agent = Agent(scenario, 0, path, Counter())
+                async with agent.connected(provider.port), budget_scope(tenant=path[0], workflow=path[1]):
+                    for one in whole_trace()[::50]:
+                        prompt = TracedCall(one.context, one.generated).prompt
+                        await agent.ask_large(prompt, answer_tokens=one.generated)
 
         asyncio.run(run())
         assert len(seen) == 177
@@ -329,15 +330,16 @@ def test_the_books_are_read_as_they_stand_while_a_run_goes_on():
         budget_scope(runtime=runtime, tenant=path[0], workflow=path[1], agent=path[2]),
     ):
         with budget_scope(runtime=runtime, run=run_of(path, 0)[-1]):
-            during = read_books(scenario, runtime.store.snapshot()).runs["acme"]
-        after = read_books(scenario, runtime.store.snapshot()).runs["acme"]
-    assert during == Places(admitted=1, limit=4, taken=1, places=1)
-    assert after == Places(admitted=1, limit=4, taken=0, places=1)
+            _, during = read_books(scenario, runtime.store.snapshot())
+        _, after = read_books(scenario, runtime.store.snapshot())
+    assert during["acme"] == Places(admitted=1, limit=4, taken=1, places=1)
+    assert after["acme"] == Places(admitted=1, limit=4, taken=0, places=1)
 
 
 def test_the_time_of_a_pair_is_that_of_its_reserve_and_its_commit():
     async def run():
-        store = TimedStore(open_store("memory://"))
+        pairs = []
+        store = TimedStore(open_store("memory://"), pairs)
         accounts = (Account("a", (("cost", 10), ("tool_calls", 9))),)
         amounts = {"cost": 1, "tool_calls": 1}
         first, second = new_id(), new_id()
@@ -349,18 +351,17 @@ def test_the_time_of_a_pair_is_that_of_its_reserve_and_its_commit():
         turn = (Account("t", (("iterations", 10),)),)
         await store.aexecute([Reserve("turn", turn, {"iterations": 1}, 1000)])
         await store.aexecute([Commit("turn", turn, {"iterations": 1})])
-        return store.take_pairs(), store.take_pairs()
+        return pairs
 
-    (pair,), again = asyncio.run(run())
+    (pair,) = asyncio.run(run())
     assert 0 <= pair < 50_000
-    assert again == []
 
 
 def test_percentiles_are_by_nearest_rank():
-    hundred = list(range(1, 101))
-    assert (percentile_us(hundred, 50), percentile_us(hundred, 99)) == (50, 99)
-    assert percentile_us([7], 99) == 7
-    assert percentile_us([], 50) == 0
+    hundred = ended_demo(pairs_us=list(range(100, 0, -1)))
+    assert (hundred.percentile_us(50), hundred.percentile_us(99)) == (50, 99)
+    assert ended_demo(pairs_us=[7]).percentile_us(99) == 7
+    assert ended_demo(pairs_us=[]).percentile_us(50) == 0
 
 
 def test_a_fresh_ledger_replaces_the_one_that_is_named_and_keeps_the_rest():

@@ -1,15 +1,13 @@
 """What a person sees of the demo: it fits a terminal of 80 columns and 24 lines, and hides nothing that went wrong."""
 
 import io
+from collections import Counter
 
-import msgspec
 import pytest
-from demos import RUNS, SCENARIO, TENANTS, outcome
+from demos import RUNS, TENANTS, ended_demo, verdict
 from rich.console import Console
 
-from costscope.cli.demo.conclusion import conclude
-from costscope.cli.demo.ledger import Places
-from costscope.cli.demo.progress import Progress
+from costscope.cli.demo.progress import Places
 from costscope.cli.demo.screen import DemoScreen, live_view
 
 LONGEST = "acme-day at 95% (12,345.67 of 12,345.67 USD): downgrade_model, limit_capabilities"
@@ -24,11 +22,9 @@ def printed(width, show, *, encoding="utf-8"):
 
 @pytest.fixture
 def progress():
-    """In the middle of a demo: everybody has spent all he may."""
-    done = outcome()
-    progress = Progress(SCENARIO, SCENARIO.limits)
-    progress.heard = done.heard
-    progress.look(done.books)
+    """In the middle of a demo: every limit is spent."""
+    progress = ended_demo(most_taken=Counter())
+    progress.look(progress.entries, progress.places)
     for number in range(20):
         progress.happened(f"{LONGEST} {number}")
     return progress
@@ -44,7 +40,7 @@ def test_the_live_picture_fits_the_terminal(progress, width, encoding):
 
 
 def test_the_books_say_how_many_runs_go_on(progress):
-    progress.look(msgspec.structs.replace(progress.books, runs=dict.fromkeys(TENANTS, Places(9, 9, 4, 16))))
+    progress.look(progress.entries, dict.fromkeys(TENANTS, Places(9, 9, 4, 16)))
     lines = printed(80, lambda console: console.print(live_view(progress, console)))
     assert any(line.startswith("runs: 12 now, ") for line in lines)
     assert progress.most_taken == dict.fromkeys(TENANTS, 4)
@@ -52,10 +48,10 @@ def test_the_books_say_how_many_runs_go_on(progress):
 
 @pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
 def test_the_tables_and_the_sums_fit_80_columns_uncut(encoding):
-    killed = outcome(killed_processes=1, unanswered_calls=16)
-    killed.heard.ended[RUNS["cedar"][0]] = "abandoned"
+    killed = ended_demo(killed=1, unanswered=16)
+    killed.ended[RUNS["cedar"][0]] = "abandoned"
     lines = printed(
-        80, lambda console: DemoScreen(console=console).finish(conclude(killed), None), encoding=encoding
+        80, lambda console: DemoScreen(console=console).finish(verdict(killed), None), encoding=encoding
     )
     assert max(map(len, lines)) <= 80
     text = "\n".join(lines)
@@ -71,10 +67,10 @@ def test_the_tables_and_the_sums_fit_80_columns_uncut(encoding):
 
 
 def test_a_broken_promise_is_said_below_the_sums():
-    twice = outcome()
-    crossing = next(iter(twice.heard.crossed))
-    twice.heard.crossed[crossing] = 2
-    lines = printed(80, lambda console: DemoScreen(console=console).finish(conclude(twice), None))
+    twice = ended_demo()
+    crossing = next(iter(twice.crossed))
+    twice.crossed[crossing] = 2
+    lines = printed(80, lambda console: DemoScreen(console=console).finish(verdict(twice), None))
     text = " ".join(lines)
     assert "broken promise: acme-day crossed 50% once: the stream told of it 2 times" in text
     assert "NOT EACH ONCE" in text

@@ -5,9 +5,9 @@ import io
 import pytest
 from rich.console import Console
 
-from costscope.cli.demo import Scenario
-from costscope.cli.demo.ledger import Books, Entry
-from costscope.cli.demo.progress import Progress
+from costscope.cli.demo.progress import Entry, Progress
+from costscope.cli.demo.provider import Provider
+from costscope.cli.demo.scenario import Scenario
 from costscope.cli.demo.screen import DemoScreen, live_view
 from costscope.cli.widgets import bar, percent
 from costscope.ledger import Counters, Snapshot, SnapshotAccount
@@ -79,8 +79,8 @@ def test_accounts_are_sorted_as_people_look_for_them():
 def test_the_live_tree_fits_the_terminal(columns):
     scenario = Scenario(4, 16, 400, 25_600_000_000_000, 1, 3.0, 3)
     console = Console(file=io.StringIO(), width=columns)
-    progress = Progress(scenario, {})
-    progress.books = Books({("acme",): Entry(5_000_000_000_000, 1_000_000_000_000)}, progress.books.runs)
+    progress = Progress(scenario, Provider())
+    progress.entries = {("acme",): Entry(5_000_000_000_000, 1_000_000_000_000)}
     progress.happened("something " * 30)
     console.print(live_view(progress, console))
     lines = console.file.getvalue().splitlines()
@@ -91,7 +91,7 @@ def test_the_live_tree_fits_the_terminal(columns):
 
 def test_a_screen_without_a_terminal_tells_each_event_once():
     console = Console(file=io.StringIO(), width=80)
-    progress = Progress(Scenario(1, 1, 1, 1, 1, 3.0, None), {})
+    progress = Progress(Scenario(1, 1, 1, 1, 1, 3.0, None), Provider())
     with DemoScreen(console=console) as screen:
         screen.show(progress)
         progress.happened("first")

@@ -1,4 +1,4 @@
-"""The production hour that the demo takes its sizes from, replayed as normal work of agents.
+"""A production hour, of which the demo has a part, replayed as normal work of agents.
 
 The trace does not say which requests belong together, so the hour is cut into runs in many ways: whole, into stretches of it,
 and each of these into 1 to 100 agents that work side by side and take turns (`cut`); and into agents that take up work at
@@ -11,7 +11,7 @@ from __future__ import annotations
 import csv
 import datetime as dt
 import random
-from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from costscope.engine.control.runaway import Detector
@@ -22,8 +22,9 @@ if TYPE_CHECKING:
     from costscope.engine.control.runaway import Suspicion
     from costscope.policy.model.controls import Runaway
 
-__all__ = ["AGENTS", "CUTS", "Request", "cut", "dealt", "replay", "requests"]
+__all__ = ["AGENTS", "CUTS", "FOLDER", "Request", "cut", "dealt", "replay", "requests"]
 
+FOLDER = Path(__file__).parents[1] / "data"
 AGENTS = (1, 2, 3, 5, 10, 20, 50, 100)
 CUTS = {
     "whole": (3600, 3600),
@@ -53,8 +54,8 @@ class Request(NamedTuple):
 
 def requests() -> list[Request]:
     """All 8,819, in order."""
-    file = files("costscope.cli.trace") / "AzureLLMInferenceTrace_code.csv"
-    rows = list(csv.DictReader(file.read_text(encoding="utf-8").splitlines()))
+    text = (FOLDER / "AzureLLMInferenceTrace_code.csv").read_text(encoding="utf-8")
+    rows = list(csv.DictReader(text.splitlines()))
     times = [dt.datetime.fromisoformat(row["TIMESTAMP"][:26]) for row in rows]
     return [
         Request((at - times[0]).total_seconds(), int(row["ContextTokens"]), int(row["GeneratedTokens"]))

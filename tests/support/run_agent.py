@@ -36,7 +36,7 @@ __all__ = ["RunAgent", "make_agent"]
 
 _IMPORTED = [
     "costscope",
-    "costscope.cli.demo.worker",
+    "costscope.cli.demo.processes",
     "costscope_valkey",
     "costscope.testing",
     "tenacity",

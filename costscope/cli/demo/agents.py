@@ -1,172 +1,204 @@
 """The agents of one process: loops of model and tool calls inside nested budget scopes.
 
-Everything a user of costscope would write is here and in `calls`, and nothing a user would not: scopes, runs with their
-turns, decorated methods, and `BudgetExceeded` as a reason to try the cheaper model.
+Everything a user of costscope would write is here, and nothing a user would not: decorated methods, scopes, runs with
+their turns, and `BudgetExceeded` as a reason to try the cheaper model.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
+from functools import lru_cache
+from importlib.resources import files
 from itertools import islice
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from costscope import (
-    BudgetExceeded,
-    CallDenied,
-    NotBilled,
-    RunHalted,
-    StoreUnavailable,
-    budget_scope,
-)
-from costscope.cli.demo.calls import Calls, prompt_of
-from costscope.cli.demo.scenario import Path, Scenario, run_of
-from costscope.cli.trace import load_trace
+import msgspec
+
+import costscope
+from costscope.cli.demo.provider import Answer, Request
+from costscope.cli.demo.scenario import LARGE, SMALL, TOOLS, TURN_CALLS, run_of
 
 if TYPE_CHECKING:
-    from collections import Counter
+    from collections.abc import AsyncIterator
 
-    from costscope.cli.demo.scenario import Wild
-    from costscope.cli.trace import TracedCall
+    from costscope.cli.demo.scenario import Path, Scenario, Wild
 
-__all__ = ["Agent", "run_agents"]
+_TASTES: Final = {"research": (70, 15), "support": (25, 60)}
+"""Of 100 calls of a workflow: to the large model, and to the small one; the others are to tools."""
+_MAX_TOKENS: Final = 512
+_REFUSED_PAUSE_S: Final = 0.01  # an agent that was refused everything thinks it over for a moment
+_NOT_ADMITTED_PAUSE_S: Final = (
+    0.2  # one whose run was refused comes back with the next one, if there may be one
+)
+_OUTAGES_MAX: Final = 10  # in a row; then an agent gives up: after some five seconds
 
-_TASTES: Final = {"research": (70, 15, 15), "support": (25, 60, 15)}
-"""Of 100 calls of a workflow: to the large model, to the small one, to a tool."""
-_REFUSED_PAUSE_S: Final = 0.01
-"""An agent that was refused everything thinks it over for a moment."""
-_NOT_ADMITTED_PAUSE_S: Final = 0.2
-"""One whose run was refused comes back with the next one, if there may be one today."""
-_OUTAGES_MAX: Final = 10
-"""Calls in a row without an answer from the store after which an agent gives up: some five seconds."""
+
+class TracedCall(NamedTuple):
+    """The size of one request, in tokens of the service's own tokenizer."""
+
+    context_tokens: int
+    generated_tokens: int
+
+    @property
+    def prompt(self) -> str:
+        """A text of as many tokens for the demo's provider."""
+        return "def " * self.context_tokens
+
+
+@lru_cache(maxsize=1)
+def load_trace() -> tuple[TracedCall, ...]:
+    """Read the sizes of real requests; README.md says where they are from."""
+    _, *lines = (files(__package__) / "trace.csv").read_text(encoding="utf-8").splitlines()
+    return tuple(TracedCall(*map(int, line.split(","))) for line in lines)
 
 
 class Agent:
     """One agent and its connection to the provider."""
 
-    def __init__(self, scenario: Scenario, process: int, path: Path, denials: Counter[str]) -> None:
+    def __init__(self, scenario: Scenario, process: int, path: Path, denials: dict[str, int]) -> None:
         self._scenario = scenario
+        self._process = process
         self._path = path
-        self.calls = Calls(path, process)
         self._denials = denials
         self._random = random.Random(f"{scenario.seed}:{path}")  # noqa: S311 - which calls it makes is no secret
-        self._answered = False
-        """Whether the store has admitted the run that is tried, or refused it."""
+        self._billed_to = path
+        self._attempt = 0  # which of its calls is being tried
+        self._answered = False  # whether the store has admitted the run that is tried, or refused it
         self._outages = 0
 
+    @asynccontextmanager
+    async def connected(self, provider_port: int) -> AsyncIterator[None]:
+        """Connect to the provider for the calls made in the block."""
+        self._reader, self._writer = await asyncio.open_connection("127.0.0.1", provider_port)
+        try:
+            yield
+        finally:
+            self._writer.close()
+
+    @costscope.metered_model
+    async def ask_large(
+        self, prompt: str, *, answer_tokens: int, model: str = LARGE, max_tokens: int = _MAX_TOKENS
+    ) -> Answer:
+        """Get a good answer; a route of the policy may send it to a cheaper model."""
+        return await self._send(model, prompt, answer_tokens, max_tokens, asked=LARGE)
+
+    @costscope.metered_model(SMALL, estimate="capped")
+    async def ask_small(self, prompt: str, *, answer_tokens: int, max_tokens: int = _MAX_TOKENS) -> Answer:
+        """Get a cheap answer, cut short where the budget is nearly gone."""
+        return await self._send(SMALL, prompt, answer_tokens, max_tokens)
+
+    @costscope.metered_tool("web_search", price=TOOLS["web_search"])
+    async def _web_search(self, query: str) -> Answer:
+        return await self._send("web_search", query)
+
+    @costscope.metered_tool("run_code", price=TOOLS["run_code"])
+    async def _run_code(self, code: str) -> Answer:
+        return await self._send("run_code", code)
+
+    @costscope.metered_tool("old_service", price=TOOLS["old_service"])
+    async def _old_service(self) -> Answer:
+        return await self._send("old_service")
+
     async def work(self, provider_port: int) -> None:
-        """Make all its runs, one after the other, until no more are admitted today.
-
-        Each call pays for its run, its agent, workflow and tenant.
-
-        Raises:
-            ConnectionError: the provider is gone.
-            StoreUnavailable: the store is, for longer than a moment.
-        """
+        """Make all its runs, until no more are admitted; each call pays for its run, agent, workflow and tenant."""
         tenant, workflow, name = self._path
         async with (
-            self.calls.connected(provider_port),
-            budget_scope(tenant=tenant, workflow=workflow),
-            budget_scope(agent=name),
+            self.connected(provider_port),
+            costscope.budget_scope(tenant=tenant, workflow=workflow),
+            costscope.budget_scope(agent=name),
         ):
             number = 0
-            while number < self._scenario.runs and await self._admitted(number):
+            while number < self._scenario.runs and await self._try_run(number):
                 number += self._answered
 
-    async def _admitted(self, number: int) -> bool:
+    async def _try_run(self, number: int) -> bool:
         """Make one run, or find out that it is not to be: False when none is admitted any more today."""
         self._answered = False
         try:
             await self._run(number)
-        except NotBilled:
+        except costscope.NotBilled:
             pass  # the provider was out of order: this run has failed, the next one may be luckier
-        except RunHalted:
-            self._answered = True  # somebody had to stop it
-        except StoreUnavailable as outage:
-            self._missed(outage)  # a run without an answer is tried again
-        except BudgetExceeded as refusal:
+        except costscope.RunHalted:
+            self._answered = True  # it had to be stopped
+        except costscope.StoreUnavailable as outage:
+            self._count_outage(outage)  # a run without an answer is tried again
+        except costscope.BudgetExceeded as refusal:
             self._answered = True
             await asyncio.sleep(_NOT_ADMITTED_PAUSE_S)
             return refusal.kind != "exhausted"
         return True
 
     async def _run(self, number: int) -> None:
-        scenario, path = self._scenario, run_of(self._path, number)
-        wild, attempts = scenario.wild.get(path), iter(scenario.calls_of(number))
-        self.calls.whom = path
-        async with budget_scope(run=path[-1]) as run:
+        self._billed_to = path = run_of(self._path, number)
+        wild, attempts = self._scenario.wild.get(path), iter(self._scenario.calls_of(number))
+        async with costscope.budget_scope(run=path[-1]) as run:
             self._answered = True
-            while turn := list(islice(attempts, scenario.turn_calls)):
+            while turn := list(islice(attempts, TURN_CALLS)):
                 async with run.iteration():
-                    for self.calls.attempt in turn:
+                    for self._attempt in turn:
                         await self._step(wild)
 
     async def _step(self, wild: Wild | None) -> None:
-        """One call, or two where the first one is refused.
-
-        Raises:
-            NotBilled: the provider did not answer it.
-            RunHalted: the run was stopped.
-            StoreUnavailable: the store is away for longer than a moment.
-        """
+        """Make one call, or two where the first one is refused; how the run ends is not caught here."""
         try:
-            await (self._call() if wild is None else self._wild_call(wild))
+            if wild is None:
+                await self._call()
+            else:
+                with suppress(
+                    costscope.NotBilled
+                ):  # it does not see that a service is gone, or asks the same again
+                    if wild == "failures":
+                        await self._old_service()
+                    else:
+                        await self.ask_small("def answer ( question ) : ", answer_tokens=1)
             self._outages = 0
-        except RunHalted:
+        except costscope.RunHalted:
             raise
-        except StoreUnavailable as outage:
-            self._missed(outage)
-        except CallDenied as refusal:
+        except costscope.StoreUnavailable as outage:
+            self._count_outage(outage)
+        except costscope.CallDenied as refusal:
             self._denials[refusal.kind] += 1
             await asyncio.sleep(_REFUSED_PAUSE_S)
 
-    def _missed(self, outage: StoreUnavailable) -> None:
+    def _count_outage(self, outage: costscope.StoreUnavailable) -> None:
         self._denials[outage.kind] += 1
         self._outages += 1
         if self._outages >= _OUTAGES_MAX:
             raise outage
 
     async def _call(self) -> None:
-        large, small, _ = _TASTES[self._path[1]]
+        large, small = _TASTES[self._path[1]]
         size = self._random.choice(load_trace())
         what = self._random.randrange(100)
         if what < large:
-            await self._large_or_small(size)
-        elif what < large + small:
-            await self.calls.ask_small(prompt_of(size), answer_tokens=size.generated_tokens)
+            try:
+                await self.ask_large(size.prompt, answer_tokens=size.generated_tokens)
+                return
+            except (costscope.RunHalted, costscope.StoreUnavailable):
+                raise
+            except costscope.CallDenied as refusal:  # the small one is asked instead
+                self._denials[refusal.kind] += 1
+        if what < large + small:
+            await self.ask_small(size.prompt, answer_tokens=size.generated_tokens)
         elif what % 2:
-            await self.calls.web_search(f"budgets of agents, page {self.calls.attempt}")
+            await self._web_search(f"budgets of agents, page {self._attempt}")
         else:
-            await self.calls.run_code(f"print({self.calls.attempt} * 7)")
+            await self._run_code(f"print({self._attempt} * 7)")
 
-    async def _wild_call(self, wild: Wild) -> None:
-        """An agent that has lost its mind: it asks the same again, or does not see that a service is gone."""
-        with suppress(NotBilled):
-            if wild == "repeats":
-                await self.calls.ask_small("def answer ( question ) : ", answer_tokens=1)
-            else:
-                await self.calls.old_service()
-
-    async def _large_or_small(self, size: TracedCall) -> None:
-        try:
-            await self.calls.ask_large(prompt_of(size), answer_tokens=size.generated_tokens)
-        except (RunHalted, StoreUnavailable):
-            raise
-        except CallDenied as refusal:
-            self._denials[refusal.kind] += 1
-            await self.calls.ask_small(prompt_of(size), answer_tokens=size.generated_tokens)
-
-
-async def run_agents(scenario: Scenario, process: int, provider_port: int, denials: Counter[str]) -> None:
-    """Run all agents of a process to their end.
-
-    Args:
-        scenario: what happens.
-        process: which of its processes this is.
-        provider_port: where the provider listens, on loopback.
-        denials: counts refusals by kind while they happen.
-    """
-    async with asyncio.TaskGroup() as group:
-        for path in scenario.agents_of(process):
-            group.create_task(Agent(scenario, process, path, denials).work(provider_port))
+    async def _send(
+        self, product: str, text: str = "", answer_tokens: int = 0, max_tokens: int = 0, asked: str = ""
+    ) -> Answer:
+        path, process = self._billed_to, self._process
+        request = Request(path, product, process, self._attempt, text, max_tokens, answer_tokens, asked)
+        self._writer.write(msgspec.json.encode(request) + b"\n")
+        await self._writer.drain()
+        line = await self._reader.readline()
+        if not line:
+            msg = "the provider closed the connection"
+            raise ConnectionResetError(msg)
+        answer = msgspec.json.decode(line, type=Answer)
+        if answer.error:
+            raise costscope.NotBilled(answer.error)
+        return answer

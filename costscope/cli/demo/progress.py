@@ -1,87 +1,209 @@
-"""What is known about a demo while it runs; the screen draws it, the runner fills it in."""
+"""What is known about a demo while it runs, from the books, the stream of events and the workers. No I/O."""
 
 from __future__ import annotations
 
 import time
-from collections import Counter
-from typing import TYPE_CHECKING
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from costscope.cli.demo.heard import Heard
-from costscope.cli.demo.ledger import Books
+import msgspec
+
+from costscope.cli.demo.scenario import Path, path_of
+from costscope.ledger import Counters
+from costscope.observe.events import CallRefused, Downgraded, RunawayDetected, RunEnded, ThresholdCrossed
+from costscope.observe.reports.as_json import short_money
+from costscope.policy import read_about
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from costscope.cli.demo.provider import Provider
+    from costscope.cli.demo.scenario import Scenario
+    from costscope.ledger import Snapshot
+    from costscope.observe.events import Event, RunStatus
 
-    from costscope.cli.demo.heard import Crossing
-    from costscope.cli.demo.scenario import Path, Scenario
-    from costscope.cli.demo.worker import Report
+STATUSES: Final[tuple[RunStatus, ...]] = ("completed", "failed", "halted", "abandoned")
+"""How a run ends. Of two ends the first one is true: its process knows better than another that found it silent."""
 
-__all__ = ["Progress"]
+
+class Crossing(NamedTuple):
+    """A threshold of an account."""
+
+    budget: str
+    meter: str
+    percent: float
+
+
+class Report(msgspec.Struct, frozen=True):
+    """What a worker did since its last report; the first one says that it is ready, the last that it ends."""
+
+    pairs_us: list[int] = []  # of each call, the microseconds of reserve plus commit
+    denials: dict[str, int] = msgspec.field(default_factory=Counter)
+    crossings: list[Crossing] = []  # which this process's callback was told of
+    last: bool = False
+    error: str = ""  # why it failed
+
+
+class Entry(msgspec.Struct):
+    """The cost of one account, in nano-USD; two windows of one budget add up."""
+
+    spent: int = 0
+    held: int = 0
+    presumed: int = 0
+
+
+class Places(msgspec.Struct):
+    """The runs of one tenant."""
+
+    admitted: int = 0  # so far, of `limit` in a day
+    limit: int = 0
+    taken: int = 0  # at once, of `places`; the runs of a killed worker count until their lease has ended
+    places: int = 0
 
 
 class Progress:
-    """Counts and events of one demo.
+    """Counts and events of one demo; the provider's bill grows in place."""
 
-    Attributes:
-        books: what the ledger said last.
-        heard: what the stream of events has told.
-        told: how often a callback of a worker was told of each threshold.
-        billed: the provider's bill, in nano-USD by path; it grows in place.
-        denials: refusals by kind.
-        pairs_us: microseconds of each reserve+commit pair so far.
-        alive: workers that run.
-        events: what happened, in order: `(seconds since the start, text)`.
-    """
-
-    def __init__(self, scenario: Scenario, billed: Mapping[Path, int]) -> None:
+    def __init__(self, scenario: Scenario, provider: Provider) -> None:
         self.scenario = scenario
-        self.billed = billed
-        self.books = Books()
-        self.heard = Heard()
-        self.place = ""
-        """How far the stream was read."""
-        self.told: Counter[Crossing] = Counter()
-        self.most_taken: dict[str, int] = {}
-        """By tenant, the most runs at once that any look has found."""
-        self.denials: Counter[str] = Counter()
-        self.pairs_us: list[int] = []
+        self.provider = provider
+        # from the ledger
+        self.entries = dict.fromkeys(scenario.limits, Entry())  # in the order of the tree
+        self.places: dict[str, Places] = {}  # by tenant
+        self.most_taken: Counter[str] = Counter()  # by tenant, the most runs at once that any look has found
+        # from the stream of events
+        self.place = ""  # how far it was read
+        self.ended: dict[Path, RunStatus] = {}
+        self.refused: set[Path] = set()  # runs that were not admitted
+        self.crossed: Counter[Crossing] = Counter()  # how often it has told of each threshold
+        self.downgraded = 0  # calls that went to another model than they asked for
+        self.runaways: dict[Path, str] = {}  # runs that seemed out of control, and why
+        # from the workers
         self.alive = 0
-        self.events: list[tuple[float, str]] = []
+        self.killed = 0
+        self.called_back: Counter[Crossing] = Counter()  # how often a callback was told of each threshold
+        self.denials: Counter[str] = Counter()  # calls that were refused, by kind
+        self.pairs_us: list[int] = []
+        self.events: list[tuple[float, str]] = []  # what happened, and how many seconds after the start
         self._made_s = time.monotonic()
-        self._started_s: float | None = None
-        self._ended_s: float | None = None
+        self.started_s = 0.0  # when the agents began, and when the last one was done
+        self.ended_s = 0.0
+        self._said: set[object] = {None}
 
-    def look(self, books: Books) -> None:
-        """The ledger says this now."""
-        if any(entry.presumed for entry in books.entries.values()) and not any(
-            entry.presumed for entry in self.books.entries.values()
-        ):
-            self.happened("holds of the killed worker presumed spent")
-        self.books = books
-        for tenant, places in books.runs.items():
-            self.most_taken[tenant] = max(places.taken, self.most_taken.get(tenant, 0))
+    @property
+    def seconds(self) -> float:
+        """How long agents have been running."""
+        return (self.ended_s or time.monotonic()) - self.started_s if self.started_s else 0.0
 
-    def happened(self, text: str) -> None:
-        """Note an event."""
-        self.events.append((time.monotonic() - self._made_s, text))
+    @property
+    def rate_per_s(self) -> float:
+        """Reserve+commit pairs a second, of all processes."""
+        return len(self.pairs_us) / self.seconds if self.seconds else 0.0
+
+    def percentile_us(self, percent: int) -> int:
+        """The nearest-rank percentile of the pairs; 0 of none."""
+        pairs = sorted(self.pairs_us)
+        return pairs[max(0, -(-len(pairs) * percent // 100) - 1)] if pairs else 0
+
+    def runs(self, tenant: str | None = None) -> dict[str, int]:
+        """How many runs the ledger has admitted, how many ended how, and were refused; of one tenant or of all."""
+        ended = Counter(status for path, status in self.ended.items() if tenant in {None, path[0]})
+        admitted = sum(runs.admitted for name, runs in self.places.items() if tenant in {None, name})
+        refused = sum(tenant in {None, path[0]} for path in self.refused)
+        return {"admitted": admitted, **{status: ended[status] for status in STATUSES}, "refused": refused}
+
+    def happened(self, text: str, *, once: object = None) -> None:
+        """Note an event; with `once`, only the first of those that have the same."""
+        if once is None or once not in self._said:
+            self._said.add(once)
+            self.events.append((time.monotonic() - self._made_s, text))
+
+    def start(self, text: str, *, alive: int) -> None:
+        """Note that the agents begin, in so many processes."""
+        self.alive, self.started_s = alive, time.monotonic()
+        self.happened(text)
 
     def take(self, report: Report) -> None:
         """Add what a worker reported."""
         self.pairs_us += report.pairs_us
         self.denials.update(report.denials)
-        self.told.update(report.thresholds)
+        self.called_back.update(report.crossings)
+        self.alive -= report.last
 
-    def start(self) -> None:
-        """The agents begin."""
-        self._started_s = time.monotonic()
+    def look(self, entries: dict[Path, Entry], places: dict[str, Places]) -> None:
+        """Take what the ledger says now, as `read_books` has read it."""
+        self.entries, self.places = entries, places
+        for tenant, runs in places.items():
+            self.most_taken[tenant] = max(runs.taken, self.most_taken[tenant])
+        if any(entry.presumed for entry in entries.values()):
+            self.happened("holds of the killed worker presumed spent", once="presumed")
 
-    def end(self) -> None:
-        """The last agent is done."""
-        self._ended_s = time.monotonic()
+    def total(self) -> Entry:
+        """Add up the tenants."""
+        tenants = [msgspec.structs.astuple(entry) for path, entry in self.entries.items() if len(path) == 1]
+        return Entry(*map(sum, zip(*tenants, strict=True)))
 
-    @property
-    def seconds(self) -> float:
-        """How long agents have been running."""
-        if self._started_s is None:
-            return 0.0
-        return (self._ended_s or time.monotonic()) - self._started_s
+    def hear(self, event: Event) -> None:
+        """Count a record of the stream, and note what of it is worth a line."""
+        path = path_of(event.labels)
+        match event:
+            case RunEnded(status=status):
+                self.ended[path] = min(status, self.ended.get(path, status), key=STATUSES.index)
+                if status == "abandoned":
+                    line = "runs of the killed worker found abandoned: their places are free"
+                    self.happened(line, once=status)
+            case CallRefused(what="run", budget=str()):  # else the store was away, and the run is tried again
+                self.refused.add(path)
+                self.happened(_refusal(event), once=("refused", path[0], event.budget))
+            case ThresholdCrossed():
+                self.crossed[crossing_of(event)] += 1
+                self.happened(_crossed(event))
+            case Downgraded() if event.effective != event.asked:
+                self.downgraded += 1
+                line = f"{path[0]}: {event.effective} serves what {event.asked} was asked for, from here on"
+                self.happened(line, once=("downgraded", path[0]))
+            case RunawayDetected():
+                self.runaways[path] = event.reason
+                halted = ": halted" if "halt_run" in event.actions else ""
+                self.happened(f"run {event.run} is out of control ({_reason(event)}){halted}")
+
+
+def read_books(scenario: Scenario, snapshot: Snapshot) -> tuple[dict[Path, Entry], dict[str, Places]]:
+    """Read what a snapshot says about the cost of each node of the tree, and about the runs of each tenant."""
+    entries, none = {path: Entry() for path in scenario.limits}, Counters()
+    places: dict[str, Places] = defaultdict(Places)
+    for account in snapshot.accounts:
+        about, meters = read_about(account.about), account.meters
+        path = path_of(about.labels)
+        if cost := meters.get("cost"):
+            entry = entries.setdefault(path, Entry())
+            entry.spent += cost.spent
+            entry.held += cost.held
+            entry.presumed += cost.presumed
+        if len(path) == 1:  # runs are counted in the tenant's budget, their places in an account beside it
+            tenant, runs = places[path[0]], meters.get("runs", none)
+            tenant.admitted += runs.spent + runs.held  # a run is held until it ends, and spent from then on
+            tenant.limit = max(tenant.limit, about.limits.get("runs", 0))
+            tenant.taken += meters.get("concurrent_runs", none).held
+            tenant.places = max(tenant.places, about.limits.get("concurrent_runs", 0))
+    return entries, places
+
+
+def crossing_of(event: ThresholdCrossed) -> Crossing:
+    """Name the threshold that a record tells of."""
+    return Crossing(event.budget, event.meter, event.threshold)
+
+
+def _crossed(event: ThresholdCrossed) -> str:
+    used, limit = short_money(event.spent + event.held), short_money(event.limit)
+    actions = ", ".join(action for action in event.actions if action not in {"log", "callback"})
+    return f"{event.budget} at {event.threshold:g}% ({used} of {limit} USD){f': {actions}' * bool(actions)}"
+
+
+def _refusal(event: CallRefused) -> str:
+    if event.meter == "runs":
+        return f"{event.budget}: no more runs today, {event.limit:,} were admitted"
+    return f"{event.budget}: no new runs any more, {short_money(event.spent or 0)} USD are spent"
+
+
+def _reason(event: RunawayDetected) -> str:
+    words = {"repeats": "one call {:g} times", "failures": "{:g} failures in a row"}
+    return words[event.reason].format(event.measured) if event.reason in words else event.detail

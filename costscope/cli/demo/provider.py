@@ -9,24 +9,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from costscope.cli.demo.scenario import Path
 
-__all__ = ["Answer", "Provider", "Request", "Usage"]
-
-_TOKEN_PRICES: Final = {"demo-large": (2_500, 10_000), "demo-small": (150, 600)}
-"""Nano-USD for an input and an output token."""
-_CALL_PRICES: Final = {"web_search": 1_000_000, "run_code": 400_000}
-"""Nano-USD for a call."""
-_OUT_OF_ORDER_EVERY: Final = 400
-"""So often a request is answered with an error, and not billed."""
+_PRICES: Final = {
+    "demo-large": (2_500, 10_000, 0),
+    "demo-small": (150, 600, 0),
+    "web_search": (0, 0, 1_000_000),
+    "run_code": (0, 0, 400_000),
+}
+"""Nano-USD for an input token, an output token, and the call."""
+_OUT_OF_ORDER_EVERY: Final = 400  # so often a request is answered with an error, and not billed
+_LINE_MAX: Final = 2**20
 
 _DELAY_S: Final = 0.03
 _DELAY_S_PER_TOKEN: Final = 0.0005
@@ -35,34 +33,30 @@ _DELAY_S_MAX: Final = 0.2
 
 
 class Request(msgspec.Struct, frozen=True):
-    """The head of a request: one line of JSON, followed by `text_bytes` bytes of prompt."""
+    """One line of JSON."""
 
-    account: tuple[str, ...]
-    """Whom to bill: tenant, workflow, agent, run."""
+    account: tuple[str, ...]  # whom to bill: tenant, workflow, agent, run
     product: str
     process: int
     attempt: int
-    text_bytes: int = 0
+    text: str = ""
     max_tokens: int = 0
-    answer_tokens: int = 0
-    """How long the answer would be if `max_tokens` let it."""
-    asked: str = ""
-    """What the agent had wanted; another product than `product` if something has sent it here instead."""
+    answer_tokens: int = 0  # how long the answer would be if `max_tokens` let it
+    asked: str = ""  # what the agent had wanted, if something has sent it here instead
 
 
 class Usage(msgspec.Struct, frozen=True):
     """What was used, in the shape of OpenAI's chat completions."""
 
-    prompt_tokens: int
-    completion_tokens: int
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
 
 
 class Answer(msgspec.Struct, frozen=True):
     """The reply to a request: one line of JSON."""
 
-    usage: Usage
-    error: str = ""
-    """Why there is no answer; then nothing is billed either."""
+    usage: Usage = Usage()
+    error: str = ""  # why there is no answer; then nothing is billed either
 
 
 class Provider:
@@ -70,49 +64,41 @@ class Provider:
 
     Args:
         silent_for: the process whose late requests are taken and billed but never answered.
-        silent_from: which requests of it are late, by their attempt.
+        silent_from: which requests of it are late, by their attempt; all that follow the first one are.
     """
 
     def __init__(self, *, silent_for: int | None = None, silent_from: int = 0) -> None:
-        self.billed: Counter[Path] = Counter()
-        """Nano-USD for each tenant, workflow, agent and run."""
-        self.requests: Counter[Path] = Counter()
-        """By whom to bill, whether they were billed or answered with an error."""
-        self.calls = 0
-        """Billed ones."""
-        self.instead = 0
-        """Requests that were sent here although another product had been asked for ..."""
-        self.saved = 0
-        """... which would have cost so many nano-USD more, by our own prices."""
-        self.most_at_once: Counter[str] = Counter()
-        """By tenant, the most requests that were being served at one moment; a run has one at a time."""
+        self.billed: Counter[Path] = Counter()  # nano-USD for each tenant, workflow, agent and run
+        self.requests: Counter[Path] = Counter()  # by whom to bill, billed or answered with an error
+        self.calls = 0  # billed ones
+        self.instead = 0  # requests that were sent here although another product had been asked for ...
+        self.saved = 0  # ... which would have cost so many nano-USD more, by our own prices
+        self.most_at_once: Counter[str] = Counter()  # by tenant, requests being served at one moment
         self.unanswered = 0
+        self.silenced = asyncio.Semaphore(0)  # released by each request that was billed and gets no answer
         self.port = 0
         self._silent_for = silent_for
         self._silent_from = silent_from
         self._silent = False
         self._serving_now: Counter[str] = Counter()
-        self._left_unanswered = asyncio.Condition()
-        self._server: asyncio.Server | None = None
         self._serving: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, limit=_LINE_MAX)
         self.port = self._server.sockets[0].getsockname()[1]
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        assert self._server is not None, "entered before"
         self._server.close()
         for task in self._serving:
             task.cancel()
         await asyncio.gather(*self._serving, return_exceptions=True)
         await self._server.wait_closed()
 
-    async def left_unanswered(self, count: int) -> None:
-        """Wait until so many requests of the silent process were billed and left without an answer."""
-        async with self._left_unanswered:
-            await self._left_unanswered.wait_for(lambda: self.unanswered >= count)
+    @property
+    def total(self) -> int:
+        """The bill for all tenants, in nano-USD."""
+        return sum(amount for path, amount in self.billed.items() if len(path) == 1)
 
     def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         # not a coroutine: asyncio would then own the task, and complain when it is cancelled
@@ -122,72 +108,49 @@ class Provider:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            while line := await reader.readline():
-                request = _decoder.decode(line)
-                text = await reader.readexactly(request.text_bytes)
-                with self._at_once(request.account[0]):
-                    answer = self._serve_one(request, text)
-                    if not answer.error and self._is_silent(request):
-                        async with self._left_unanswered:
-                            self.unanswered += 1
-                            self._left_unanswered.notify_all()
+            while (line := await reader.readline()).endswith(b"\n"):  # half a request is not billed
+                request = msgspec.json.decode(line, type=Request)
+                tenant = request.account[0]
+                self._serving_now[tenant] += 1
+                self.most_at_once[tenant] = max(self._serving_now[tenant], self.most_at_once[tenant])
+                try:
+                    answer = self._answer(request)
+                    if not answer.error and request.process == self._silent_for and self._silent:
+                        self.unanswered += 1
+                        self.silenced.release()
                         await reader.read()  # until the client is gone
                         return
-                    await asyncio.sleep(
-                        min(_DELAY_S + _DELAY_S_PER_TOKEN * answer.usage.completion_tokens, _DELAY_S_MAX)
-                    )
-                writer.write(_encoder.encode(answer) + b"\n")
+                    delay_s = _DELAY_S + _DELAY_S_PER_TOKEN * answer.usage.completion_tokens
+                    await asyncio.sleep(min(delay_s, _DELAY_S_MAX))
+                finally:
+                    self._serving_now[tenant] -= 1
+                writer.write(msgspec.json.encode(answer) + b"\n")
                 await writer.drain()
-        except (ConnectionError, asyncio.IncompleteReadError):
-            pass  # a client that died: half a request is not billed, a whole one was
+        except ConnectionError:
+            pass  # a client that died
         finally:
             writer.close()
 
-    @contextmanager
-    def _at_once(self, tenant: str) -> Iterator[None]:
-        now = self._serving_now
-        now[tenant] += 1
-        self.most_at_once[tenant] = max(now[tenant], self.most_at_once[tenant])
-        try:
-            yield
-        finally:
-            now[tenant] -= 1
-
-    def _is_silent(self, request: Request) -> bool:
-        """Whether it gets no answer: from the first late request of the process on, none of its requests does."""
-        if request.process != self._silent_for:
-            return False
-        self._silent = self._silent or request.attempt >= self._silent_from
-        return self._silent
-
-    def _serve_one(self, request: Request, text: bytes) -> Answer:
+    def _answer(self, request: Request) -> Answer:
+        """Charge a request when it has arrived: whether the answer is waited for is not our concern."""
+        asked = request.asked or request.product
         self.requests[request.account] += 1
-        self.instead += request.asked not in {"", request.product}
-        if request.product not in _TOKEN_PRICES and request.product not in _CALL_PRICES:
-            return Answer(Usage(0, 0), f"there is no {request.product} any more")
+        self.instead += asked != request.product
+        if request.product not in _PRICES:
+            return Answer(error=f"there is no {request.product} any more")
         if self.requests.total() % _OUT_OF_ORDER_EVERY == 0:
-            return Answer(Usage(0, 0), "overloaded")
-        return self._bill(request, text)
-
-    def _bill(self, request: Request, text: bytes) -> Answer:
-        """Charge a request when it has arrived: whether somebody waits for the answer is not our concern."""
-        # Our tokenizer: a token ends with a space.
-        usage = Usage(text.count(b" "), min(request.answer_tokens, request.max_tokens))
+            return Answer(error="overloaded")
+        self._silent |= request.process == self._silent_for and request.attempt >= self._silent_from
+        # our tokenizer: a token ends with a space
+        usage = Usage(request.text.count(" "), min(request.answer_tokens, request.max_tokens))
         price = _price(request.product, usage)
-        if request.asked:
-            self.saved += _price(request.asked, usage) - price
+        self.saved += _price(asked, usage) - price
         self.calls += 1
         for depth in range(1, len(request.account) + 1):
             self.billed[request.account[:depth]] += price
-        return Answer(Usage(0, 0) if request.product in _CALL_PRICES else usage)
+        return Answer(usage)
 
 
 def _price(product: str, usage: Usage) -> int:
-    if product in _CALL_PRICES:
-        return _CALL_PRICES[product]
-    for_input, for_output = _TOKEN_PRICES[product]
-    return usage.prompt_tokens * for_input + usage.completion_tokens * for_output
-
-
-_decoder: Final = msgspec.json.Decoder(Request)
-_encoder: Final = msgspec.json.Encoder()
+    for_input, for_output, for_call = _PRICES[product]
+    return usage.prompt_tokens * for_input + usage.completion_tokens * for_output + for_call

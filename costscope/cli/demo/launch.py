@@ -25,12 +25,9 @@ from costscope.stores import open_store
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Iterator
 
-    from costscope.cli.demo.result import DemoResult
+    from costscope.cli.demo.verdict import Verdict
 
-__all__ = ["demo", "fresh_ledger"]
-
-_LEASE_S: Final = 3.0
-"""Short, so that the presumed holds can be watched. A program of your own keeps the default of 900 s."""
+_LEASE_S: Final = 3.0  # so short that presumed holds can be watched; a program of your own keeps its 900 s
 _NANO_PER_ATTEMPT: Final = 1_000_000
 """The default budget: 0.001 USD for each call tried, of which the agents would spend more than twice as much."""
 _LAST_HOUR: Final = 23
@@ -44,7 +41,6 @@ def demo(
             metavar="URL",
             help="A store of yours, used under a ledger name of its own. By default a Valkey is started in a "
             "temporary folder and removed at the end.",
-            show_default=False,
         ),
     ] = None,
     processes: Annotated[int, typer.Option(min=1, max=64, help="Worker processes.")] = 4,
@@ -55,16 +51,13 @@ def demo(
         typer.Option(
             metavar="USD",
             help="What all tenants may spend together. By default 0.001 for each call: too little.",
-            show_default=False,
         ),
     ] = None,
     *,
     kill: Annotated[
         bool | None,
         typer.Option(
-            "--kill/--no-kill",
-            help="Kill one worker in the middle; by default if there are two or more.",
-            show_default=False,
+            "--kill/--no-kill", help="Kill one worker in the middle; by default if there are two or more."
         ),
     ] = None,
     seed: Annotated[int, typer.Option(help="Decides which calls the agents try.")] = 1,
@@ -72,49 +65,33 @@ def demo(
 ) -> None:
     """Watch many agents run into nested budgets, and compare the provider's bill with the ledger.
 
-    Exits with 1 if anybody was billed above a limit, the books are not exact, or a promise was not kept.
-    """
-    _check(store, processes, kill=bool(kill))
-    scenario = Scenario(
-        processes=processes,
-        tasks=tasks,
-        calls=calls,
-        budget_nano=_NANO_PER_ATTEMPT * processes * tasks * calls
-        if budget is None
-        else to_nano(budget, what="--budget"),
-        seed=seed,
-        lease_s=_LEASE_S,
-        victim=None if kill is False or processes == 1 else processes - 1,
-        # the budgets are daily, and a day that ends in the middle would double them
-        timezone="Asia/Tokyo" if dt.datetime.now(dt.UTC).hour == _LAST_HOUR else "UTC",
-    )
-    try:
-        result = _run(scenario, store, quiet=json)
-    except (KeyboardInterrupt, asyncio.CancelledError):
-        sys.stderr.write("costscope: demo stopped; nothing of it is left running\n")
-        raise typer.Exit(_INTERRUPTED) from None
-    if json:
-        typer.echo(json_text(result))
-    if not result.passed:
-        raise typer.Exit(1)
-
-
-def _check(store: str | None, processes: int, *, kill: bool) -> None:
-    """Refuse what cannot be shown.
-
-    Raises:
-        InvalidInput: it cannot.
+    Exits with 1 if a bill is above a limit, the books are not exact, or a promise was not kept.
     """
     if store is not None and store.startswith("memory:") and processes > 1:
         msg = "memory:// is one process's memory: use --processes 1 with it, or a valkey:// store"
         raise InvalidInput(msg)
     if kill and processes == 1:
-        msg = "--kill needs --processes 2 or more: somebody must be left to see it"
+        msg = "--kill needs --processes 2 or more: one must be left to see it"
         raise InvalidInput(msg)
+    default_nano = _NANO_PER_ATTEMPT * processes * tasks * calls
+    nano = default_nano if budget is None else to_nano(budget, what="--budget")
+    victim = None if kill is False or processes == 1 else processes - 1
+    # the budgets are daily, and a day that ends in the middle would double them
+    timezone = "Asia/Tokyo" if dt.datetime.now(dt.UTC).hour == _LAST_HOUR else "UTC"
+    scenario = Scenario(processes, tasks, calls, nano, seed, _LEASE_S, victim, timezone)
+    try:
+        verdict = _run(scenario, store, quiet=json)
+    except (KeyboardInterrupt, asyncio.CancelledError):
+        sys.stderr.write("costscope: demo stopped; nothing of it is left running\n")
+        raise typer.Exit(_INTERRUPTED) from None
+    if json:
+        typer.echo(json_text(verdict.as_json()))
+    if not verdict.passed:
+        raise typer.Exit(1)
 
 
 def fresh_ledger(url: str) -> str:
-    """The same store under a ledger name nobody uses yet, so that two demos never share a budget."""
+    """Give the same store a ledger name that is not used yet, so that two demos never share a budget."""
     if url.startswith("memory:"):
         return url
     place, _, query = url.partition("?")
@@ -122,8 +99,8 @@ def fresh_ledger(url: str) -> str:
     return f"{place}?{urlencode([*options, ('ledger', f'demo-{secrets.token_hex(6)}')])}"
 
 
-def _run(scenario: Scenario, url: str | None, *, quiet: bool) -> DemoResult:
-    from costscope.cli.demo.run import run_demo  # noqa: PLC0415 - workers, trace and scopes: only for a demo
+def _run(scenario: Scenario, url: str | None, *, quiet: bool) -> Verdict:
+    from costscope.cli.demo.orchestration import run_demo  # noqa: PLC0415 - workers and scopes: only for a demo
     from costscope.cli.demo.screen import DemoScreen  # noqa: PLC0415 - rich takes 0.1 s
 
     with (
@@ -132,12 +109,12 @@ def _run(scenario: Scenario, url: str | None, *, quiet: bool) -> DemoResult:
         DemoScreen(quiet=quiet) as screen,
     ):
         store.snapshot()  # a store that is away is said so now, and not by every agent
-        result = asyncio.run(_stoppable(run_demo(scenario, store, chosen, screen.show)))
-        screen.finish(result, url if url is None else chosen)
-    return result
+        verdict = asyncio.run(_stoppable(run_demo(scenario, store, chosen, screen.show)))
+        screen.finish(verdict, url if url is None else chosen)
+    return verdict
 
 
-async def _stoppable(running: Coroutine[None, None, DemoResult]) -> DemoResult:
+async def _stoppable(running: Coroutine[None, None, Verdict]) -> Verdict:
     """End in order on SIGTERM and on a closed terminal too, as asyncio does on Ctrl-C."""
     task = asyncio.current_task()
     assert task is not None, "we are inside one"
@@ -149,7 +126,7 @@ async def _stoppable(running: Coroutine[None, None, DemoResult]) -> DemoResult:
 
 @contextlib.contextmanager
 def _store_url(url: str | None) -> Iterator[str]:
-    """The URL to use; an embedded server in a temporary folder lives until the end of the block."""
+    """Choose the URL to use; an embedded server in a temporary folder lives until the end of the block."""
     if url is not None:
         yield fresh_ledger(url)
         return

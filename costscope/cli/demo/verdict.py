@@ -1,0 +1,177 @@
+"""The end of a demo: the provider's bill against limits and ledger, what was promised, and the JSON. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from costscope.cli.demo.scenario import LABELS, PERCENTS, RUNAWAY, TENANTS
+from costscope.observe.reports.as_json import counted
+from costscope.pricing.money import currency
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from costscope.cli.demo.progress import Progress
+    from costscope.cli.demo.scenario import Path
+    from costscope.ledger import AuditReport
+
+
+def over_budget(limits: Mapping[Path, int], billed: Mapping[Path, int]) -> int:
+    """Find the most by which the provider's bill exceeds any limit, in nano-USD; 0 if it exceeds none.
+
+    The limits are the scenario's, not what the ledger believes. One that has no limit was allowed nothing.
+    """
+    return max([0, *(amount - limits.get(path, 0) for path, amount in billed.items())])
+
+
+class Verdict:
+    """What a demo has shown, once every hold was settled or presumed.
+
+    Attributes:
+        over_budget_nano: the most by which the bill exceeds any limit of a tenant, workflow, agent or run.
+        unaccounted_nano: the most that the provider bills for one of them and the ledger does not know of.
+        differences: each equation of the books that does not hold.
+        broken_promises: what else is not as it should be.
+    """
+
+    def __init__(self, progress: Progress, store_url: str, audit: AuditReport) -> None:
+        billed = progress.provider.billed
+        spent = {path: entry.spent for path, entry in progress.entries.items()}
+        self.progress = progress
+        self.store_url = store_url
+        self.over_budget_nano = over_budget(progress.scenario.limits, billed)
+        self.unaccounted_nano = over_budget(spent, billed)
+        self.differences = [str(found) for found in audit.differences]
+        self.broken_promises = broken_promises(progress)
+        ended, calls = progress.ended, progress.provider.requests
+        self.runaways = [
+            {"run": path[-1], "reason": reason, "status": ended.get(path, "open"), "calls": calls[path]}
+            for path, reason in progress.runaways.items()
+        ]
+
+    @property
+    def passed(self) -> bool:
+        """True if no bill is above a limit, nothing is missing, the books are exact, every promise was kept."""
+        wrong = self.over_budget_nano or self.unaccounted_nano or self.differences or self.broken_promises
+        return not wrong
+
+    def as_json(self) -> dict[str, object]:
+        """Write the object that `--json` prints. Amounts are in USD with every digit."""
+        progress, scenario, provider = self.progress, self.progress.scenario, self.progress.provider
+        total = progress.total()
+        thresholds = [
+            # how often the stream told of it, and how often a callback was told, in all workers together
+            one._asdict() | {"times": times, "callbacks": progress.called_back[one]}
+            for one, times in sorted(progress.crossed.items())
+        ]
+        return {
+            "limit_usd": currency(scenario.budget_nano),
+            "provider_billed_usd": currency(provider.total),
+            "ledger_spent_usd": currency(total.spent),  # with what is presumed
+            "presumed_usd": currency(total.presumed),
+            "over_budget_usd": currency(self.over_budget_nano),
+            "unaccounted_usd": currency(self.unaccounted_nano),
+            "calls": provider.calls,
+            "denials": progress.denials.total(),
+            "denials_by_kind": dict(sorted(progress.denials.items())),
+            "runs": progress.runs(),
+            "thresholds_crossed": len(thresholds),
+            "thresholds": thresholds,
+            "downgrades": progress.downgraded,
+            "saved_usd": currency(provider.saved),
+            "runaways_halted": sum(runaway["status"] == "halted" for runaway in self.runaways),
+            "runaways": self.runaways,
+            "rate_per_s": round(progress.rate_per_s, 1),
+            "p50_us": progress.percentile_us(50),
+            "p99_us": progress.percentile_us(99),
+            "audit": self.differences or "exact",
+            "broken_promises": self.broken_promises,
+            "store": self.store_url,
+            "processes": scenario.processes,
+            "tasks": scenario.tasks,
+            "killed_processes": progress.killed,
+            "unanswered_calls": provider.unanswered if progress.killed else 0,  # billed all the same
+            "seconds": round(progress.seconds, 3),
+            "tenants": [_tenant(progress, name) for name in sorted(progress.places)],
+            "accounts": [
+                _account(progress, path)
+                for path in progress.entries
+                if len(path) < len(LABELS)  # single runs are compared as well, and too many to be listed
+            ],
+        }
+
+
+def _tenant(progress: Progress, name: str) -> dict[str, object]:
+    places, most = progress.places[name], progress.most_taken[name]
+    limits = {"limit": places.limit, "places": places.places, "most_at_once": most}
+    return {"tenant": name, "runs": progress.runs(name), **limits}
+
+
+def _account(progress: Progress, path: Path) -> dict[str, object]:
+    limit, entry = progress.scenario.limits.get(path, 0), progress.entries[path]
+    amounts = {"limit": limit} | msgspec.structs.asdict(entry) | {"billed": progress.provider.billed[path]}
+    labels = dict(zip(LABELS, path, strict=False))
+    return {"labels": labels, **{f"{name}_usd": currency(nano) for name, nano in amounts.items()}}
+
+
+def broken_promises(progress: Progress) -> list[str]:
+    """List what is not as it should be, beside the bills and the audit: nothing in a demo that passed."""
+    broken = [*_broken_thresholds(progress), *_broken_runs(progress), *_broken_runaways(progress)]
+    told, served = progress.downgraded, progress.provider.instead
+    if told != served:
+        broken.append(f"the stream told of {counted(told, 'downgrade')}, the provider served {served:,}")
+    return broken
+
+
+def _broken_thresholds(progress: Progress) -> Iterator[str]:
+    """Each was told once by the stream and to one callback, and none was passed in silence."""
+    for crossing, times in progress.crossed.items():
+        callbacks = progress.called_back[crossing]
+        # a worker may have been killed between the crossing and its report of it
+        if times != 1 or callbacks > 1 or not (callbacks or progress.killed):
+            yield (
+                f"{crossing.budget} crossed {crossing.percent:g}% once: the stream told of it {times} times, "
+                f"callbacks {callbacks} times"
+            )
+    known = {(crossing.budget, crossing.percent) for crossing in progress.crossed}
+    for tenant in TENANTS:
+        spent = progress.entries[tenant,].spent
+        for percent in PERCENTS:
+            reached = spent * 100 >= progress.scenario.limits[tenant,] * percent
+            if reached and (f"{tenant}-day", percent) not in known:
+                yield f"{tenant}-day is above {percent}%, and no one was told"
+
+
+def _broken_runs(progress: Progress) -> Iterator[str]:
+    """The books have admitted as many runs as the stream saw end, and never more at once than there are places."""
+    for tenant, runs in progress.places.items():
+        admitted = counted(runs.admitted, "run")
+        ended = sum(path[0] == tenant for path in progress.ended)
+        if runs.admitted != ended:
+            yield f"{tenant}: {admitted} admitted by the ledger, {ended:,} ended"
+        if runs.admitted > runs.limit:
+            yield f"{tenant}: {admitted} admitted, {runs.limit:,} allowed in a day"
+        seen = {"ledger": progress.most_taken[tenant], "provider": progress.provider.most_at_once[tenant]}
+        for who, most in seen.items():
+            if most > runs.places:
+                yield f"{tenant}: the {who} saw {most:,} runs at once on {runs.places:,} places"
+    if progress.killed and "abandoned" not in progress.ended.values():
+        yield "a worker was killed, and none of its runs was found abandoned"
+
+
+def _broken_runaways(progress: Progress) -> Iterator[str]:
+    """What went out of control was halted at the call that showed it, and nothing else was."""
+    found, wild = progress.runaways, progress.scenario.wild
+    for path, reason in wild.items():
+        made, allowed = progress.provider.requests[path], RUNAWAY[reason]
+        how = progress.ended.get(path, "open")
+        if made > allowed or (made == allowed and (found.get(path), how) != (reason, "halted")):
+            yield (
+                f"run {path[-1]} went out of control ({reason}) and made {counted(made, 'call')} where "
+                f"{allowed} are enough to halt it; it is {how}"
+            )
+    for path, mistaken in found.items():
+        if path not in wild:
+            yield f"run {path[-1]} worked as it should and was taken for a runaway ({mistaken})"
