@@ -17,7 +17,7 @@ from costscope.observe.events.callbacks import Callbacks
 from costscope.policy.model.durations import to_ms
 from costscope.pricing.money import to_count, to_nano
 from costscope.scope.decorated import DecoratedFunction, ScopedAsyncGenerator, ScopedGenerator
-from costscope.scope.default_runtime import get_runtime
+from costscope.scope.default_runtime import default, get_runtime
 from costscope.scope.runtime import services_of
 from costscope.scope.scope import facade_of
 from costscope.stores.effects import run_async, run_sync
@@ -205,7 +205,9 @@ class BudgetScope:
         return self._open()
 
     def _open(self) -> ScopeState:
-        services = services_of(self._runtime or get_runtime())
+        services = default.services if self._runtime is None else services_of(self._runtime)
+        if services is None:
+            services = services_of(get_runtime())
         return ScopeState(services, self._labels, self._limits, self._options, outer=current_scope())
 
     def __call__(self, function: F) -> F:

@@ -47,7 +47,9 @@ def reset(scope: ScopeState, reason: str, budget: str | None) -> Steps[list[Acco
         forgiven: dict[str, int] = {}
         for account in group:
             forgiven |= yield from _forgiven(scope, account)
-        record = AccountReset(**scope.stamp(), budget=name, reason=reason, forgiven=forgiven)
+        record = AccountReset(
+            **scope.services.stamp(scope.labels), budget=name, reason=reason, forgiven=forgiven
+        )
         scope.emit(record)
         records.append(record)
     if budget is None:

@@ -110,7 +110,7 @@ def _emit_settled(call: Call, cost: int) -> None:
         return
     scope.emit(
         CallSettled(
-            **scope.stamp(),
+            **scope.services.stamp(scope.labels),
             what=call.kind,
             name=call.name,
             outcome=call.outcome,

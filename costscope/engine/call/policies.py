@@ -215,7 +215,7 @@ def _emit_downgraded(call: Call) -> None:
     scope.history.add(Past(downgrades=1, saved_nano=max(route.saved or 0, 0)))
     scope.emit(
         Downgraded(
-            **scope.stamp(),
+            **scope.services.stamp(scope.labels),
             asked=route.asked,
             effective=call.name,
             reason=route.routing.reason if call.name != route.asked else route.routing.cap_reason,

@@ -44,11 +44,15 @@ def emit_call_refused(
 def emit_refused(scope: ScopeState, what: What, name: str, error: CallDenied) -> None:
     """Tell of the refusal of a call, a run or an iteration."""
     if not isinstance(error, BudgetExceeded):
-        scope.emit(CallRefused(**scope.stamp(), what=what, name=name, kind=error.kind, reason=str(error)))
+        scope.emit(
+            CallRefused(
+                **scope.services.stamp(scope.labels), what=what, name=name, kind=error.kind, reason=str(error)
+            )
+        )
         return
     scope.emit(
         CallRefused(
-            **scope.stamp(),
+            **scope.services.stamp(scope.labels),
             what=what,
             name=name,
             kind=error.kind,
@@ -79,7 +83,7 @@ def emit_above(scope: ScopeState, what: What, name: str, watch: Watch, watched: 
     if watched.budget.enforcement != "shadow":
         scope.emit(
             CallDegraded(
-                **scope.stamp(),
+                **scope.services.stamp(scope.labels),
                 what=what,
                 name=name,
                 budget=watched.budget.id,
@@ -101,7 +105,7 @@ def emit_late(scope: ScopeState, what: What, name: str, late: Late) -> None:
     if budget.enforcement != "shadow":
         scope.emit(
             CallDegraded(
-                **scope.stamp(),
+                **scope.services.stamp(scope.labels),
                 what=what,
                 name=name,
                 budget=budget.id,
@@ -126,7 +130,7 @@ def _tell_shadow(
     kind, limit, spent, held, asked = numbers
     scope.emit(
         CallRefused(
-            **scope.stamp(),
+            **scope.services.stamp(scope.labels),
             what=what,
             name=name,
             kind=kind,

@@ -82,7 +82,7 @@ def _record(scope: ScopeState, watch: Watch, watched: Watched) -> ThresholdCross
     assert mark.threshold is not None, "only thresholds are crossed"
     spent, held = watch.used(watched)
     about = about_of(account.about)
-    stamp = scope.stamp()
+    stamp = scope.services.stamp(scope.labels)
     stamp["labels"] = about.present or stamp["labels"]
     return ThresholdCrossed(
         **stamp,

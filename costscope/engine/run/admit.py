@@ -146,7 +146,8 @@ def _start(run: Run, scope: ScopeState) -> None:
             # Whoever joins finds it there; this process asks at its first call.
             services.publisher.remember(First(opened_mark(run.key), str(run.admitted_ms), CLOCK_KEPT_MS))
     if not run.joined:
-        scope.emit(RunStarted(**scope.stamp(), run=run.name))
+        event = RunStarted(**services.stamp(scope.labels), run=run.name)
+        services.events.emit(event, scope.callbacks)
 
 
 def _refusal(run: Run, reply: Reply) -> CallDenied:

@@ -130,7 +130,7 @@ def _end_run(scope: ScopeState, error: BaseException | None) -> Commit | None:
         run.reason = "" if error is None else type(error).__name__
     if not run.joined:
         event = RunEnded(
-            **scope.stamp(),
+            **scope.services.stamp(scope.labels),
             run=run.name,
             status=run.status,
             reason=run.reason,

@@ -38,7 +38,7 @@ def act_on(run: Run, scope: ScopeState, suspicion: Suspicion) -> Steps[None]:
         return
     actions = run.detector.rule.actions
     event = RunawayDetected(
-        **scope.stamp(),
+        **scope.services.stamp(scope.labels),
         run=run.name,
         reason=suspicion.reason,
         detail=suspicion.detail,

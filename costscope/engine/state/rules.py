@@ -30,7 +30,7 @@ class Rules:
         self.router = Router(policy, health)
         self.acts = bool(self.coverage.acts or policy.routing)
         self._budgets = {budget.id: budget for budget in policy.budgets}
-        self._runaway = policy.runaway
+        self.runaway = policy.runaway
         self._watched = rules_of(policy.runaway.match) if policy.runaway is not None else ()
 
     def budget(self, budget_id: str) -> Budget | None:
@@ -39,4 +39,4 @@ class Rules:
 
     def runaway_for(self, labels: Mapping[str, str]) -> Runaway | None:
         """What a run with these labels is watched for; None where it is not."""
-        return self._runaway if self._runaway is not None and rules_hold(self._watched, labels) else None
+        return self.runaway if self.runaway is not None and rules_hold(self._watched, labels) else None

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from costscope.ledger import Account
     from costscope.observe.events.records import RunStatus
     from costscope.policy import Budget
+    from costscope.policy.model.controls import Runaway
 
 
 SLOT_LOST: Final = "its slot could not be renewed in time, and may be another's by now"
@@ -34,6 +35,7 @@ class Run:
         account: its own in the ledger, if the policy has anything to say about single runs.
         clock_ms: how long it may last from its admission; None for as long as it likes.
         joined: it was admitted elsewhere; this process only works in it.
+        detector: what watches it for being out of control, by the rule that it was made with; None where nothing does.
         status: how it ended; None while it goes on.
     """
 
@@ -43,6 +45,7 @@ class Run:
         labels: dict[str, str],
         account: Account | None,
         clock_ms: int | None,
+        runaway: Runaway | None,
         *,
         joined: bool,
     ) -> None:
@@ -69,7 +72,6 @@ class Run:
         self.opened_s = monotonic()
         self.cost = 0
         """Of this process's calls, in nano-units."""
-        runaway = services.rules.runaway_for(labels)
         self.detector: Detector | None = None
         if runaway is not None and account is not None:
             self.detector = services.detectors.of(account.key, runaway)
@@ -164,7 +166,7 @@ class Run:
 def run_of(
     services: Services, labels: dict[str, str], clock_ms: int | None, inline: Account | None, *, joined: bool
 ) -> Run:
-    """The run that a scope with these labels opens, not yet admitted.
+    """Return the run that a scope with these labels opens, not yet admitted.
 
     It has an account of its own where any budget covers it or it has a clock; with nothing but limits set on the
     scope itself their account serves. Orders to stop stand in that account, and the admission holds on it, so that
@@ -177,16 +179,16 @@ def run_of(
         inline: the account of the limits set on the scope, if there are any.
         joined: it was admitted elsewhere.
     """
+    rules = services.rules
     covered = services.coverage.accounts(labels, services.now_ms())
+    runaway = None if rules.runaway is None else rules.runaway_for(labels)
     clocks = [ms for ms in (clock_ms, covered.run_clock_ms) if ms is not None]
-    told = covered.observed or covered.accounts or covered.admission or covered.run_limits or clocks
-    runaway = services.rules.runaway_for(labels)
-    turns = covered.curbs or (
-        runaway is not None and any(action.iterations is not None for action in runaway.actions)
-    )
+    limited = covered.observed or covered.accounts or covered.admission or covered.run_limits or clocks
     account = inline
-    if told or runaway is not None:
-        account = run_account(labels, dict(covered.run_limits), turns=turns)
-    opened = Run(services, labels, account, min(clocks, default=None), joined=joined)
-    opened.observed = tuple((observed_account(budget, labels), budget) for budget in covered.observed)
-    return opened
+    if limited or runaway is not None:
+        caps = runaway is not None and any(action.iterations is not None for action in runaway.actions)
+        account = run_account(labels, dict(covered.run_limits), turns=covered.curbs or caps)
+    run = Run(services, labels, account, min(clocks, default=None), runaway, joined=joined)
+    if covered.observed:
+        run.observed = tuple((observed_account(budget, labels), budget) for budget in covered.observed)
+    return run

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,7 +13,7 @@ from costscope.engine.state.level_watch import Watch, watch_over
 from costscope.engine.state.nesting import inherited, inline_accounts
 from costscope.engine.state.run import run_of
 from costscope.errors import InvalidInput
-from costscope.ledger import HALTS, new_id
+from costscope.ledger import HALTS
 from costscope.observe.events.callbacks import Callbacks
 from costscope.observe.telemetry import ScopeTotals
 from costscope.policy import check_labels
@@ -27,7 +26,7 @@ if TYPE_CHECKING:
     from costscope.engine.state.run import Run
     from costscope.engine.state.services import Services
     from costscope.ledger import Account, Amounts, Reply
-    from costscope.observe.events.records import Event, Stamp
+    from costscope.observe.events.records import Event
     from costscope.policy import Budget
     from costscope.policy.model.controls import OnDenied
     from costscope.policy.resolve.resolved import Coverage, Covered
@@ -66,6 +65,7 @@ class ScopeState:
         run: the run it is in, or None.
         callbacks: its own, before those of the scopes around it; None where no callback was given.
         inline: the accounts of limits that were set on it and on the scopes around it.
+        opens_run: entering it is the admission of a run.
         acts: a call here meets anything beside limits: thresholds, slots, clocks, routes, a run that is watched.
         extra: what a call reserves beside its estimate: a slot, and that no order to stop was given.
         takes_slot: a call holds one of a limited number of places.
@@ -96,6 +96,7 @@ class ScopeState:
         "labels",
         "more_children",
         "opened_s",
+        "opens_run",
         "outer",
         "parent",
         "run",
@@ -121,14 +122,16 @@ class ScopeState:
         self.outer = outer
         self.parent = parent = open_scope_of(services, outer)
         above: dict[str, str] | None = None if parent is None else parent.labels
-        self.labels: dict[str, str] = inherited(above, own)
-        self.closed = False
-        self.totals = ScopeTotals()
-        around = () if parent is None else parent.inline
         in_run = parent is not None and parent.run is not None
+        around = () if parent is None else parent.inline
+        self.labels: dict[str, str] = inherited(above, own)
         self.inline: tuple[Account, ...] = inline_accounts(
             around, above, self.labels, own, limits, in_run=in_run
         )
+        self.closed = False
+        self.totals = ScopeTotals()
+        self.history = History()
+        """Of what was recorded: of this scope, once it is closed, and of closed ones inside."""
         self.tally = None if "cost" in limits else Tally()
         outer_tallies = () if parent is None else parent.tallies
         self.tallies: tuple[Tally, ...] = (
@@ -146,10 +149,9 @@ class ScopeState:
         elif options.clock_ms is not None or options.join_run:
             msg = "max_wall_clock and join_run are about the run a scope opens; give it a `run` label of its own"
             raise InvalidInput(msg)
+        self.opens_run = self.run is not None and not in_run
         self.acts = services.acts or self.run is not None
         self.opened_s, self.ended_s = monotonic(), 0.0
-        self.history = History()
-        """Of what was recorded: of this scope, once it is closed, and of closed ones inside."""
         self.facade: Any = None
         """A weak reference to what its user holds of it, see `costscope.scope.scope`."""
         self.watch: Watch | None = None
@@ -170,11 +172,6 @@ class ScopeState:
                 parent.children.append(self)
             else:
                 parent.more_children += 1
-
-    @property
-    def opens_run(self) -> bool:
-        """True if entering it is the admission of a run."""
-        return self.run is not None and (self.parent is None or self.parent.run is None)
 
     # ------------------------------------------------------------------ which accounts it pays
 
@@ -294,16 +291,6 @@ class ScopeState:
     def emit(self, event: Event, *, published: bool = False) -> None:
         """Hand an event to all listeners, here and around; `published` if the board has it already."""
         self.services.events.emit(event, self.callbacks, published=published)
-
-    def stamp(self) -> Stamp:
-        """Return what every record of this scope begins with."""
-        services = self.services
-        now_ms = services.now_ms()
-        return {
-            "id": new_id(now_ms),
-            "at": datetime.fromtimestamp(now_ms / 1000, UTC),
-            "labels": dict(self.labels),
-        }
 
     def leave(self, error: BaseException | None) -> None:
         """Record the scope's metrics, and make the scope around it current again."""

@@ -14,14 +14,15 @@ from costscope.engine.state.account_views import AccountViews
 from costscope.engine.state.rules import Rules
 from costscope.engine.state.wait_list import WaitList
 from costscope.errors import InvalidPolicy
-from costscope.ledger import LEASE_MAX_MS
+from costscope.ledger import LEASE_MAX_MS, new_id
 from costscope.observe.events import EventStream, Publisher
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from costscope.engine.control.router import Router
     from costscope.observe.events import Callbacks
+    from costscope.observe.events.records import Stamp
     from costscope.observe.telemetry import Telemetry
     from costscope.observe.telemetry.spans import Spans
     from costscope.observe.webhooks import WebhookSender
@@ -97,7 +98,12 @@ class Services:
 
     def now(self) -> datetime:
         """Return the store's time as far as this process knows it, UTC."""
-        return datetime.fromtimestamp(self.now_ms() / 1000, UTC)
+        return _moment(self.now_ms())
+
+    def stamp(self, labels: Mapping[str, str]) -> Stamp:
+        """Return what every record of a scope with these labels begins with."""
+        now_ms = self.now_ms()
+        return {"id": new_id(now_ms), "at": _moment(now_ms), "labels": dict(labels)}
 
     def learn_time(self, store_now_ms: int) -> None:
         """Propose windows by the store's clock from now on."""
@@ -148,6 +154,10 @@ class Services:
         self.coverage: Coverage = rules.coverage
         """Which budgets cover which scopes."""
         self.unscoped: Literal["allow", "deny"] = self._unscoped_given or rules.policy.unscoped
+
+
+def _moment(at_ms: int) -> datetime:
+    return datetime.fromtimestamp(at_ms / 1000, UTC)
 
 
 def _sender(store: Store, policy: Policy) -> WebhookSender | None:
