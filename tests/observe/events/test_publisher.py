@@ -29,7 +29,7 @@ from costscope.ledger import Account, Read
 from costscope.stores import open_store
 from costscope_memory import MemoryStore
 
-SUPPORT = Path(__file__).parents[1] / "support"
+SUPPORT = Path(__file__).parents[2] / "support"
 
 
 class WaitingStore(MemoryStore):

@@ -12,7 +12,7 @@ from costscope.observe.telemetry import DEFAULT_LABELS, METRICS, ScopeTotals
 from costscope.observe.telemetry.metrics import CURRENCY
 from costscope.pricing.usage import Usage
 
-PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text(encoding="utf-8")
 ROWS = [
     [cell.strip() for cell in line.strip("|").split("|")]
     for line in PAGE.splitlines()
