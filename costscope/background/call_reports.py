@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from costscope.background.worker import Worker, ends_with_process
 from costscope.errors import StoreUnavailable
-from costscope.stores.coordination import Note, Noted
+from costscope.stores.coordination import CallCounts, RecordCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +44,7 @@ class Notes:
         self._store = store
         self._suspect = suspect
         self._join = join
-        self._waiting: deque[tuple[Run, Scope, Note, Wake | None]] = deque(maxlen=_WAITING_MAX)
+        self._waiting: deque[tuple[Run, Scope, RecordCall, Wake | None]] = deque(maxlen=_WAITING_MAX)
         self._worker = Worker(self._send, "costscope-notes")
         ends_with_process(self, "callbacks")
 
@@ -59,13 +59,13 @@ class Notes:
         wake: Wake | None = None,
     ) -> None:
         """A call of the run has ended. Does not wait; `wake` is called when it has been told and acted on."""
-        note = Note(run.key, f"{digest:x}" if digest else "", failed, _KEEP_MS, cost)
+        note = RecordCall(run.key, f"{digest:x}" if digest else "", failed, _KEEP_MS, cost)
         self._waiting.append((run, scope, note, wake))
         self._worker.wake()
 
     def flag(self, run: Run, scope: Scope, reason: str) -> None:
         """Let every process of the run know of a suspicion."""
-        note = Note(run.key, "", None, _KEEP_MS, flag=reason, counts=False)
+        note = RecordCall(run.key, "", None, _KEEP_MS, flag=reason, counts=False)
         self._waiting.append((run, scope, note, None))
         self._worker.wake()
 
@@ -91,7 +91,7 @@ class Notes:
             except StoreUnavailable:
                 return _AGAIN_S
             for (run, scope, _, wake), answer in zip(batch, answers, strict=True):
-                assert isinstance(answer, Noted), "the answer to a note"
+                assert isinstance(answer, CallCounts), "the answer to a note"
                 try:
                     self._heard(run, scope, answer)
                 finally:
@@ -100,7 +100,7 @@ class Notes:
                         wake()
         return None
 
-    def _heard(self, run: Run, scope: Scope, answer: Noted) -> None:
+    def _heard(self, run: Run, scope: Scope, answer: CallCounts) -> None:
         detector = run.detector
         if detector is None:
             return

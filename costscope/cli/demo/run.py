@@ -19,7 +19,7 @@ from costscope.errors import StoreUnavailable
 from costscope.observe.events import decode_event
 from costscope.observe.reports.as_json import counted
 from costscope.scope.runtime import Runtime
-from costscope.stores.coordination import Published, Recent
+from costscope.stores.coordination import Published, ReadEvents
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -185,7 +185,7 @@ async def _keep_listening(progress: Progress, store: Store) -> None:
 async def _listen(progress: Progress, store: Store) -> None:
     """Take what the stream of events has got since the last time."""
     while True:
-        (found,) = await asyncio.to_thread(store.tell, [Recent(_RECENT, progress.place)])
+        (found,) = await asyncio.to_thread(store.tell, [ReadEvents(_RECENT, progress.place)])
         assert isinstance(found, list), "the answer to Recent"
         if not found:
             return

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from costscope.observe.events.records import decode_event
-from costscope.stores.coordination import Published, Recent
+from costscope.stores.coordination import Published, ReadEvents
 
 if TYPE_CHECKING:
     from costscope.observe.events.records import Event
@@ -29,7 +29,7 @@ class EventStream:
         """
         if getattr(store, "tell", None) is None:
             return []
-        [answer] = store.tell((Recent(count=count, after=self._place),))
+        [answer] = store.tell((ReadEvents(count=count, after=self._place),))
         found = [each for each in answer if isinstance(each, Published)] if isinstance(answer, list) else []
         if found:
             self._place = found[-1].place

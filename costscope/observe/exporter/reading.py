@@ -15,7 +15,7 @@ from costscope.ledger import audit
 from costscope.observe.events.records import KINDS
 from costscope.observe.exporter.series import Family, families, rules, status, up
 from costscope.observe.reports import BurnRates, account_rows
-from costscope.stores.coordination import Published, Recent
+from costscope.stores.coordination import Published, ReadEvents
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -52,7 +52,7 @@ class EventCounts:
         """The counts, with what has come since the last look; None if the store, by other hands, has no board."""
         if getattr(store, "tell", None) is None:
             return None
-        [answer] = store.tell((Recent(count=_ALL, after=self._place or ""),))
+        [answer] = store.tell((ReadEvents(count=_ALL, after=self._place or ""),))
         found = [each for each in answer if isinstance(each, Published)] if isinstance(answer, list) else []
         if self._place is not None:
             for published in found:

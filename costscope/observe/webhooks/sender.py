@@ -24,7 +24,7 @@ from costscope.observe.webhooks.receivers import (
     verdict,
     worth_trying,
 )
-from costscope.stores.coordination import Ack, Delivery, Take
+from costscope.stores.coordination import AckDeliveries, Delivery, LeaseDeliveries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -138,7 +138,7 @@ class WebhookSender:
         """Take some and send them; whether there may be more."""
         lease = lease_ms(self._longest_s, self._random.random, self._margin_s)
         ends_s = time.monotonic() + lease / 1000
-        [taken] = self._store.tell((Take(lease_ms=lease, count=_BATCH),))
+        [taken] = self._store.tell((LeaseDeliveries(lease_ms=lease, count=_BATCH),))
         deliveries = [one for one in taken if isinstance(one, Delivery)] if isinstance(taken, list) else []
         tried = [one for one in deliveries if worth_trying(one.attempt) and one.webhook in self._receivers]
         if tried:
@@ -185,7 +185,7 @@ class WebhookSender:
         else:
             log.error("%s: %s; given up, the receiver does not want it", what, answer.problem)
         try:
-            self._store.tell((Ack(ids=(delivery.id,)),))
+            self._store.tell((AckDeliveries(ids=(delivery.id,)),))
         except StoreUnavailable:
             log.warning("%s: the board cannot be told, so it will arrive again", what)
 
