@@ -17,7 +17,7 @@ from costscope.cli.events import short_line
 from costscope.cli.status_screen import account_blocks, title
 from costscope.cli.widgets import legend, outlook
 from costscope.errors import StoreUnavailable
-from costscope.observe.events.reader import EventStream
+from costscope.observe.events.reader import EventReader
 from costscope.observe.events.records import CallSettled
 from costscope.observe.reports import BurnRates, account_rows, forecast, untouched
 from costscope.observe.reports.as_json import counted
@@ -42,14 +42,14 @@ _LOOK: Final = 1000
 def watch(books: Store, policy: Policy | None, interval_s: float) -> None:
     """Draw a screen, and again every `interval_s` seconds until Ctrl-C."""
     console = Console()
-    rates, stream = BurnRates(), EventStream()
+    rates, stream = BurnRates(), EventReader()
     last: deque[Event] = deque(maxlen=_EVENTS)
 
     def look() -> WatchScreen:
         snapshot = books.snapshot()
         rates.observe(snapshot.now_ms, account_rows(snapshot, policy))
         # a call that ended is no news; there may be many of them between two that are
-        last.extend(event for event in stream.new(books, _LOOK) if not isinstance(event, CallSettled))
+        last.extend(event for event in stream.read(books, _LOOK) if not isinstance(event, CallSettled))
         return WatchScreen(books.url, snapshot, policy, rates, list(last))
 
     screen = look()

@@ -149,8 +149,8 @@ class Runtime:
         self.events.add_sink(self.telemetry.event)
         self.publisher = Publisher(self.store, delivering=self.deliver)
         self.events.publish_with(self.publisher)
-        self.events.tell(callbacks)
-        self.listens = self.events.listening("settled")
+        self.events.add_callbacks(callbacks)
+        self.listens = self.events.listeners_of("settled")
 
     def budget(self, budget_id: str) -> Budget | None:
         """The policy's budget of that id; None for a scope's or a run's own limits."""

@@ -42,7 +42,7 @@ def tell_downgraded(call: Call) -> None:
 def tell_settled(call: Call, cost: int) -> None:
     """A call that has ended; only made when somebody listens."""
     scope, usage = call.scope, call.usage
-    if not scope.runtime.events.wanted("settled", scope.callbacks):
+    if not scope.runtime.events.has_listeners("settled", scope.callbacks):
         return
     scope.emit(
         CallSettled(

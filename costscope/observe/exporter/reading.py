@@ -12,10 +12,10 @@ import msgspec
 
 from costscope.errors import CostscopeError
 from costscope.ledger import audit
+from costscope.observe.events.reader import EventReader
 from costscope.observe.events.records import KINDS
 from costscope.observe.exporter.series import Family, families, rules, status, up
 from costscope.observe.reports import BurnRates, account_rows
-from costscope.stores.coordination import Published, ReadEvents
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -46,18 +46,18 @@ class EventCounts:
 
     def __init__(self) -> None:
         self._counts = dict.fromkeys((*KINDS, _OTHER), 0)
-        self._place: str | None = None
+        self._reader = EventReader()
+        self._has_looked = False
 
     def look(self, store: Store) -> Mapping[str, int] | None:
-        """The counts, with what has come since the last look; None if the store, by other hands, has no board."""
-        if getattr(store, "tell", None) is None:
+        """Return the counts, with what has come since the last look; None if the store keeps no board."""
+        records = self._reader.read_records(store, _ALL)
+        if records is None:
             return None
-        [answer] = store.tell((ReadEvents(count=_ALL, after=self._place or ""),))
-        found = [each for each in answer if isinstance(each, Published)] if isinstance(answer, list) else []
-        if self._place is not None:
-            for published in found:
-                self._counts[_type(published.record)] += 1
-        self._place = found[-1].place if found else self._place or ""
+        if self._has_looked:
+            for record in records:
+                self._counts[_type(record)] += 1
+        self._has_looked = True
         return dict(self._counts)
 
 

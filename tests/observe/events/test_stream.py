@@ -86,7 +86,7 @@ def test_a_callback_that_was_removed_hears_nothing_more(stream, told):
     remove_sink()
     stream.emit(happening(RunStarted))
     assert told == ["second"]
-    assert not stream.wanted("denied")
+    assert not stream.has_listeners("denied")
 
 
 def test_the_same_function_may_be_there_twice_and_be_removed_once(stream, told):
@@ -112,16 +112,16 @@ def test_a_sink_hears_every_kind_but_what_comes_with_every_call(stream, told):
 
 
 def test_settled_is_wanted_when_somebody_listens_here_or_everywhere(stream):
-    assert not stream.wanted("settled")
-    assert not stream.wanted("settled", Callbacks(on_denied=print))
-    assert stream.wanted("settled", Callbacks(on_settled=print))
+    assert not stream.has_listeners("settled")
+    assert not stream.has_listeners("settled", Callbacks(on_denied=print))
+    assert stream.has_listeners("settled", Callbacks(on_settled=print))
     remove = stream.on("settled", print)
-    assert stream.wanted("settled")
-    assert not stream.wanted("denied")
+    assert stream.has_listeners("settled")
+    assert not stream.has_listeners("denied")
     remove()
-    assert not stream.wanted("settled")
+    assert not stream.has_listeners("settled")
     stream.add_sink(print, ("settled",))
-    assert stream.wanted("settled")
+    assert stream.has_listeners("settled")
 
 
 def test_what_is_on_the_board_already_is_not_put_there_again(stream, told):
