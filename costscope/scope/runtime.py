@@ -146,7 +146,7 @@ class Runtime:
     def _tell_of_events(self, callbacks: Callbacks) -> None:
         """To metrics, to the board, and to whoever was given."""
         self.events = EventStream(currency=self.policy.currency)
-        self.events.add_sink(self.telemetry.event)
+        self.events.add_sink(self.telemetry.events.count)
         self.publisher = Publisher(self.store, delivering=self.deliver)
         self.events.publish_with(self.publisher)
         self.events.add_callbacks(callbacks)
@@ -177,7 +177,7 @@ class Runtime:
         """The scope without labels in which unscoped calls count where the policy allows them."""
         if self._outside is None:
             self._outside = Scope(self, {}, {}, outer=None)
-            self._outside.totals = self.telemetry.endless()
+            self._outside.totals = self.telemetry.endless_totals()
         return self._outside
 
     def current_scope(self) -> Scope | None:
@@ -250,7 +250,7 @@ class Runtime:
 
     def _found_lost(self, lost: Sequence[LostHold]) -> None:
         """Holds of processes that are silent were presumed lost: runs among them have been abandoned."""
-        self.telemetry.presumed(len(lost))
+        self.telemetry.count_presumed(len(lost))
         tell_abandoned(self, lost)
 
     async def aclose(self) -> None:

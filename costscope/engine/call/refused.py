@@ -38,7 +38,7 @@ def refused(call: Call, error: CallDenied) -> None:
     """Count the refusal of a call, trace it and tell of it."""
     scope = call.scope
     budget, meter = getattr(error, "budget", None), getattr(error, "meter", None)
-    scope.totals.denial(error.kind, budget, meter, call.kind)
+    scope.totals.add_denial(error.kind, budget, meter, call.kind)
     if call.span is not None and call.runtime.spans is not None:
         call.runtime.spans.refuse(call.span, error)
     tell_refused(scope, call.kind, call.name, error)
@@ -57,7 +57,7 @@ def refused_unopened(
         scope: where it was made; None: outside every scope, which is a place, too.
     """
     place = scope if scope is not None else runtime.outside
-    place.totals.denial(error.kind, None, None, kind)
+    place.totals.add_denial(error.kind, None, None, kind)
     if runtime.spans is not None:
         span = runtime.spans.start(kind, name, place.labels)
         if span is not None:

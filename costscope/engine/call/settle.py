@@ -119,7 +119,7 @@ def committing(call: Call, actual: Mapping[str, int] | None) -> Commit | None:
     _close(call, cost)
     if not call.accounts:
         seconds = perf_counter() - call.began_s
-        call.scope.totals.call(call.kind, call.name, call.outcome, cost, call.usage, seconds)
+        call.scope.totals.add_call(call.kind, call.name, call.outcome, cost, call.usage, seconds)
         if is_watched(call):
             ended(call, cost, amounts)
         return None
@@ -180,7 +180,7 @@ def settled(call: Call, reply: Reply, command: Commit | Release) -> None:
     if type(command) is Commit:
         _counted(call, command, settlement)
     else:
-        scope.totals.settlement(settlement)
+        scope.totals.add_settlement(settlement)
         ended(call, 0, {})
     if scope.closed:  # a stream that outlived its scope
         scope.record_late()
@@ -203,11 +203,11 @@ def _counted(call: Call, command: Commit, settlement: Settlement | None) -> None
     overrun = 0 if command.amounts is call.amounts else cost - call.amounts.get("cost", 0)
     seconds = perf_counter() - call.began_s
     if settlement == "committed" and overrun <= 0:
-        totals.committed(call.kind, call.name, call.outcome, cost, call.usage, seconds)
+        totals.add_committed_call(call.kind, call.name, call.outcome, cost, call.usage, seconds)
     else:
-        totals.call(call.kind, call.name, call.outcome, cost, call.usage, seconds)
+        totals.add_call(call.kind, call.name, call.outcome, cost, call.usage, seconds)
         if settlement is not None:
-            totals.settlement(settlement, max(overrun, 0))
+            totals.add_settlement(settlement, max(overrun, 0))
     runtime, scope = call.runtime, call.scope
     if (
         scope.acts or runtime.listens or runtime.waiting or scope.callbacks is not None

@@ -155,7 +155,7 @@ def test_nothing_starts_after_close():
 
 def test_force_flush_of_the_real_sdk_is_called(telemetry, measured):
     totals = ScopeTotals()
-    totals.settlement("committed")
+    totals.add_settlement("committed")
     telemetry.record({"tenant": "acme"}, totals)
     telemetry.flush_soon()
     assert telemetry.close(LONG)
