@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from costscope.cli.demo.rules import PERCENTS, RUNAWAY, budget_of
 from costscope.cli.demo.scenario import TENANTS
-from costscope.observe.reports.as_json import counted
+from costscope.observe.reports.as_json import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -50,9 +50,9 @@ def _runs(outcome: Outcome) -> Iterator[str]:
     for tenant, runs in outcome.books.runs.items():
         ended = outcome.heard.statuses(tenant).total()
         if runs.admitted != ended:
-            yield f"{tenant}: {counted(runs.admitted, 'run')} admitted by the ledger, {ended:,} ended"
+            yield f"{tenant}: {format_count(runs.admitted, 'run')} admitted by the ledger, {ended:,} ended"
         if runs.admitted > runs.limit:
-            yield f"{tenant}: {counted(runs.admitted, 'run')} admitted, {runs.limit:,} allowed in a day"
+            yield f"{tenant}: {format_count(runs.admitted, 'run')} admitted, {runs.limit:,} allowed in a day"
         seen = {"ledger": outcome.most_taken, "provider": outcome.most_served}
         for who, most in seen.items():
             if most.get(tenant, 0) > runs.places:
@@ -69,7 +69,7 @@ def _runaways(outcome: Outcome) -> Iterator[str]:
         how = outcome.heard.ended.get(path, "open")
         if made > allowed or (made == allowed and (found.get(path), how) != (reason, "halted")):
             yield (
-                f"run {path[-1]} went out of control ({reason}) and made {counted(made, 'call')} where "
+                f"run {path[-1]} went out of control ({reason}) and made {format_count(made, 'call')} where "
                 f"{allowed} are enough to halt it; it is {how}"
             )
     for path, mistaken in found.items():
@@ -81,4 +81,4 @@ def _downgrades(outcome: Outcome) -> Iterator[str]:
     """The provider has served every call the stream says went to another model, and no other."""
     told, served = outcome.heard.downgraded, outcome.served_instead
     if told != served:
-        yield f"the stream told of {counted(told, 'downgrade')}, the provider served {served:,}"
+        yield f"the stream told of {format_count(told, 'downgrade')}, the provider served {served:,}"

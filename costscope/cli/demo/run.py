@@ -17,7 +17,7 @@ from costscope.cli.demo.worker import Job, work
 from costscope.cli.demo.workers import Worker
 from costscope.errors import StoreUnavailable
 from costscope.observe.events import decode_event
-from costscope.observe.reports.as_json import counted
+from costscope.observe.reports.as_json import format_count
 from costscope.scope.runtime import Runtime
 from costscope.stores.coordination import Published, ReadEvents
 
@@ -155,7 +155,7 @@ async def _kill(worker: Worker, scenario: Scenario, provider: Provider, progress
         async with asyncio.timeout(_GATHER_S):
             await provider.left_unanswered(scenario.tasks)
     if worker.kill():
-        calls = counted(provider.unanswered, "billed call")
+        calls = format_count(provider.unanswered, "billed call")
         progress.happened(f"worker {worker.number} killed (SIGKILL) with {calls} in flight")
 
 
@@ -163,7 +163,7 @@ async def _wait_for_lost_holds(store: Store, progress: Progress) -> None:
     snapshot = await asyncio.to_thread(store.snapshot)
     if snapshot.holds:
         lease = progress.scenario.lease_s
-        lost = counted(len(snapshot.holds), "lost hold")
+        lost = format_count(len(snapshot.holds), "lost hold")
         progress.happened(f"agents done; {lost} until the lease of {lease:g} s ends")
 
 

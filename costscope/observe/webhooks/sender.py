@@ -19,10 +19,10 @@ from costscope.observe.webhooks.post import must_be_installed, open_client, post
 from costscope.observe.webhooks.receivers import (
     FIRST_PAUSE_S,
     LEASE_MARGIN_S,
+    is_due_attempt,
     lease_ms,
     receivers,
     verdict,
-    worth_trying,
 )
 from costscope.stores.coordination import AckDeliveries, Delivery, LeaseDeliveries
 
@@ -140,7 +140,7 @@ class WebhookSender:
         ends_s = time.monotonic() + lease / 1000
         [taken] = self._store.tell((LeaseDeliveries(lease_ms=lease, count=_BATCH),))
         deliveries = [one for one in taken if isinstance(one, Delivery)] if isinstance(taken, list) else []
-        tried = [one for one in deliveries if worth_trying(one.attempt) and one.webhook in self._receivers]
+        tried = [one for one in deliveries if is_due_attempt(one.attempt) and one.webhook in self._receivers]
         if tried:
             try:
                 asyncio.run(self._send_all(tried, ends_s))
@@ -174,9 +174,11 @@ class WebhookSender:
         now = verdict(answer.status)
         what = f"{delivery.id} to webhook {receiver.name} at {receiver.place}"
         if now == "away":
-            receiver.failed(time.monotonic(), self._random.random, answer.retry_after_s, self._first_pause_s)
+            receiver.record_failure(
+                time.monotonic(), self._random.random, answer.retry_after_s, self._first_pause_s
+            )
         else:
-            receiver.answered()
+            receiver.record_answer()
         if now in {"away", "again"}:
             log.warning("%s: %s, taken %d times; tried again later", what, answer.problem, delivery.attempt)
             return
