@@ -133,6 +133,17 @@ def test_what_is_on_the_board_already_is_not_put_there_again(stream, told):
     assert board.options == [{"once": "a#80", "once_ms": 7, "deliver": ("ops",)}]
 
 
+def test_every_kind_but_what_comes_with_every_call_goes_to_the_board(stream, told):
+    class Recording(Board):
+        def put(self, event, **options):
+            self.told.append(kind_of(event))
+
+    stream.publish_with(Recording(told))
+    for record in EVERY_KIND:
+        stream.emit(happening(record))
+    assert told == [kind for kind in KINDS if kind != "settled"]
+
+
 def test_the_log_has_a_line_for_each_record_but_settled_ones(caplog):
     stream = EventStream(currency="EUR")
     with caplog.at_level(logging.DEBUG):
@@ -311,11 +322,14 @@ def test_the_log_and_the_scope_hear_of_what_the_actions_say_and_the_stream_of_ev
     stream.add_sink(teller(told, "sink"))
     stream.on("threshold", teller(told, "global"))
     stream.on("runaway", teller(told, "global"))
+    stream.add_callbacks(
+        Callbacks(on_threshold=teller(told, "runtime's"), on_runaway=teller(told, "runtime's"))
+    )
     for actions in (("log",), ("callback",), ("halt_run",), ("log", "callback")):
         told.clear()
         caplog.clear()
-        with caplog.at_level(logging.INFO, "costscope.events"):
+        with caplog.at_level(logging.DEBUG, "costscope.events"):
             stream.emit(happening(record, actions=actions), local)
-        assert ("callback" in told) == ("callback" in actions)
+        assert ("callback" in told) == ("runtime's" in told) == ("callback" in actions)
         assert bool(caplog.records) == ("log" in actions)
         assert {"sink", "global"} <= set(told)
