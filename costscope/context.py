@@ -1,4 +1,4 @@
-"""What is ambient: the innermost scope and the metered call in progress, carried by contextvars.
+"""The scope and the metered call of the current context, carried by contextvars.
 
 The only module that imports contextvars-extras, which is unmaintained: tests pin what is relied on here. Of its
 registry only what is sound is used: allocation off (a misspelt attribute would create a variable), plain get
@@ -17,35 +17,28 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextvars import ContextVar
 
-    from costscope.engine.state.call import Call
-    from costscope.scope.scope import Scope
-
-__all__ = ["ambient_call", "ambient_scope", "in_empty_context", "set_ambient_call", "set_ambient_scope"]
-
 T = TypeVar("T")
 
 
-class _Ambient(ContextVarsRegistry):
+class _Context(ContextVarsRegistry):
     _registry_allocate_on_setattr = False
 
-    # Not annotated: the registry evaluates annotations when the class is made, and these types import this module.
     scope = ContextVarDescriptor(default=None)
     call = ContextVarDescriptor(default=None)
 
 
-_scope: ContextVar[Scope | None] = cast(
-    "Any", _Ambient.scope.context_var
-)  # the library types the default only
-_call: ContextVar[Call | None] = cast("Any", _Ambient.call.context_var)
+# Any: `ScopeState | None` and `Call | None`, whose modules stand above this one; those who read say the type.
+_scope: ContextVar[Any] = cast("Any", _Context.scope.context_var)  # the library types the default only
+_call: ContextVar[Any] = cast("Any", _Context.call.context_var)
 
 # Bound once: `ContextVarExt.get` costs 60-190 ns for features not used here, the variable's own get 10 ns.
-ambient_scope: Final = _scope.get
-set_ambient_scope: Final = _scope.set
-ambient_call: Final = _call.get
-set_ambient_call: Final = _call.set
+current_scope: Final = _scope.get
+set_current_scope: Final = _scope.set
+current_call: Final = _call.get
+set_current_call: Final = _call.set
 
 
 def in_empty_context(fn: Callable[[], T]) -> Callable[[], T]:
-    """`fn` run in a context without any scope: background work must not be charged to a tenant."""
+    """Return `fn` bound to a context without any scope: background work must not be charged to a tenant."""
     bound: Callable[[], T] = bind_to_empty_context(fn)
     return bound

@@ -12,11 +12,11 @@ import pytest
 import costscope
 from costscope import ambient
 from costscope.context import (
-    ambient_call,
-    ambient_scope,
+    current_call,
+    current_scope,
     in_empty_context,
-    set_ambient_call,
-    set_ambient_scope,
+    set_current_call,
+    set_current_scope,
 )
 
 
@@ -44,7 +44,7 @@ def test_nothing_is_ambient_at_first_in_any_context_or_thread(fresh):
     found = []
 
     def look():
-        found.append((ambient_scope(), ambient_call()))
+        found.append((current_scope(), current_call()))
 
     fresh(look)
     thread = threading.Thread(target=fresh, args=(look,))
@@ -56,41 +56,41 @@ def test_nothing_is_ambient_at_first_in_any_context_or_thread(fresh):
 def test_what_is_set_is_got_and_the_two_do_not_touch(fresh):
     def check():
         scope, call = object(), object()
-        set_ambient_scope(scope)
-        assert (ambient_scope(), ambient_call()) == (scope, None)
-        set_ambient_call(call)
-        assert (ambient_scope(), ambient_call()) == (scope, call)
-        set_ambient_scope(None)
-        assert (ambient_scope(), ambient_call()) == (None, call)
+        set_current_scope(scope)
+        assert (current_scope(), current_call()) == (scope, None)
+        set_current_call(call)
+        assert (current_scope(), current_call()) == (scope, call)
+        set_current_scope(None)
+        assert (current_scope(), current_call()) == (None, call)
 
     fresh(check)
 
 
 def test_a_value_set_in_a_copy_of_a_context_stays_there(fresh):
     def check():
-        set_ambient_scope("outer")
+        set_current_scope("outer")
         copied = contextvars.copy_context()
-        copied.run(set_ambient_scope, "inner")
-        assert ambient_scope() == "outer"
-        assert copied.run(ambient_scope) == "inner"
+        copied.run(set_current_scope, "inner")
+        assert current_scope() == "outer"
+        assert copied.run(current_scope) == "inner"
 
     fresh(check)
 
 
 def test_an_empty_context_has_no_scope_and_leaves_the_callers_alone(fresh):
     def check():
-        set_ambient_scope("tenant")
+        set_current_scope("tenant")
         seen = []
 
         def background():
-            seen.append(ambient_scope())
-            set_ambient_scope("background")
+            seen.append(current_scope())
+            set_current_scope("background")
             return "result"
 
         bound = in_empty_context(background)
         assert bound() == "result"
         assert seen == [None]
-        assert ambient_scope() == "tenant"
+        assert current_scope() == "tenant"
         assert bound() == "result"
         assert seen == [None, None], "a new one each time"
 
@@ -111,5 +111,5 @@ def test_a_misspelt_variable_is_an_error_not_a_new_variable():
 
 def test_the_variables_are_plain_context_variables():
     """Bound once for speed: these are the C methods, not the library's slower ones."""
-    assert type(ambient_scope.__self__) is contextvars.ContextVar
-    assert type(set_ambient_call.__self__) is contextvars.ContextVar
+    assert type(current_scope.__self__) is contextvars.ContextVar
+    assert type(set_current_call.__self__) is contextvars.ContextVar

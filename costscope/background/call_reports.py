@@ -7,79 +7,58 @@ from typing import TYPE_CHECKING, Final
 
 from costscope.background.worker import Worker, ends_with_process
 from costscope.errors import StoreUnavailable
-from costscope.stores.coordination import CallCounts, RecordCall
+from costscope.stores.coordination import RecordCall, CallCounts
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from costscope.engine.control.runaway import Suspicion
-    from costscope.engine.state.run import Run
-    from costscope.scope.scope import Scope
     from costscope.stores.base import Store
     from costscope.stores.effects import Wake
 
-__all__ = ["Notes"]
-
 _WAITING_MAX: Final = 10_000
 _BATCH: Final = 128
-_KEEP_MS: Final = 24 * 3_600_000
 _AGAIN_S: Final = 0.5
 
 
-class Notes:
-    """Told in the background, since no call has to wait for it. While the store is away the oldest are forgotten.
+class CallReports:
+    """Sends reports in the background, since no call has to wait for it; while the store is away it drops the oldest.
 
     Args:
         store: whose board it is.
-        suspect: acts on what the counts of all processes say about a run; called in the background.
-        join: puts in force what another process has suspected; called in the background.
     """
 
-    def __init__(
-        self,
-        store: Store,
-        suspect: Callable[[Run, Scope, Suspicion], object],
-        join: Callable[[Run, str], object],
-    ) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
-        self._suspect = suspect
-        self._join = join
-        self._waiting: deque[tuple[Run, Scope, RecordCall, Wake | None]] = deque(maxlen=_WAITING_MAX)
-        self._worker = Worker(self._send, "costscope-notes")
+        self._waiting: deque[tuple[RecordCall, Callable[[CallCounts], object], Wake | None]] = deque(
+            maxlen=_WAITING_MAX
+        )
+        self._worker = Worker(self._send, "costscope-reports")
         ends_with_process(self, "callbacks")
 
     def put(
-        self,
-        run: Run,
-        scope: Scope,
-        digest: int,
-        cost: int,
-        *,
-        failed: bool | None,
-        wake: Wake | None = None,
+        self, report: RecordCall, on_counts: Callable[[CallCounts], object], wake: Wake | None = None
     ) -> None:
-        """A call of the run has ended. Does not wait; `wake` is called when it has been told and acted on."""
-        note = RecordCall(run.key, f"{digest:x}" if digest else "", failed, _KEEP_MS, cost)
-        self._waiting.append((run, scope, note, wake))
-        self._worker.wake()
+        """Enter a report. Does not wait.
 
-    def flag(self, run: Run, scope: Scope, reason: str) -> None:
-        """Let every process of the run know of a suspicion."""
-        note = RecordCall(run.key, "", None, _KEEP_MS, flag=reason, counts=False)
-        self._waiting.append((run, scope, note, None))
+        Args:
+            report: of a call that has ended, or of a suspicion that every process of the run is to know.
+            on_counts: called in the background with what all processes have counted.
+            wake: called when the report was sent and its answer acted on.
+        """
+        self._waiting.append((report, on_counts, wake))
         self._worker.wake()
 
     def drain(self, timeout_s: float) -> bool:
-        """Wait until everything has been told, at most so long; say whether it has."""
+        """Wait until all reports are sent, at most so long; return whether they are."""
         return not self._waiting or self._worker.drain(timeout_s)
 
     def close(self, timeout_s: float = 2.0) -> None:
-        """Tell what waits, for at most this long, and end the thread."""
+        """Send what waits, for at most this long, and end the thread."""
         self.drain(timeout_s)
         self._worker.close(timeout_s)
 
     def restart_in_child(self) -> None:
-        """The parent tells what the parent's calls did."""
+        """Forget what the parent reports itself."""
         self._waiting.clear()
         self._worker.restart_in_child()
 
@@ -87,26 +66,15 @@ class Notes:
         while self._waiting:
             batch = [self._waiting[at] for at in range(min(_BATCH, len(self._waiting)))]
             try:
-                answers = self._store.tell([note for _, _, note, _ in batch])
+                answers = self._store.tell([report for report, _, _ in batch])
             except StoreUnavailable:
                 return _AGAIN_S
-            for (run, scope, _, wake), answer in zip(batch, answers, strict=True):
-                assert isinstance(answer, CallCounts), "the answer to a note"
+            for (_, on_counts, wake), answer in zip(batch, answers, strict=True):
+                assert isinstance(answer, CallCounts), "the answer to a report"
                 try:
-                    self._heard(run, scope, answer)
+                    on_counts(answer)
                 finally:
-                    self._waiting.popleft()  # not earlier: whoever drains waits for what follows from it, too
+                    self._waiting.popleft()  # not earlier: a drain waits for what follows from it, too
                     if wake is not None:
                         wake()
         return None
-
-    def _heard(self, run: Run, scope: Scope, answer: CallCounts) -> None:
-        detector = run.detector
-        if detector is None:
-            return
-        for reason in answer.flags.split():
-            if detector.claim(reason):
-                self._join(run, reason)
-        suspicion = detector.noted(answer)
-        if suspicion is not None:
-            self._suspect(run, scope, suspicion)

@@ -9,23 +9,24 @@ from costscope.guard.decisions import Decision, DecisionWarning
 from costscope.ledger import MAX_AMOUNT
 from costscope.policy.resolve.account_info import about_of
 from costscope.pricing.money import format_amount
+from costscope.scope.balances import readings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from costscope.engine.state.call import Call
     from costscope.engine.state.level_watch import Watch
+    from costscope.engine.state.scope_state import ScopeState
     from costscope.errors import CallDenied
     from costscope.guard.open_runs import OpenRun
     from costscope.policy.resolve.resolved import Watched
-    from costscope.scope.scope import Scope
 
 
-def left(scope: Scope) -> dict[str, Any]:
+def left(scope: ScopeState) -> dict[str, Any]:
     """The fields `remaining` and `utilisation` of a decision, as last seen."""
     remaining: dict[str, int] = {}
     fullest: float | None = None
-    for account, balance in zip(*scope.readings(), strict=True):
+    for account, balance in zip(*readings(scope), strict=True):
         shown = about_of(account.about).limits
         for at, (meter, limit) in enumerate(account.limits):
             if meter not in shown:  # orders to stop
@@ -42,7 +43,7 @@ def left(scope: Scope) -> dict[str, Any]:
     return {"remaining": remaining, "utilisation": fullest}
 
 
-def warnings(scope: Scope) -> tuple[DecisionWarning, ...]:
+def warnings(scope: ScopeState) -> tuple[DecisionWarning, ...]:
     """Every mark over the scope that is passed, as last seen."""
     watch = scope.watch
     return () if watch is None else tuple(_passed(watch, watched) for watched in watch.passed())

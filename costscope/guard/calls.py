@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from costscope.engine.call.drive import holding, rescue, settling
-from costscope.engine.call.reserve import abandon
+from costscope.engine.call.drive import rescue, reserve_steps, settle_steps
+from costscope.engine.enforcement.refusals import value_instead
 from costscope.errors import CallDenied
 from costscope.guard.answers import afterwards, allowed, changes, refused
 from costscope.guard.decisions import DecisionWarning, ModelDecision, SettledDecision, ToolDecision
@@ -13,20 +13,17 @@ from costscope.guard.open_runs import OpenCall
 from costscope.guard.requests import model_call, tool_call
 from costscope.ledger import Commit, new_id
 from costscope.metered.build import open_call
-from costscope.metered.options import instead_of
 from costscope.pricing.estimate import output_cap
 
 if TYPE_CHECKING:
     from costscope.engine.state.call import Call
+    from costscope.engine.state.route import Arguments
     from costscope.guard.open_runs import OpenRun
     from costscope.guard.requests import ModelRequest, ToolRequest
     from costscope.ledger import Release
-    from costscope.metered.reroute import Arguments
     from costscope.metered.spec import Spec
     from costscope.observe.telemetry import CallKind
     from costscope.stores.effects import Steps
-
-__all__ = ["call_ends", "model_begins", "tool_begins"]
 
 
 def model_begins(opened: OpenRun, model: str, given: ModelRequest) -> Steps[ModelDecision]:
@@ -73,7 +70,7 @@ def model_begins(opened: OpenRun, model: str, given: ModelRequest) -> Steps[Mode
         max_tokens=cap,
         request=request,
         held=dict(call.amounts),
-        saved=call.saved if name != model else None,
+        saved=call.route.saved if call.route is not None and name != model else None,
     )
 
 
@@ -118,8 +115,7 @@ def call_ends(
     try:
         command = ended.ending(reported, failure, model)
         if call is not None:
-            yield from settling(call, command)
-            call.over = True
+            yield from settle_steps(call, command)
     except Exception:
         raise
     except BaseException:
@@ -141,7 +137,7 @@ def _held(opened: OpenRun, spec: Spec, arguments: Arguments) -> Steps[tuple[Call
     try:
         call = open_call(spec, *arguments, opened.scope)
         if call is not None:
-            yield from holding(call)
+            yield from reserve_steps(call)
     except CallDenied as error:
         return call, error
     return call, None
@@ -150,7 +146,7 @@ def _held(opened: OpenRun, spec: Spec, arguments: Arguments) -> Steps[tuple[Call
 def _instead(call: Call | None, refusal: CallDenied) -> Any:
     """What the refused call is to answer, if anybody said so."""
     try:
-        return None if call is None else instead_of(call, refusal)
+        return None if call is None else value_instead(call.scope, call.on_denied, refusal)
     except CallDenied:  # nobody did
         return None
 
@@ -159,18 +155,19 @@ def _charged(call: Call | None, command: Commit | Release | None) -> dict[str, i
     """What was entered into the books; of a call that no budget covers, what it cost all the same."""
     if type(command) is Commit:
         return dict(command.amounts)
-    return {"cost": call.cost} if call is not None and not call.accounts else {}
+    settled = None if call is None or call.accounts else call.settled
+    return {} if settled is None else {"cost": settled.get("cost", 0)}
 
 
 def _give_up(call: Call | None) -> None:
     """The hold stands and its decision never reached anybody."""
     if call is not None:
-        abandon(call)
+        call.abandon()
 
 
 def _id_of(opened: OpenRun, given: str | None) -> str:
     if given is None:
-        return new_id(opened.scope.runtime.now_ms())
+        return new_id(opened.scope.services.now_ms())
     opened.check_free(given)
     return given
 

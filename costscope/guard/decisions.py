@@ -15,19 +15,6 @@ from costscope.scope.summary import ScopeSummary
 if TYPE_CHECKING:
     from decimal import Decimal
 
-__all__ = [
-    "AdmissionDecision",
-    "Decision",
-    "DecisionAction",
-    "DecisionWarning",
-    "IterationDecision",
-    "ModelDecision",
-    "RunSummary",
-    "SettledDecision",
-    "ToolDecision",
-    "WarningKind",
-]
-
 DecisionAction = Literal["allow", "downgrade", "limit", "reject", "halt"]
 WarningKind = Literal["threshold", "degraded", "shadow", "downgraded", "capped", "usage"]
 

@@ -8,7 +8,8 @@ from costscope.guard.calls import call_ends, model_begins, tool_begins
 from costscope.guard.lifecycle import iteration_begins, iteration_ends, run_ends, run_starts
 from costscope.guard.open_runs import Runs
 from costscope.scope.default_runtime import get_runtime
-from costscope.stores.effects import arun, run
+from costscope.scope.scope import facade_of
+from costscope.stores.effects import run_async, run_sync
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
     from costscope.guard.requests import ModelRequest, ToolRequest
     from costscope.scope.runtime import Runtime
     from costscope.scope.scope import Scope
-
-__all__ = ["Guard"]
 
 
 class Guard:
@@ -64,14 +63,14 @@ class Guard:
             InvalidInput: something given cannot be used.
         """
         runtime = self._acting()
-        return run(run_starts(self._runs, runtime, run_id, metadata, scope), runtime.store)
+        return run_sync(run_starts(self._runs, runtime, run_id, metadata, scope), runtime.store)
 
     async def aon_run_start(
         self, run_id: str, *, metadata: Mapping[str, Any] | None = None, **scope: Any
     ) -> AdmissionDecision:
         """`on_run_start` for an event loop."""
         runtime = self._acting()
-        return await arun(run_starts(self._runs, runtime, run_id, metadata, scope), runtime.store)
+        return await run_async(run_starts(self._runs, runtime, run_id, metadata, scope), runtime.store)
 
     def on_run_end(
         self,
@@ -94,7 +93,7 @@ class Guard:
             RunUnknown: it is not open.
         """
         opened = self._runs.get(run_id)
-        return run(run_ends(self._runs, opened, status, reason, error), opened.store)
+        return run_sync(run_ends(self._runs, opened, status, reason, error), opened.store)
 
     async def aon_run_end(
         self,
@@ -106,7 +105,7 @@ class Guard:
     ) -> RunSummary:
         """`on_run_end` for an event loop."""
         opened = self._runs.get(run_id)
-        return await arun(run_ends(self._runs, opened, status, reason, error), opened.store)
+        return await run_async(run_ends(self._runs, opened, status, reason, error), opened.store)
 
     # ---------------------------------------------------------------------- iterations
 
@@ -117,12 +116,12 @@ class Guard:
             RunUnknown: the run is not open.
         """
         opened = self._runs.get(run_id)
-        return run(iteration_begins(opened), opened.store)
+        return run_sync(iteration_begins(opened), opened.store)
 
     async def abefore_iteration(self, run_id: str) -> IterationDecision:
         """`before_iteration` for an event loop."""
         opened = self._runs.get(run_id)
-        return await arun(iteration_begins(opened), opened.store)
+        return await run_async(iteration_begins(opened), opened.store)
 
     def after_iteration(self, run_id: str, iteration: int | None = None) -> SettledDecision:
         """The turn is over.
@@ -135,12 +134,12 @@ class Guard:
             RunUnknown, CallUnknown: the run, or such an iteration, is not open.
         """
         opened = self._runs.get(run_id)
-        return run(iteration_ends(opened, iteration), opened.store)
+        return run_sync(iteration_ends(opened, iteration), opened.store)
 
     async def aafter_iteration(self, run_id: str, iteration: int | None = None) -> SettledDecision:
         """`after_iteration` for an event loop."""
         opened = self._runs.get(run_id)
-        return await arun(iteration_ends(opened, iteration), opened.store)
+        return await run_async(iteration_ends(opened, iteration), opened.store)
 
     # --------------------------------------------------------------------- model calls
 
@@ -157,14 +156,14 @@ class Guard:
             InvalidInput: something given cannot be used.
         """
         opened = self._runs.get(run_id)
-        return run(model_begins(opened, model, request), opened.store)
+        return run_sync(model_begins(opened, model, request), opened.store)
 
     async def abefore_model_call(
         self, run_id: str, model: str, **request: Unpack[ModelRequest]
     ) -> ModelDecision:
         """`before_model_call` for an event loop."""
         opened = self._runs.get(run_id)
-        return await arun(model_begins(opened, model, request), opened.store)
+        return await run_async(model_begins(opened, model, request), opened.store)
 
     def after_model_call(
         self,
@@ -189,7 +188,7 @@ class Guard:
         """
         opened = self._runs.get(run_id)
         ends = call_ends(opened, "model", call_id, reported=usage, error=error, model=model)
-        return run(ends, opened.store)
+        return run_sync(ends, opened.store)
 
     async def aafter_model_call(
         self,
@@ -203,7 +202,7 @@ class Guard:
         """`after_model_call` for an event loop."""
         opened = self._runs.get(run_id)
         ends = call_ends(opened, "model", call_id, reported=usage, error=error, model=model)
-        return await arun(ends, opened.store)
+        return await run_async(ends, opened.store)
 
     # ---------------------------------------------------------------------- tool calls
 
@@ -220,12 +219,12 @@ class Guard:
             InvalidInput: something given cannot be used.
         """
         opened = self._runs.get(run_id)
-        return run(tool_begins(opened, tool, request), opened.store)
+        return run_sync(tool_begins(opened, tool, request), opened.store)
 
     async def abefore_tool_call(self, run_id: str, tool: str, **request: Unpack[ToolRequest]) -> ToolDecision:
         """`before_tool_call` for an event loop."""
         opened = self._runs.get(run_id)
-        return await arun(tool_begins(opened, tool, request), opened.store)
+        return await run_async(tool_begins(opened, tool, request), opened.store)
 
     def after_tool_call(
         self,
@@ -247,7 +246,7 @@ class Guard:
             RunUnknown, CallUnknown: the run, or such a call, is not open.
         """
         opened = self._runs.get(run_id)
-        return run(call_ends(opened, "tool", call_id, reported=cost, error=error), opened.store)
+        return run_sync(call_ends(opened, "tool", call_id, reported=cost, error=error), opened.store)
 
     async def aafter_tool_call(
         self,
@@ -259,7 +258,7 @@ class Guard:
     ) -> SettledDecision:
         """`after_tool_call` for an event loop."""
         opened = self._runs.get(run_id)
-        return await arun(call_ends(opened, "tool", call_id, reported=cost, error=error), opened.store)
+        return await run_async(call_ends(opened, "tool", call_id, reported=cost, error=error), opened.store)
 
     # -------------------------------------------------------------------------- others
 
@@ -273,7 +272,7 @@ class Guard:
         Raises:
             RunUnknown: it is not open.
         """
-        return self._runs.get(run_id).scope
+        return facade_of(self._runs.get(run_id).scope)
 
     def close(self) -> None:
         """End every run that is open: failed, since the framework never ended it. The runtime stays open."""

@@ -6,27 +6,27 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, cast, get_args
 
-from costscope.engine.call.drive import rescue, settling
-from costscope.engine.call.settle import committing
-from costscope.engine.run.end import status_of
+from costscope.engine.call.drive import rescue, settle_steps
+from costscope.engine.run.admit import admit_run
+from costscope.engine.run.end import close_scope, leave_scope, status_of
+from costscope.engine.run.iterations import Iteration
 from costscope.errors import CallDenied, InvalidInput, InvalidLabel, StoreUnavailable
 from costscope.guard.answers import afterwards, allowed, left, refused, warnings, why
 from costscope.guard.decisions import AdmissionDecision, IterationDecision, RunSummary, SettledDecision
 from costscope.guard.open_runs import OpenRun
 from costscope.ledger import Read
 from costscope.observe.events.records import RunStatus
-from costscope.scope.budget_scope import budget_scope
+from costscope.scope.budget_scope import new_scope
+from costscope.scope.summary import summary
 from costscope.stores.effects import Execute
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from costscope.engine.state.scope_state import ScopeState
     from costscope.guard.open_runs import OpenCall, Runs
     from costscope.scope.runtime import Runtime
-    from costscope.scope.scope import Scope
     from costscope.stores.effects import Steps
-
-__all__ = ["iteration_begins", "iteration_ends", "run_ends", "run_starts"]
 
 _LEVELS: Final = ("organization", "team", "tenant", "user", "strand", "workflow", "agent")
 """Labels that frameworks call `tenant_id`, `user_id` ...; policy files in their format are read the same way."""
@@ -43,13 +43,14 @@ def run_starts(
         HookRepeated: it is open already.
         InvalidInput, InvalidLabel: something given cannot be used.
     """
-    opener = budget_scope(runtime=runtime, **_named(given), run=run_id)
+    named = _named(given)
     runs.claim(run_id)
     try:
-        scope = opener.open()
+        scope = new_scope(runtime, **named, run=run_id)
         opened = OpenRun(run_id, scope, metadata or {})
         try:
-            yield from scope.beginning()
+            if scope.opens_run:
+                yield from admit_run(scope)
         except CallDenied as error:
             runs.drop(run_id)
             return refused(AdmissionDecision, opened, error)
@@ -58,7 +59,7 @@ def run_starts(
             runs.admitted(opened)
             return allowed(AdmissionDecision, opened)
         except BaseException as error:  # cancelled with its slots in hand: nobody will ever end it
-            scope.close(error)
+            close_scope(scope, error)
             raise
     except BaseException:
         runs.drop(run_id)
@@ -67,7 +68,7 @@ def run_starts(
 
 def iteration_begins(opened: OpenRun) -> Steps[IterationDecision]:
     """Count a turn of the run's loop, or refuse it."""
-    iteration = opened.scope.iteration()
+    iteration = Iteration(opened.scope)
     try:
         yield from iteration.begin()
     except CallDenied as error:
@@ -103,40 +104,39 @@ def run_ends(
             yield from turn.end()
         ended = _ended_as(opened, status, reason, error)
         figures = {"warnings": warnings(scope)} | left(scope)
-        yield from scope.leaving(error or (None if ended[0] == "completed" else RuntimeError(ended[1])))
+        yield from leave_scope(scope, error or (None if ended[0] == "completed" else RuntimeError(ended[1])))
     except BaseException:
         for one in calls:
             if one.call is not None:
                 rescue(one.call)
-        scope.close(error)
+        close_scope(scope, error)
         raise
     return _summary(opened, ended, len(calls), figures)
 
 
-def _looked(scope: Scope) -> Steps[None]:
+def _looked(scope: ScopeState) -> Steps[None]:
     """See how the budgets stand where the admission has not: a run that was admitted elsewhere asked for none.
 
     So that what has come about elsewhere acts on the very first call.
     """
-    runtime, run = scope.runtime, scope.run
-    if not runtime.store.waits or (run is not None and run.hold_id):
+    services, run = scope.services, scope.run
+    if not services.store.waits or (run is not None and run.hold_id):
         return
-    accounts = scope.accounts(runtime.now_ms())
+    accounts = scope.accounts(services.now_ms())
     if accounts:
         with suppress(StoreUnavailable):
-            scope.seen(accounts, (yield Execute((Read(accounts),)))[0])
+            scope.record_balances(accounts, (yield Execute((Read(accounts),)))[0])
 
 
 def _charged(opened: OpenRun, one: OpenCall) -> Steps[None]:
     call = one.call
     if call is None:
         return
-    command = committing(call, None)
+    command = call.commit_command()
     try:
-        yield from settling(call, command)
+        yield from settle_steps(call, command)
     except Exception:  # the others, and the run, must end all the same
         log.exception("run %s: %s %s could not be settled", opened.run_id, one.kind, one.name)
-    call.over = True
 
 
 def _ended_as(
@@ -168,7 +168,7 @@ def _summary(
         allowed=status != "halted",
         run_id=opened.run_id,
         status=status,
-        summary=opened.scope.summary(),
+        summary=summary(opened.scope),
         metadata=opened.metadata,
         unsettled=unsettled,
         **(said | {"reason": reason} | figures),

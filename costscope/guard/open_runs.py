@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from costscope.errors import CallUnknown, HookRepeated, ModelUnpriced, RunUnknown
-from costscope.metered.results import failed, finished
+from costscope.metered.results import error_command, result_command
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from costscope.engine.run.iterations import Iteration
     from costscope.engine.state.call import Call
     from costscope.engine.state.run import Run
+    from costscope.engine.state.scope_state import ScopeState
     from costscope.ledger import Commit, Release
     from costscope.metered.spec import Spec
     from costscope.observe.telemetry import CallKind
-    from costscope.scope.scope import Scope
     from costscope.stores.base import Store
 
 
@@ -50,25 +50,26 @@ class OpenCall:
         if model is not None and model != call.name:
             self._answered_by(call, model)
         if error is None:
-            return finished(self.spec, call, reported)
+            return result_command(self.spec, call, reported)
         if reported is None:
-            return failed(self.spec, call, error)
-        call.outcome, call.error = "error", error
-        return finished(self.spec, call, reported)
+            return error_command(self.spec, call, error)
+        call.fail_with_usage(error)
+        return result_command(self.spec, call, reported)
 
     def _answered_by(self, call: Call, model: str) -> None:
-        call.name = model
+        price = call.price
         if self.spec.options.price is None:
             try:
-                call.price = call.runtime.prices.require(model)
+                price = call.services.prices.require(model)
             except ModelUnpriced:
-                call.price = None  # the hold is charged
+                price = None  # the hold is charged
+        call.answered_by(model, price)
 
 
 class OpenRun:
     """A run between `on_run_start` and `on_run_end`. Hooks may come from any thread, several at once."""
 
-    def __init__(self, run_id: str, scope: Scope, metadata: Mapping[str, Any]) -> None:
+    def __init__(self, run_id: str, scope: ScopeState, metadata: Mapping[str, Any]) -> None:
         self.run_id = run_id
         self.scope = scope
         self.metadata = dict(metadata)
@@ -87,7 +88,7 @@ class OpenRun:
     @property
     def store(self) -> Store:
         """Where its books are."""
-        return self.scope.runtime.store
+        return self.scope.services.store
 
     def check_free(self, call_id: str) -> None:
         """Refuse an id that an open call has.

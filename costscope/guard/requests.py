@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from costscope.ledger import OnLost
     from costscope.metered.options import OnDeniedOption
 
-__all__ = ["ModelRequest", "ToolRequest", "model_call", "tool_call"]
-
 
 class ModelRequest(TypedDict, total=False):
     """A model call that is about to be made."""

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from costscope.engine.state.route import Arguments
 from costscope.errors import InvalidInput
 from costscope.metered.options import Options
-from costscope.metered.reroute import Arguments
 from costscope.metered.spec import Spec
 
 if TYPE_CHECKING:
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from costscope.ledger import OnLost
     from costscope.pricing.estimate import Described
-
-__all__ = ["DescribedCall", "described_model", "described_tool", "keyed", "model_arguments", "routed_call"]
 
 DescribedCall = tuple[Spec, Arguments]
 """How it is estimated and settled, and what it is called with."""

@@ -1,7 +1,7 @@
 """Metered functions and coroutines.
 
-What is ambient is set in place, by one call into C, and not by a method of the call's: Ctrl-C may come at the start of
-any Python function, and a call that stays ambient would cover, and so hide, every later one.
+The current call is set in place, by one call into C, and not by a method of the call's: Ctrl-C may come at the start of
+any Python function, and a call that stays current would cover, and so hide, every later one.
 """
 
 from __future__ import annotations
@@ -11,14 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import wrapt
 
-from costscope.context import set_ambient_call
-from costscope.engine.call.call_spans import enter_span, leave_span
-from costscope.engine.call.drive import areserve, asettle, post, rescue, reserve, settle
-from costscope.engine.call.settle import charging, committing
+from costscope.context import set_current_call
+from costscope.engine.call.drive import areserve, asettle, enqueue_settlement, rescue, reserve, settle
+from costscope.engine.enforcement.refusals import value_instead
 from costscope.errors import CallDenied
 from costscope.metered.build import open_call
-from costscope.metered.options import instead_of
-from costscope.metered.results import failed, finished
+from costscope.metered.results import error_command, result_command
 from costscope.metered.streams import metered_stream
 from costscope.stores.effects import in_event_loop
 
@@ -27,6 +25,7 @@ if TYPE_CHECKING:
 
     from costscope.engine.state.call import Call
     from costscope.metered.spec import Spec
+    from costscope.observe.telemetry import SpanHandle
 
 
 def metered_result(spec: Spec, call: Call, result: object) -> object | None:
@@ -46,17 +45,17 @@ class AwaitedCall(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # generic i
         self._self_running: Coroutine[Any, Any, Any] | None = None
 
     def __await__(self) -> Generator[Any, Any, Any]:
-        return self._self_begun().__await__()
+        return self._self_start().__await__()
 
     def send(self, value: Any) -> Any:
         """Run to the next wait, as an event loop does."""
-        return self._self_begun().send(value)
+        return self._self_start().send(value)
 
     def throw(self, *error: Any) -> Any:
         """Raise inside, as a cancellation does."""
         if self._self_running is None:  # it ends before it begins, and so does what it would have awaited
             self.__wrapped__.close()
-        return self._self_begun().throw(*error)
+        return self._self_start().throw(*error)
 
     def close(self) -> None:
         """End it; what it may have cost is charged."""
@@ -67,9 +66,9 @@ class AwaitedCall(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # generic i
     def __del__(self) -> None:
         call = getattr(self, "_self_call", None)
         if call is not None and not call.over:  # dropped without having been awaited: its request may be out
-            post(call, charging(call) if call.closed else committing(call, None))
+            enqueue_settlement(call, call.charge_command())
 
-    def _self_begun(self) -> Coroutine[Any, Any, Any]:
+    def _self_start(self) -> Coroutine[Any, Any, Any]:
         if self._self_running is None:
             self._self_running = self._self_run()
         return self._self_running
@@ -79,22 +78,23 @@ class AwaitedCall(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # generic i
         assert call is not None, "it runs once"
         try:
             try:
-                set_ambient_call(call)
-                enter_span(call)
+                set_current_call(call)
+                if call.span is not None:
+                    call.span.enter()
                 result = await self.__wrapped__
             except BaseException as error:
-                set_ambient_call(call.outer)
-                leave_span(call)
-                await asettle(call, failed(spec, call, error), error)
-                call.over = True
+                set_current_call(call.outer)
+                if call.span is not None:
+                    call.span.leave()
+                await asettle(call, error_command(spec, call, error), error)
                 raise
-            set_ambient_call(call.outer)
-            leave_span(call)
+            set_current_call(call.outer)
+            if call.span is not None:
+                call.span.leave()
             if (stream := metered_stream(spec, call, result)) is not None:
                 self._self_call = None  # the stream settles it
                 return stream
-            await asettle(call, finished(spec, call, result))
-            call.over = True
+            await asettle(call, result_command(spec, call, result))
             return result
         except Exception:
             raise
@@ -126,24 +126,25 @@ def function_wrapper(free: Spec, bound: Spec, *, hidden: bool = False) -> Callab
         try:
             reserve(call)
         except CallDenied as error:
-            return instead_of(call, error)
+            return value_instead(call.scope, call.on_denied, error)
         try:
             try:
                 if call.price is not None:
                     args, kwargs = spec.granted(call, args, kwargs)
-                set_ambient_call(call)
+                set_current_call(call)
                 result = (
-                    wrapped(*args, **kwargs) if call.span is None else _traced(call, wrapped, args, kwargs)
+                    wrapped(*args, **kwargs)
+                    if call.span is None
+                    else _traced(call.span, wrapped, args, kwargs)
                 )
             except BaseException as error:
-                set_ambient_call(call.outer)
-                settle(call, failed(spec, call, error))
-                call.over = True
+                set_current_call(call.outer)
+                settle(call, error_command(spec, call, error))
                 raise
-            set_ambient_call(call.outer)
+            set_current_call(call.outer)
             if spec.kind == "model" and (pending := metered_result(spec, call, result)) is not None:
                 return pending
-            settle(call, finished(spec, call, result))
+            settle(call, call.commit_command() if spec.charges_hold else result_command(spec, call, result))
             return result
         except Exception:
             raise
@@ -170,24 +171,25 @@ def coroutine_wrapper(free: Spec, bound: Spec) -> Callable[..., Any]:
         try:
             await areserve(call)
         except CallDenied as error:
-            return instead_of(call, error)
+            return value_instead(call.scope, call.on_denied, error)
         try:
             try:
                 if call.price is not None:
                     args, kwargs = spec.granted(call, args, kwargs)
-                set_ambient_call(call)
+                set_current_call(call)
                 result = await (
-                    wrapped(*args, **kwargs) if call.span is None else _atraced(call, wrapped, args, kwargs)
+                    wrapped(*args, **kwargs)
+                    if call.span is None
+                    else _traced_async(call.span, wrapped, args, kwargs)
                 )
             except BaseException as error:
-                set_ambient_call(call.outer)
-                await asettle(call, failed(spec, call, error), error)
-                call.over = True
+                set_current_call(call.outer)
+                await asettle(call, error_command(spec, call, error), error)
                 raise
-            set_ambient_call(call.outer)
+            set_current_call(call.outer)
             if spec.kind == "model" and (stream := metered_stream(spec, call, result)) is not None:
                 return stream
-            await asettle(call, finished(spec, call, result))
+            await asettle(call, result_command(spec, call, result))
             return result
         except Exception:
             raise
@@ -199,24 +201,26 @@ def coroutine_wrapper(free: Spec, bound: Spec) -> Callable[..., Any]:
 
 
 def _must_be_awaited(call: Call) -> bool:
-    return call.guided and in_event_loop()
+    return call.may_wait and in_event_loop()
 
 
-def _traced(call: Call, wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _traced(
+    span: SpanHandle, wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
     """Call the function as a part of the call's span."""
-    enter_span(call)
+    span.enter()
     try:
         return wrapped(*args, **kwargs)
     finally:
-        leave_span(call)
+        span.leave()
 
 
-async def _atraced(
-    call: Call, wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+async def _traced_async(
+    span: SpanHandle, wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
-    """`_traced` for an event loop."""
-    enter_span(call)
+    """Await the function as a part of the call's span."""
+    span.enter()
     try:
         return await wrapped(*args, **kwargs)
     finally:
-        leave_span(call)
+        span.leave()

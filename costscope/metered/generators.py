@@ -1,7 +1,7 @@
 """Metered generators: reserved at the first step, settled at the end, charged when abandoned.
 
 They are driven step by step from outside, so no context variable is ever set in a generator's body: there it
-would leak to whoever iterates. What the body itself leaves ambient (a scope it has open across a yield) is
+would leak to whoever iterates. What the body itself leaves current (a scope it has open across a yield) is
 taken away after each step and put back before the next.
 """
 
@@ -12,13 +12,12 @@ from collections.abc import AsyncGenerator, Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from costscope.context import ambient_call, ambient_scope, set_ambient_call, set_ambient_scope
-from costscope.engine.call.drive import areserve, asettle, post, reserve, settle
-from costscope.engine.call.settle import charging
+from costscope.context import current_call, current_scope, set_current_call, set_current_scope
+from costscope.engine.call.drive import areserve, asettle, enqueue_settlement, reserve, settle
+from costscope.engine.enforcement.refusals import value_instead
 from costscope.errors import CallDenied
-from costscope.metered.build import open_call
-from costscope.metered.options import instead_of
-from costscope.metered.results import broken, failed, streamed
+from costscope.metered.build import open_call, scope_of
+from costscope.metered.results import broken_stream_command, error_command, stream_command
 from costscope.pricing.usage import StreamUsage
 
 if TYPE_CHECKING:
@@ -26,14 +25,12 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from costscope.engine.state.call import Call
+    from costscope.engine.state.scope_state import ScopeState
     from costscope.ledger import Commit
     from costscope.metered.spec import Spec
-    from costscope.scope.scope import Scope
-
-__all__ = ["MeteredAsyncGenerator", "MeteredGenerator", "generator_wrapper"]
 
 
-class _Steps:
+class _MeteredSteps:
     """What both kinds of generator share: everything that does not wait."""
 
     _call: Call | None = None  # also of one whose making was refused
@@ -45,10 +42,10 @@ class _Steps:
         self._wrapped = wrapped
         self._args = args
         self._kwargs = kwargs
-        self._scope: Scope = spec.scope()  # the scope of the call, not of the first step
+        self._scope: ScopeState = scope_of(spec)  # the scope of the call, not of the first step
         self._usage = StreamUsage()
         self._body: Any = None
-        self._inner_scope: Scope | None = self._scope
+        self._inner_scope: ScopeState | None = self._scope
         self._last: object = None
 
     def _open(self) -> Call | None:
@@ -62,7 +59,7 @@ class _Steps:
         """
         if call is None:
             raise error
-        instead = instead_of(call, error)
+        instead = value_instead(call.scope, call.on_denied, error)
         return () if instead is None else (instead,)
 
     def _begin(self, call: Call | None) -> None:
@@ -74,10 +71,10 @@ class _Steps:
 
     @contextmanager
     def _inside(self) -> Iterator[None]:
-        """One step of the body: the captured scope and this call are ambient, the caller's are put back."""
-        scope, call = ambient_scope(), ambient_call()
-        set_ambient_scope(self._inner_scope)
-        set_ambient_call(self._call or call)
+        """One step of the body: the captured scope and this call are current, the caller's are put back."""
+        scope, call = current_scope(), current_call()
+        set_current_scope(self._inner_scope)
+        set_current_call(self._call or call)
         span = self._call.span if self._call is not None else None
         if span is not None:
             span.enter()
@@ -86,9 +83,9 @@ class _Steps:
         finally:
             if span is not None:
                 span.leave()
-            self._inner_scope = ambient_scope()
-            set_ambient_scope(scope)
-            set_ambient_call(call)
+            self._inner_scope = current_scope()
+            set_current_scope(scope)
+            set_current_call(call)
 
     def _yielded(self, item: object) -> object:
         if self._call is not None:
@@ -101,15 +98,15 @@ class _Steps:
         return self._call if self._call is not None and not self._call.closed else None
 
     def _abandoned(self, call: Call) -> Commit | None:
-        return charging(call) if call.closed else broken(self._spec, call, self._usage)
+        return call.charge_command() if call.closed else broken_stream_command(self._spec, call, self._usage)
 
     def __del__(self) -> None:
         call = self._call
         if call is not None and not call.over:  # collected unfinished or interrupted: no I/O from a finalizer
-            post(call, self._abandoned(call))
+            enqueue_settlement(call, self._abandoned(call))
 
 
-class MeteredGenerator(_Steps, Generator[Any, Any, Any]):
+class MeteredGenerator(_MeteredSteps, Generator[Any, Any, Any]):
     """A generator of a metered function."""
 
     def send(self, value: Any) -> Any:
@@ -136,7 +133,6 @@ class MeteredGenerator(_Steps, Generator[Any, Any, Any]):
             call = self._call
             if call is not None and not call.over:
                 settle(call, self._abandoned(call))
-                call.over = True
 
     def _step(self, advance: Callable[[], Any]) -> Any:
         if self._body is None:
@@ -154,19 +150,17 @@ class MeteredGenerator(_Steps, Generator[Any, Any, Any]):
         except StopIteration as stop:
             call = self._unsettled
             if call is not None:
-                settle(call, streamed(self._spec, call, self._usage, stop.value or self._last))
-                call.over = True
+                settle(call, stream_command(self._spec, call, self._usage, stop.value or self._last))
             raise
         except BaseException as error:
             call = self._unsettled
             if call is not None:
-                settle(call, failed(self._spec, call, error))
-                call.over = True
+                settle(call, error_command(self._spec, call, error))
             raise
         return self._yielded(item)
 
 
-class MeteredAsyncGenerator(_Steps, AsyncGenerator[Any, Any]):
+class MeteredAsyncGenerator(_MeteredSteps, AsyncGenerator[Any, Any]):
     """An async generator of a metered function."""
 
     async def asend(self, value: Any) -> Any:
@@ -193,7 +187,6 @@ class MeteredAsyncGenerator(_Steps, AsyncGenerator[Any, Any]):
             call = self._call
             if call is not None and not call.over:
                 await asettle(call, self._abandoned(call), sys.exception())
-                call.over = True
 
     async def _step(self, advance: Callable[[], Any]) -> Any:
         if self._body is None:
@@ -211,14 +204,12 @@ class MeteredAsyncGenerator(_Steps, AsyncGenerator[Any, Any]):
         except StopAsyncIteration:
             call = self._unsettled
             if call is not None:
-                await asettle(call, streamed(self._spec, call, self._usage, self._last))
-                call.over = True
+                await asettle(call, stream_command(self._spec, call, self._usage, self._last))
             raise
         except BaseException as error:
             call = self._unsettled
             if call is not None:
-                await asettle(call, failed(self._spec, call, error), error)
-                call.over = True
+                await asettle(call, error_command(self._spec, call, error), error)
             raise
         return self._yielded(item)
 

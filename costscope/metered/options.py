@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import msgspec
 
-from costscope.errors import BudgetExceeded, InvalidAmount, InvalidInput, RunHalted
+from costscope.errors import InvalidAmount, InvalidInput
 from costscope.policy.model.controls import OnDenied
 from costscope.policy.model.durations import to_ms
 from costscope.pricing.estimate import given_estimate
@@ -15,8 +15,6 @@ from costscope.pricing.money import to_count
 from costscope.pricing.prices import checked_tier, price_option
 
 if TYPE_CHECKING:
-    from costscope.engine.state.call import Call
-    from costscope.errors import CallDenied
     from costscope.ledger import OnLost
     from costscope.pricing.prices import Price
 
@@ -61,20 +59,6 @@ def on_denied_option(given: OnDeniedOption) -> OnDenied:
         return OnDenied()
     msg = f'on_denied={given!r:.60}: write "raise", Return(value), or Wait("30s") with a time above 0'
     raise InvalidInput(msg)
-
-
-def instead_of(call: Call, error: CallDenied) -> Any:
-    """What a refused call returns.
-
-    Raises:
-        CallDenied: it raises.
-    """
-    said = call.on_denied
-    if said is None and isinstance(error, BudgetExceeded):
-        said = call.scope.on_denied(error.budget)
-    if said is None or said.do != "return" or isinstance(error, RunHalted):
-        raise error
-    return said.value
 
 
 OnError = Literal["charge", "release"] | Callable[[BaseException], Any]

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from costscope.engine.control.effects import NOTHING, Effects
 from costscope.engine.control.router import Routing
+from costscope.engine.state.route import Arguments, Route
 from costscope.errors import InvalidInput, ModelUnpriced
 from costscope.pricing.estimate import DEFAULT_OUTPUT_CAP, output_cap
 
@@ -17,21 +18,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from costscope.engine.control.router import CostRow, Destination  # noqa: TC004
-    from costscope.engine.state.call import Call
-    from costscope.metered.spec import Spec  # noqa: TC004 - it imports this; and nobody decodes a detour
+    from costscope.engine.state.scope_state import ScopeState  # noqa: TC004
+    from costscope.metered.spec import Spec  # noqa: TC004 - it imports this; and nobody decodes its routes
     from costscope.pricing.estimate import Estimate
     from costscope.pricing.prices import Price
-    from costscope.scope.scope import Scope  # noqa: TC004
-
-__all__ = ["Arguments", "Detour", "effects_over"]
-
-Arguments = tuple[tuple[Any, ...], dict[str, Any]]
-"""`(args, kwargs)` of a call."""
 
 log = logging.getLogger("costscope")
 
 
-def effects_over(scope: Scope, less: Mapping[str, int] | None = None) -> Effects:
+def effects_over(scope: ScopeState, less: Mapping[str, int] | None = None) -> Effects:
     """What thresholds and a runaway have put in force, together.
 
     Args:
@@ -46,11 +41,11 @@ def effects_over(scope: Scope, less: Mapping[str, int] | None = None) -> Effects
     return passed.with_those_of(own)
 
 
-class Detour(msgspec.Struct, eq=False):
+class CallRoutes(msgspec.Struct, eq=False):
     """The ways that one call may take, from the model it asks for to the last of its fallbacks."""
 
     spec: Spec
-    scope: Scope
+    scope: ScopeState
     given: Arguments
     arguments: dict[str, object]
     """The same by name."""
@@ -73,7 +68,7 @@ class Detour(msgspec.Struct, eq=False):
         costs: tuple[CostRow, ...] = ()
         if watch is not None and found is not None and found.asks_budgets:
             costs = tuple(watch.costs(less.get("cost", 0) if less else 0))
-        return scope.runtime.router.decide(
+        return scope.services.router.decide(
             found,
             self.asked,
             effects=effects_over(scope, less),
@@ -82,50 +77,40 @@ class Detour(msgspec.Struct, eq=False):
             usable=self._usable,
         )
 
-    def take(self, call: Call, routing: Routing) -> None:
-        """Send the call that way.
+    def route_of(self, routing: Routing) -> Route:
+        """Return that way, priced and estimated.
 
         Raises:
             ModelUnpriced: there is no price for it.
         """
         model, given, arguments = self._to_model(routing)
         price, (given, arguments), capped = self._capped(model, given, arguments, routing)
-        call.price = price
-        call.estimate, call.tier = self.spec.estimated(model, *given, arguments, price)
-        call.name, call.amounts, call.routing = model, call.estimate.amounts, routing
-        call.capped = capped
+        estimate, tier = self.spec.estimated(model, *given, arguments, price)
         if given is self.given:
-            call.rewritten, call.asked, call.saved = None, "", None
-            return
-        call.rewritten, call.asked = given, self.asked
+            return Route(model, price, estimate, tier, routing, capped)
         asked = self._estimate(self.asked)
-        call.saved = None if asked is None else asked.most("cost") - call.estimate.most("cost")
+        saved = None if asked is None else asked.most("cost") - estimate.most("cost")
+        return Route(model, price, estimate, tier, routing, capped, given, self.asked, saved)
 
-    def fall_back(self, call: Call) -> bool:
-        """Go to the next fallback that is cheaper; False if there is none."""
-        routing = call.routing
+    def next_fallback(self, routing: Routing | None) -> Route | None:
+        """Return the next fallback that is cheaper; None if there is none."""
         while routing is not None and routing.fallbacks:
             following, *rest = routing.fallbacks
             routing = routing.to(following, tuple(rest), "downgrade_then_reject")
             if self._usable(following, thrifty=True):
-                self.take(call, routing)
-                call.fell_back = True
-                return True
-        return False
+                return self.route_of(routing)
+        return None
 
-    def is_left(self, call: Call) -> bool:
-        """True if by what is known now, its own hold left out, the call should go elsewhere than it goes."""
-        if call.fell_back:
-            return False
-        now, before = self.routing(call.taken), call.routing
-        if now is None or before is None:
-            return now is not before and (now or before) != Routing(self.asked)
-        return (now.model, now.max_tokens, now.caps) != (before.model, before.max_tokens, before.caps)
+    def is_outdated(self, routing: Routing | None, own: Mapping[str, int]) -> bool:
+        """Return True if by what is known now the call should go elsewhere; `own` is what it holds itself."""
+        now = self.routing(own)
+        if now is None or routing is None:
+            return now is not routing and (now or routing) != Routing(self.asked)
+        return (now.model, now.max_tokens, now.caps) != (routing.model, routing.max_tokens, routing.caps)
 
-    def again(self, call: Call) -> None:
-        """Let the call go where it is to go by what is known now, instead of where it went."""
-        if not call.fell_back:
-            self.take(call, self.routing() or Routing(self.asked))
+    def best(self) -> Route:
+        """Return where the call is to go by what is known now."""
+        return self.route_of(self.routing() or Routing(self.asked))
 
     def _usable(self, model: str, thrifty: bool) -> bool:
         """Whether the call can go there; if it is to save, whether it does."""
@@ -163,7 +148,7 @@ class Detour(msgspec.Struct, eq=False):
     ) -> tuple[Price, tuple[Arguments, dict[str, object]], int | None]:
         """The call with its output capped as the routing says, and that cap if it is lower than its own."""
         spec = self.spec
-        price = spec.price_of(self.scope, model, asked=self.asked)
+        price = spec.price_of(self.scope.services.prices, model, asked=self.asked)
         if not routing.limits_output or not price.has_output:
             return price, (given, arguments), None
         own = output_cap(arguments)
@@ -183,7 +168,7 @@ class Detour(msgspec.Struct, eq=False):
         """What the call as it was made would hold at this model; None without a price."""
         spec, scope = self.spec, self.scope
         try:
-            price = spec.price_of(scope, model, asked=self.asked)
+            price = spec.price_of(scope.services.prices, model, asked=self.asked)
             return spec.estimated(model, *self.given, self.arguments, price)[0]
         except ModelUnpriced:
             return None

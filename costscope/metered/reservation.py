@@ -4,23 +4,24 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, Self
 
-from costscope.context import ambient_call
-from costscope.engine.call.call_spans import begin_span, enter_span, leave_span
-from costscope.engine.call.drive import areserve, asettle, post, reserve, settle
-from costscope.engine.call.refused import refused_unopened, scope_for
-from costscope.engine.call.settle import charging, committing, giving_back, raised
+from costscope.context import current_call, current_scope
+from costscope.engine.call.drive import areserve, asettle, enqueue_settlement, reserve, settle
+from costscope.engine.enforcement.refusal_events import emit_call_refused
 from costscope.engine.state.call import Call
+from costscope.engine.state.scope_state import open_scope_of, outside_scope
 from costscope.errors import InvalidInput, ModelUnpriced
-from costscope.metered.build import begin_call
+from costscope.metered.build import build_call, scope_for
 from costscope.metered.described import routed_call
 from costscope.metered.options import on_denied_option
-from costscope.metered.results import not_billed, priced
+from costscope.metered.results import not_billed, price_usage
 from costscope.pricing.estimate import Described, Estimate, estimate_of, given_estimate, output_cap
 from costscope.pricing.prices import checked_tier
 from costscope.pricing.usage import coerce_usage, read_usage
 from costscope.scope.default_runtime import get_runtime
+from costscope.scope.runtime import services_of
 
 if TYPE_CHECKING:
+    from costscope.engine.state.services import Services
     from costscope.ledger import Amounts, Commit, OnLost, Release
     from costscope.metered.described import DescribedCall
     from costscope.metered.options import Wait
@@ -36,7 +37,7 @@ class Reservation:
 
     def __init__(
         self,
-        runtime: Runtime,
+        services: Services,
         kind: Literal["model", "tool"],
         name: str,
         estimate: Estimate,
@@ -48,7 +49,7 @@ class Reservation:
         on_denied: OnDenied | None = None,
         route: DescribedCall | None = None,
     ) -> None:
-        self._runtime = runtime
+        self._services = services
         self._on_denied = on_denied
         self._make = (kind, name, estimate, on_lost, key)
         self._price = price
@@ -104,8 +105,10 @@ class Reservation:
             amounts = given_estimate(usage, calls="tool_calls").amounts
         elif usage is not None and call.price is not None:
             found = read_usage(usage) or coerce_usage(usage)
-            amounts, call.usage = priced(call, found)
-        self._unsent = committing(call, amounts)
+            amounts, priced = price_usage(call, found)
+            self._unsent = call.commit_usage(amounts, priced)
+            return
+        self._unsent = call.commit_command(amounts)
 
     def release(self) -> None:
         """Give the hold back, since the call was not made or not billed; sent when the block is left.
@@ -113,55 +116,57 @@ class Reservation:
         Raises:
             HoldClosed: committed or released already.
         """
-        self._unsent = giving_back(self._entered())
+        self._unsent = self._entered().release_command()
 
     def __enter__(self) -> Self:
         call = self._begin()
         reserve(call)
         self._call = call
-        enter_span(call)
+        if call.span is not None:
+            call.span.enter()
         return self
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         call = self._entered()
-        leave_span(call)
+        if call.span is not None:
+            call.span.leave()
         if not call.over:
             settle(call, self._end(call, error))
-            call.over = True
 
     async def __aenter__(self) -> Self:
         call = self._begin()
         await areserve(call)
         self._call = call
-        enter_span(call)
+        if call.span is not None:
+            call.span.enter()
         return self
 
     async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
         call = self._entered()
-        leave_span(call)
+        if call.span is not None:
+            call.span.leave()
         if not call.over:
             await asettle(call, self._end(call, error), error)
-            call.over = True
 
     def __del__(self) -> None:
         call = self._call
         if call is not None and not call.over:  # entered and never left: no I/O from a finalizer
-            post(call, self._end(call, None))
+            enqueue_settlement(call, self._end(call, None))
 
     def _begin(self) -> Call:
         if self._call is not None:
             msg = "this reservation was entered already; call costscope.reserve(...) again for another one"
             raise RuntimeError(msg)
         kind, name, estimate, on_lost, key = self._make
-        scope = scope_for(self._runtime, kind, name)
+        scope = scope_for(self._services, kind, name)
         if self._route is not None:
             spec, arguments = self._route
-            call = begin_call(spec, scope, *arguments, ambient_call())
-            call.on_denied = self._on_denied
+            call = build_call(spec, scope, *arguments, current_call())
+            call.describe(on_denied=self._on_denied)
             return call
-        call = Call(scope, kind, name, estimate, on_lost, key, ambient_call())
-        call.price, call.tier, call.on_denied = self._price, self._tier, self._on_denied
-        begin_span(call)
+        call = Call(scope, kind, name, estimate, on_lost, key, current_call(), self._price, self._tier)
+        call.describe(on_denied=self._on_denied)
+        call.begin_span()
         return call
 
     def _entered(self) -> Call:
@@ -172,11 +177,11 @@ class Reservation:
 
     def _end(self, call: Call, error: BaseException | None) -> Commit | Release | None:
         if call.closed:
-            return self._unsent or charging(call)
+            return self._unsent or call.charge_command()
         if error is None:
-            return committing(call, None)
-        raised(call, error)
-        return giving_back(call) if not_billed(error) else committing(call, None)
+            return call.commit_command()
+        call.fail(error)
+        return call.release_command() if not_billed(error) else call.commit_command()
 
 
 def reserve_call(
@@ -222,7 +227,7 @@ def reserve_call(
     Raises (on entering):
         BudgetExceeded, ModelUnpriced, CallUnscoped, StoreUnavailable: refused; nothing is held.
     """
-    acting = runtime or get_runtime()
+    services = services_of(runtime or get_runtime())
     call = Described(
         model=model,
         tool=tool,
@@ -240,14 +245,14 @@ def reserve_call(
     if routed or stage is not None:
         route = routed_call(call, stage, routed=routed, on_lost=on_lost, key=idempotency_key)
     else:
-        wanted, cost = _estimated(acting, call, kind, name)
+        wanted, cost = _estimate(services, call, kind, name)
     key = None if idempotency_key is None else f"{kind}:{name}:{idempotency_key}"
     said, tier = _on_denied(on_denied), checked_tier(tier)
-    return Reservation(acting, kind, name, wanted, cost, on_lost, key, max_output_tokens, tier, said, route)
+    return Reservation(services, kind, name, wanted, cost, on_lost, key, max_output_tokens, tier, said, route)
 
 
-def _estimated(
-    runtime: Runtime, call: Described, kind: Literal["model", "tool"], name: str
+def _estimate(
+    services: Services, call: Described, kind: Literal["model", "tool"], name: str
 ) -> tuple[Estimate, Price | None]:
     """What to hold for the call, and what settles it.
 
@@ -255,9 +260,10 @@ def _estimated(
         ModelUnpriced: refused before there is a call.
     """
     try:
-        return estimate_of(runtime.prices, call)
+        return estimate_of(services.prices, call)
     except ModelUnpriced as error:
-        refused_unopened(error, runtime, kind, name, runtime.current_scope())
+        scope = open_scope_of(services, current_scope()) or outside_scope(services)
+        emit_call_refused(scope, kind, name, error)
         raise
 
 

@@ -8,7 +8,6 @@ import socket
 import warnings
 from typing import TYPE_CHECKING, Final
 
-from costscope.engine.call.settle import committing, giving_back, raised
 from costscope.errors import NotBilled, UsageWarning
 from costscope.pricing.estimate import given_estimate, settled
 from costscope.pricing.prices import billed_usage
@@ -74,45 +73,45 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 log = logging.getLogger("costscope")
 
 
-def finished(spec: Spec, call: Call, result: object) -> Commit | None:
-    """Settle a call that returned."""
+def result_command(spec: Spec, call: Call, result: object) -> Commit | None:
+    """Return what settles a call that returned."""
     if spec.kind == "tool" and spec.options.usage is None:
-        return committing(call, None)
+        return call.commit_command()
     return _commit_usage(spec, call, lambda: _actual(spec, call, result))
 
 
-def streamed(spec: Spec, call: Call, usage: StreamUsage, last: object = None) -> Commit | None:
-    """Settle a stream that ended by itself, or whose usage is known to be complete."""
+def stream_command(spec: Spec, call: Call, usage: StreamUsage, last: object = None) -> Commit | None:
+    """Return what settles a stream that ended by itself, or whose usage is known to be complete."""
     if spec.kind == "tool":
-        return finished(spec, call, last)
+        return result_command(spec, call, last)
     if spec.options.usage is not None and last is not None:
-        return finished(spec, call, last)
-    return _commit_usage(spec, call, lambda: priced(call, usage.usage() or read_usage(last)))
+        return result_command(spec, call, last)
+    return _commit_usage(spec, call, lambda: price_usage(call, usage.usage() or read_usage(last)))
 
 
-def broken(spec: Spec, call: Call, usage: StreamUsage) -> Commit | None:
-    """Settle a stream that was left early: with its usage when that came, else with the whole hold."""
+def broken_stream_command(spec: Spec, call: Call, usage: StreamUsage) -> Commit | None:
+    """Return what settles a stream that was left early: with its usage when that came, else with the whole hold."""
     if usage.complete and spec.kind == "model":
-        return streamed(spec, call, usage)
-    return committing(call, None)
+        return stream_command(spec, call, usage)
+    return call.commit_command()
 
 
-def failed(spec: Spec, call: Call, error: BaseException) -> Commit | Release | None:
-    """Settle a call that raised: release what was provably not billed, else charge the hold."""
-    raised(call, error)
+def error_command(spec: Spec, call: Call, error: BaseException) -> Commit | Release | None:
+    """Return what settles a call that raised: release what was provably not billed, else charge the hold."""
+    call.fail(error)
     verdict: object = spec.options.on_error
     if callable(verdict):
         verdict = _verdict(spec, error)
     if verdict is None:
         verdict = "release" if not_billed(error) else "charge"
     if verdict == "release":
-        return giving_back(call)
+        return call.release_command()
     if verdict == "charge":
-        return committing(call, None)
+        return call.commit_command()
     return _commit_usage(spec, call, lambda: (given_estimate(verdict, calls=spec.calls_meter).amounts, None))
 
 
-def priced(call: Call, usage: Usage | None) -> tuple[Amounts | None, Usage | None]:
+def price_usage(call: Call, usage: Usage | None) -> tuple[Amounts | None, Usage | None]:
     """The usage as the provider bills it, and what it comes to; None charges the hold."""
     if usage is None or call.price is None:
         return None, usage
@@ -134,11 +133,12 @@ def _commit_usage(
 ) -> Commit | None:
     problem = ""
     amounts: Mapping[str, int] | None = None
+    usage: Usage | None = None
     try:
-        amounts, call.usage = measure()
+        amounts, usage = measure()
     except Exception as error:  # noqa: BLE001 - whatever is wrong with the usage, the call was made
         problem = f"{spec.function_name}: {error}; the estimate is charged"
-    command = committing(call, amounts)
+    command = call.commit_usage(amounts, usage)
     if problem:
         _warn(problem)
     return command
@@ -146,11 +146,11 @@ def _commit_usage(
 
 def _actual(spec: Spec, call: Call, result: object) -> tuple[Amounts | None, Usage | None]:
     if spec.options.usage is None:
-        return priced(call, read_usage(result))
+        return price_usage(call, read_usage(result))
     value = spec.options.usage(result)
     if spec.kind == "tool":
         return (None if value is None else given_estimate(value, calls="tool_calls").amounts), None
-    return priced(call, coerce_usage(value))
+    return price_usage(call, coerce_usage(value))
 
 
 def _warn(message: str) -> None:

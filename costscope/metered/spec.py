@@ -7,22 +7,20 @@ import logging
 from copy import copy
 from typing import TYPE_CHECKING, Any, Literal
 
-from costscope.context import ambient_scope
-from costscope.engine.call.refused import scope_for
 from costscope.errors import InvalidInput
 from costscope.metered.options import ESTIMATE_MODES, Options
 from costscope.pricing.estimate import CallShape, Estimate, estimate_call, given_hold, tier_of, tool_estimate
 from costscope.pricing.prices import FixedPrice
-from costscope.scope.default_runtime import get_runtime
+from costscope.scope.runtime import services_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from costscope.engine.state.call import Call
+    from costscope.engine.state.services import Services
     from costscope.observe.telemetry import CallKind
-    from costscope.pricing.prices import Price
+    from costscope.pricing.prices import Price, PriceBook
     from costscope.scope.runtime import Runtime
-    from costscope.scope.scope import Scope
 
 
 def check_key(key: object, function: Callable[..., object], name: str) -> None:
@@ -70,10 +68,13 @@ class Spec:
         self.name = name
         self.options = options
         self.function_name: str = getattr(function, "__qualname__", type(function).__qualname__)
-        self._given_runtime = runtime
+        self.services: Services | None = None if runtime is None else services_of(runtime)
+        """Of the runtime that was given; None: those of the default one."""
         check_key(options.idempotency_key, function, self.function_name)
         self.shape = CallShape(function, skip_first=skip_first)
         self._warned: set[str] = set()
+        self.charges_hold = kind == "tool" and options.usage is None
+        """What its calls hold is what they cost: nothing is read from the result."""
         self.fee: Estimate | None = None
         if kind == "tool" and isinstance(options.price, FixedPrice):
             self.fee = tool_estimate(options.price)
@@ -82,37 +83,30 @@ class Spec:
         """The same function under another name, told something else."""
         spec = copy(self)
         spec.name, spec.options, spec.fee = name, options, None
+        spec.charges_hold = self.kind == "tool" and options.usage is None
         if self.kind == "tool" and isinstance(options.price, FixedPrice):
             spec.fee = tool_estimate(options.price)
         return spec
-
-    def scope(self) -> Scope:
-        """The scope of a call made now: streams remember it until they are first read."""
-        runtime = self._given_runtime or get_runtime()
-        scope = ambient_scope()
-        if scope is not None and scope.runtime is runtime and not scope.closed:
-            return scope
-        return scope_for(runtime, self.kind, self.name or self.function_name)
 
     def granted(
         self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments of the call as it is to be made: to its route's model, with the cap that its hold pays for."""
-        if call.rewritten is not None:
-            args, kwargs = call.rewritten
+        if call.route is not None and call.route.rewritten is not None:
+            args, kwargs = call.route.rewritten
         cap = call.estimate.cap_for(call.units)
         if cap is None:
             return args, kwargs
         provider = call.price.provider if call.price is not None else None
         return self.shape.with_cap(args, kwargs, cap, provider=provider)
 
-    def price_of(self, scope: Scope, model: str, *, asked: str) -> Price:
+    def price_of(self, prices: PriceBook, model: str, *, asked: str) -> Price:
         """The price of a call to this model: the decorator's own, but for another model than it asks for its own.
 
         Raises:
             ModelUnpriced: none is known.
         """
-        own, prices = self.options.price, scope.runtime.prices
+        own = self.options.price
         if own is None:
             return prices.require(model)
         return own if model == asked else prices.find(model) or own

@@ -13,17 +13,14 @@ from typing import TYPE_CHECKING, Any, Final, Self
 
 import wrapt
 
-from costscope.engine.call.drive import asettle, post, settle
-from costscope.engine.call.settle import charging
-from costscope.metered.results import broken, failed, finished, streamed
+from costscope.engine.call.drive import asettle, enqueue_settlement, settle
+from costscope.metered.results import broken_stream_command, error_command, result_command, stream_command
 from costscope.pricing.usage import StreamUsage, read_usage
 
 if TYPE_CHECKING:
     from costscope.engine.state.call import Call
     from costscope.ledger import Commit, Release
     from costscope.metered.spec import Spec
-
-__all__ = ["metered_stream"]
 
 _SNAPSHOTS: Final = ("current_message_snapshot", "current_completion_snapshot")
 """Where the SDKs' stream helpers keep what has come so far; they read ahead without the caller iterating."""
@@ -67,31 +64,31 @@ class _Stream(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # generic in wr
         if call.closed:
             return None
         if ended or usage.complete:
-            return streamed(spec, call, usage, self._self_last if ended else None)
+            return stream_command(spec, call, usage, self._self_last if ended else None)
         for name in _SNAPSHOTS:
             snapshot = _peek(self.__wrapped__, name)
             if snapshot is not None and _is_final(snapshot):
-                return finished(spec, call, snapshot)
-        return broken(spec, call, usage)
+                return result_command(spec, call, snapshot)
+        return broken_stream_command(spec, call, usage)
 
     def _self_failed(self, error: BaseException) -> Any:
         call = self._self_call
-        return None if call.closed else failed(self._self_spec, call, error)
+        return None if call.closed else error_command(self._self_spec, call, error)
 
     def _self_settle(self, command: Commit | Release | None) -> None:
         settle(self._self_call, command)
-        self._self_call.over = True
 
     async def _self_asettle(
         self, command: Commit | Release | None, error: BaseException | None = None
     ) -> None:
         await asettle(self._self_call, command, error)
-        self._self_call.over = True
 
     def __del__(self) -> None:
         call = getattr(self, "_self_call", None)
         if call is not None and not call.over:  # collected unread or interrupted: no I/O from a finalizer
-            post(call, charging(call) if call.closed else self._self_settlement(ended=False))
+            enqueue_settlement(
+                call, call.charge_command() if call.closed else self._self_settlement(ended=False)
+            )
 
 
 class _SyncStream(_Stream):

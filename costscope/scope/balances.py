@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from costscope.errors import DenialKind
-from costscope.ledger import Amounts
+from costscope.errors import DenialKind, StoreUnavailable
+from costscope.ledger import Amounts, Read
 from costscope.policy.resolve.account_info import about_of, resets_at
-from costscope.pricing.money import format_amount
+from costscope.pricing.money import currency, format_amount
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+    from decimal import Decimal
 
+    from costscope.engine.state.scope_state import ScopeState
     from costscope.ledger import Account, Balance
     from costscope.pricing.estimate import Estimate
 
@@ -101,6 +103,45 @@ class Preview(msgspec.Struct, frozen=True):
         left = format_amount(row.meter, row.remaining)
         wanted = format_amount(row.meter, self.requested.get(row.meter, 0))
         return f"{verdict}: {wanted} asked of budget {row.budget!r}, which has {left} left; {self.fits} such calls fit"
+
+
+def readings(state: ScopeState) -> tuple[tuple[Account, ...], Sequence[Balance]]:
+    """Return the accounts of a scope and what was last seen in each; of a store that does not wait, what is there."""
+    accounts = state.accounts(state.services.now_ms())
+    store = state.services.store
+    if not store.waits:
+        try:
+            reply = store.execute((Read(accounts),))[0]
+        except StoreUnavailable:  # what was seen last, as of a store that waits
+            return accounts, tuple(view.balance for view in state.views) or ((),) * len(accounts)
+        state.record_balances(accounts, reply)
+        return accounts, reply.balances
+    return accounts, [view.balance for view in state.views]
+
+
+def balances(state: ScopeState) -> list[AccountBalance]:
+    """Return one row per account and meter over a scope, as last seen."""
+    return balances_of(*readings(state))
+
+
+def own_cost(state: ScopeState) -> tuple[int, int]:
+    """Return `(spent, held)` of the scope's own account, or else of this process's calls in it."""
+    if state.tally is not None:
+        return state.tally.spent, state.tally.held
+    own = next(row for row in balances(state) if row.meter == "cost")
+    return own.spent, own.held
+
+
+def own_limit(state: ScopeState) -> Decimal | None:
+    """Return the least `cost` that a scope itself or its run is allowed; None where neither has a limit."""
+    limits = [row.limit for row in balances(state) if row.meter == "cost" and row.budget.startswith("~")]
+    return currency(min(limits)) if limits else None
+
+
+def remaining(state: ScopeState) -> Decimal | None:
+    """Return the least that any budget over a scope has left for `cost`; None where none limits it."""
+    left = [row.remaining for row in balances(state) if row.meter == "cost"]
+    return currency(min(left)) if left else None
 
 
 def preview(estimate: Estimate, rows: Iterable[AccountBalance]) -> Preview:

@@ -6,8 +6,11 @@ import difflib
 import inspect
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from costscope.context import ambient_scope
+from costscope.context import current_scope, set_current_scope
+from costscope.engine.run.admit import admit_run
+from costscope.engine.run.end import close_scope, leave_scope
 from costscope.engine.run.interrupt import Interrupt
+from costscope.engine.state.scope_state import PLAIN, ScopeOptions, ScopeState
 from costscope.errors import InvalidInput
 from costscope.ledger import CALL_METERS
 from costscope.observe.events.callbacks import Callbacks
@@ -15,7 +18,9 @@ from costscope.policy.model.durations import to_ms
 from costscope.pricing.money import to_count, to_nano
 from costscope.scope.decorated import DecoratedFunction, ScopedAsyncGenerator, ScopedGenerator
 from costscope.scope.default_runtime import get_runtime
-from costscope.scope.scope import PLAIN, Scope, ScopeOptions
+from costscope.scope.runtime import services_of
+from costscope.scope.scope import facade_of
+from costscope.stores.effects import run_async, run_sync
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -30,8 +35,7 @@ if TYPE_CHECKING:
     )
     from costscope.pricing.money import MoneyLike
     from costscope.scope.runtime import Runtime
-
-__all__ = ["BudgetScope", "budget_scope"]
+    from costscope.scope.scope import Scope
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
@@ -150,37 +154,36 @@ class BudgetScope:
         self._labels = labels
         self._limits = limits
         self._options = options
-        self._scope: Scope | None = None
+        self._scope: ScopeState | None = None
         self._interrupt: Interrupt | None = None
 
-    def open(self) -> Scope:
-        """A new scope inside the ambient one, not yet ambient itself."""
-        runtime = self._runtime or get_runtime()
-        return Scope(runtime, self._labels, self._limits, self._options, outer=ambient_scope())
-
-    def again(self) -> BudgetScope:
-        """The same, not yet opened."""
-        return BudgetScope(self._runtime, self._labels, self._limits, self._options)
-
     def __enter__(self) -> Scope:
-        scope = self._opened()
-        scope.begin()
+        scope = self._open_once()
+        if scope.opens_run:
+            run_sync(admit_run(scope), scope.services.store)
         self._scope = scope
-        return scope.enter()
+        set_current_scope(scope)
+        return facade_of(scope)
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         scope, self._scope = self._scope, None
-        if scope is not None:
-            scope.end(error)
+        if scope is None:
+            return
+        if scope.opens_run:
+            run_sync(leave_scope(scope, error), scope.services.store)
+        else:
+            close_scope(scope, error)
 
     async def __aenter__(self) -> Scope:
-        scope = self._opened()
-        await scope.abegin()
-        self._scope = scope
+        scope = self._open_once()
         run = scope.run
+        if scope.opens_run:
+            await run_async(admit_run(scope), scope.services.store)
+        self._scope = scope
         if scope.opens_run and run is not None:
             self._interrupt = await Interrupt.of(run)
-        return scope.enter()
+        set_current_scope(scope)
+        return facade_of(scope)
 
     async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         scope, self._scope = self._scope, None
@@ -188,38 +191,55 @@ class BudgetScope:
         if scope is None:
             return
         halted = None if interrupt is None else await interrupt.end(error)
-        await scope.aend(error)
+        if scope.opens_run and not isinstance(error, GeneratorExit):
+            await run_async(leave_scope(scope, error), scope.services.store)
+        else:  # there is nothing to wait for; or the coroutine is being closed, and must not wait any more
+            close_scope(scope, error)
         if halted is not None:
             raise halted from None
 
-    def _opened(self) -> Scope:
+    def _open_once(self) -> ScopeState:
         if self._scope is not None:
             msg = "this budget_scope(...) is open already; call budget_scope(...) again for another one"
             raise RuntimeError(msg)
-        return self.open()
+        return self._open()
+
+    def _open(self) -> ScopeState:
+        services = services_of(self._runtime or get_runtime())
+        return ScopeState(services, self._labels, self._limits, self._options, outer=current_scope())
 
     def __call__(self, function: F) -> F:
         """Decorate a function, coroutine function or (async) generator function: each call has its own scope."""
-        scoped: Any = DecoratedFunction(function, _scoped(self, function))
+        scoped: Any = DecoratedFunction(function, self._wrapper_of(function))
         return scoped  # type: ignore[no-any-return]
 
+    def _wrapper_of(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        body = function.__func__ if isinstance(function, classmethod | staticmethod) else function
+        if inspect.isasyncgenfunction(body):
+            return lambda wrapped, _, args, kwargs: ScopedAsyncGenerator(
+                self._open(), wrapped(*args, **kwargs)
+            )
+        if inspect.isgeneratorfunction(body):
+            return lambda wrapped, _, args, kwargs: ScopedGenerator(self._open(), wrapped(*args, **kwargs))
+        if inspect.iscoroutinefunction(body):
 
-def _scoped(opener: BudgetScope, function: Callable[..., Any]) -> Callable[..., Any]:
-    body = function.__func__ if isinstance(function, classmethod | staticmethod) else function
-    if inspect.isasyncgenfunction(body):
-        return lambda wrapped, _, args, kwargs: ScopedAsyncGenerator(opener.open(), wrapped(*args, **kwargs))
-    if inspect.isgeneratorfunction(body):
-        return lambda wrapped, _, args, kwargs: ScopedGenerator(opener.open(), wrapped(*args, **kwargs))
-    if inspect.iscoroutinefunction(body):
+            async def run_coroutine(wrapped: Any, _: object, args: Any, kwargs: Any) -> Any:
+                async with self._again():
+                    return await wrapped(*args, **kwargs)
 
-        async def run_coroutine(wrapped: Any, _: object, args: Any, kwargs: Any) -> Any:
-            async with opener.again():
-                return await wrapped(*args, **kwargs)
+            return run_coroutine
 
-        return run_coroutine
+        def run(wrapped: Any, _: object, args: Any, kwargs: Any) -> Any:
+            with self._again():
+                return wrapped(*args, **kwargs)
 
-    def run(wrapped: Any, _: object, args: Any, kwargs: Any) -> Any:
-        with opener.again():
-            return wrapped(*args, **kwargs)
+        return run
 
-    return run
+    def _again(self) -> BudgetScope:
+        """Return the same, not yet opened."""
+        return BudgetScope(self._runtime, self._labels, self._limits, self._options)
+
+
+def new_scope(runtime: Runtime, **given: Any) -> ScopeState:
+    """Return the scope that `budget_scope` with these arguments would open here, not yet current."""
+    return budget_scope(runtime=runtime, **given)._open()  # noqa: SLF001 - of this module

@@ -11,12 +11,16 @@ from typing import TYPE_CHECKING, Any
 
 import wrapt
 
-from costscope.context import ambient_scope, set_ambient_scope
+from costscope.context import current_scope, set_current_scope
+from costscope.engine.run.admit import admit_run
+from costscope.engine.run.end import close_scope
+from costscope.stores.effects import run_async, run_sync
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from costscope.scope.scope import Scope
+    from costscope.engine.state.scope_state import ScopeState
+    from costscope.stores.effects import Steps
 
 
 class _BoundDecoratedFunction(wrapt.BoundFunctionWrapper):  # type: ignore[type-arg]  # as below
@@ -60,33 +64,32 @@ def _find(module: str, qualname: str) -> Any:
 
 
 class _Scoped:
-    def __init__(self, scope: Scope, body: Any) -> None:
+    def __init__(self, scope: ScopeState, body: Any) -> None:
         self._scope = scope
-        self._inner: Scope | None = scope
+        self._inner: ScopeState | None = scope
         self._body = body
         self._begun = False
 
-    def _begin(self) -> None:
-        """Where the scope is a run, it is admitted before the first step."""
-        if not self._begun:
-            self._begun = True
-            self._scope.begin()
+    def _begin(self) -> Steps[None] | None:
+        """Return what admits the run before the first step, where the scope opens one."""
+        begun, self._begun = self._begun, True
+        return admit_run(self._scope) if not begun and self._scope.opens_run else None
 
     @contextmanager
     def _inside(self) -> Iterator[None]:
-        before = ambient_scope()
-        set_ambient_scope(self._inner)
+        before = current_scope()
+        set_current_scope(self._inner)
         try:
             yield
         except BaseException as error:  # the body has ended
-            self._scope.close(None if isinstance(error, StopIteration | StopAsyncIteration) else error)
+            close_scope(self._scope, None if isinstance(error, StopIteration | StopAsyncIteration) else error)
             raise
         finally:
-            self._inner = ambient_scope()
-            set_ambient_scope(before)
+            self._inner = current_scope()
+            set_current_scope(before)
 
     def __del__(self) -> None:
-        self._scope.close()
+        close_scope(self._scope)
 
 
 class ScopedGenerator(_Scoped, Generator[Any, Any, Any]):
@@ -94,7 +97,9 @@ class ScopedGenerator(_Scoped, Generator[Any, Any, Any]):
 
     def send(self, value: Any) -> Any:
         """Run the body to its next yield."""
-        self._begin()
+        admission = self._begin()
+        if admission is not None:
+            run_sync(admission, self._scope.services.store)
         with self._inside():
             return self._body.send(value)
 
@@ -107,7 +112,7 @@ class ScopedGenerator(_Scoped, Generator[Any, Any, Any]):
         """End the body and leave the scope."""
         with self._inside():
             self._body.close()
-        self._scope.close()
+        close_scope(self._scope)
 
 
 class ScopedAsyncGenerator(_Scoped, AsyncGenerator[Any, Any]):
@@ -115,9 +120,9 @@ class ScopedAsyncGenerator(_Scoped, AsyncGenerator[Any, Any]):
 
     async def asend(self, value: Any) -> Any:
         """Run the body to its next yield."""
-        if not self._begun:
-            self._begun = True
-            await self._scope.abegin()
+        admission = self._begin()
+        if admission is not None:
+            await run_async(admission, self._scope.services.store)
         with self._inside():
             return await self._body.asend(value)
 
@@ -130,7 +135,7 @@ class ScopedAsyncGenerator(_Scoped, AsyncGenerator[Any, Any]):
         """End the body and leave the scope."""
         with self._inside():
             await self._body.aclose()
-        self._scope.close()
+        close_scope(self._scope)
 
 
 def _exception(typ: Any, val: Any, tb: Any) -> BaseException:

@@ -7,23 +7,37 @@ import sys
 import warnings
 from contextlib import contextmanager
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from costscope.errors import StoreWarning
-from costscope.scope.runtime import Runtime
+from costscope.scope.runtime import Runtime, services_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Unpack
 
+    from costscope.engine.state.services import Services
     from costscope.policy import PolicySource
     from costscope.scope.runtime_options import RuntimeOptions
     from costscope.stores import Store
 
-__all__ = ["configure", "get_runtime", "installed", "set_runtime"]
+
+class _Default:
+    """The default runtime, with what it has at work: every metered call looks there."""
+
+    runtime: Runtime | None = None
+    services: Services | None = None
+
+    def replace(self, runtime: Runtime | None) -> Runtime | None:
+        """Make this the default one; return the one before it."""
+        with _lock:
+            before, self.runtime = self.runtime, runtime
+            self.services = None if runtime is None else services_of(runtime)
+        return before
+
 
 _lock = Lock()
-_runtime: Runtime | None = None
+default: Final = _Default()
 
 
 def configure(
@@ -51,28 +65,23 @@ def configure(
 
 def set_runtime(runtime: Runtime) -> Runtime:
     """Make this the default runtime; the one before it is closed."""
-    global _runtime
-    with _lock:
-        before, _runtime = _runtime, runtime
+    before = default.replace(runtime)
     if before is not None and before is not runtime:
         before.close()
     return runtime
 
 
 @contextmanager
-def installed(runtime: Runtime) -> Iterator[Runtime]:
+def default_in_block(runtime: Runtime) -> Iterator[Runtime]:
     """Make this the default runtime for a block; the one before it stays open and comes back.
 
     The default is one for the whole process, not for a thread or a task: this is for tests.
     """
-    global _runtime  # noqa: PLW0603 - as in set_runtime
-    with _lock:
-        before, _runtime = _runtime, runtime
+    before = default.replace(runtime)
     try:
         yield runtime
     finally:
-        with _lock:
-            _runtime = before
+        default.replace(before)
 
 
 def _environments_policy() -> str | None:
@@ -85,7 +94,7 @@ def _environments_policy() -> str | None:
 
 def get_runtime() -> Runtime:
     """The default runtime; made from the environment when `configure` was not called."""
-    if _runtime is None:
+    if default.runtime is None:
         if not os.environ.get("COSTSCOPE_STORE"):
             warnings.warn(
                 "costscope was not configured: the books are in this process's memory, shared with nobody and gone "
@@ -94,8 +103,8 @@ def get_runtime() -> Runtime:
                 stacklevel=_callers_level(),
             )
         configure()
-    assert _runtime is not None, "configure sets it"
-    return _runtime
+    assert default.runtime is not None, "configure sets it"
+    return default.runtime
 
 
 def _callers_level() -> int:

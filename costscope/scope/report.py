@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from costscope.pricing.money import format_amount
-from costscope.scope.balances import AccountBalance
+from costscope.pricing.money import currency, format_amount
+from costscope.scope.balances import AccountBalance, balances, own_cost
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["ScopeReport"]
+    from costscope.engine.state.scope_state import ScopeState
 
 
 class ScopeReport(msgspec.Struct, frozen=True):
@@ -34,7 +34,7 @@ class ScopeReport(msgspec.Struct, frozen=True):
         return "\n".join(self.lines("", set()))
 
     def lines(self, indent: str, shown: set[tuple[str, str]]) -> Iterator[str]:
-        """The text, one line a row; `shown` are the accounts that stand further up already."""
+        """Yield the text, one line a row; `shown` are the accounts that stand further up already."""
         name = " ".join(f"{label}={value}" for label, value in self.own.items()) or "scope"
         yield f"{indent}{name}: spent {self.spent}, held {self.held}{' (closed)' if self.closed else ''}"
         for row in self.accounts:
@@ -50,3 +50,19 @@ class ScopeReport(msgspec.Struct, frozen=True):
             yield from child.lines(indent + "  ", shown)
         if self.more_children:
             yield f"{indent}  ... and {self.more_children} more scopes"
+
+
+def report(state: ScopeState) -> ScopeReport:
+    """Return the tree of a scope and those nested in it, with every account, as last seen."""
+    spent, held = own_cost(state)
+    above = {} if state.parent is None else state.parent.labels
+    return ScopeReport(
+        labels=dict(state.labels),
+        own={name: value for name, value in state.labels.items() if name not in above},
+        spent=currency(spent),
+        held=currency(held),
+        closed=state.closed,
+        accounts=tuple(balances(state)),
+        children=tuple(report(child) for child in state.children),
+        more_children=state.more_children,
+    )

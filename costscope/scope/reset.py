@@ -16,14 +16,12 @@ from costscope.stores.effects import Ask, Execute
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from costscope.engine.state.scope_state import ScopeState
     from costscope.ledger import Balance
-    from costscope.scope.scope import Scope
     from costscope.stores.effects import Steps
 
-__all__ = ["reset"]
 
-
-def reset(scope: Scope, reason: str, budget: str | None) -> Steps[list[AccountReset]]:
+def reset(scope: ScopeState, reason: str, budget: str | None) -> Steps[list[AccountReset]]:
     """Take back what accounts over a scope have spent, orders to stop included; what is held stays held.
 
     Thresholds may fire again, wall clocks begin anew, and a run that was halted goes on in this process.
@@ -53,11 +51,14 @@ def reset(scope: Scope, reason: str, budget: str | None) -> Steps[list[AccountRe
         scope.emit(record)
         records.append(record)
     if budget is None:
-        scope.begin_anew()
+        if scope.tally is not None:
+            scope.tally.spent = 0
+        if scope.opens_run and scope.run is not None:
+            scope.run.begin_anew()
     return records
 
 
-def _own(scope: Scope) -> Iterator[Account]:
+def _own(scope: ScopeState) -> Iterator[Account]:
     if scope.inline and (scope.parent is None or scope.inline is not scope.parent.inline):
         yield scope.inline[0]
     run = scope.run
@@ -65,8 +66,8 @@ def _own(scope: Scope) -> Iterator[Account]:
         yield run.account
 
 
-def _of_budget(scope: Scope, budget: str) -> Iterator[Account]:
-    covered = scope.covered(scope.runtime.now_ms())
+def _of_budget(scope: ScopeState, budget: str) -> Iterator[Account]:
+    covered = scope.covered(scope.services.now_ms())
     seen: set[str] = set()
     for account in (*covered.accounts, *covered.admission):
         if _budget_of(account) == budget and account.key not in seen:
@@ -78,17 +79,17 @@ def _budget_of(account: Account) -> str:
     return about_of(account.about).budget.removesuffix(SLOTS_SUFFIX)
 
 
-def _forgiven(scope: Scope, account: Account) -> Steps[dict[str, int]]:
-    runtime = scope.runtime
+def _forgiven(scope: ScopeState, account: Account) -> Steps[dict[str, int]]:
+    services = scope.services
     whole = _with_every_meter(account)
     forgive = Forgive(
-        new_id(runtime.now_ms()), (whole,), dict.fromkeys(METERS, MAX_AMOUNT), runtime.store.keep_ms
+        new_id(services.now_ms()), (whole,), dict.fromkeys(METERS, MAX_AMOUNT), services.store.keep_ms
     )
     (before,) = yield Execute((Read((whole,)),))
     done, after = yield Execute((forgive, Read((whole,))))
     assert done.outcome is Outcome.FORGIVEN, "a new id is entered"
     yield Ask((Forget(account.key),))
-    runtime.views.forget(account.key)
+    services.views.forget(account.key)
     return dict(_fallen(whole, before.balances[0], after.balances[0]))
 
 

@@ -3,58 +3,44 @@
 from __future__ import annotations
 
 import math
-from datetime import UTC, datetime
 from pathlib import Path
 from time import time_ns
 from typing import TYPE_CHECKING, Literal, Self
 
-from costscope.background.call_reports import Notes
-from costscope.background.heartbeat import Heart
-from costscope.background.outbox import OUTBOX_MAX, Outbox
-from costscope.engine.control.call_stats import Health, Usual
-from costscope.engine.control.runaway import Detectors
-from costscope.engine.run.end import tell_abandoned
-from costscope.engine.run.runaway_actions import act_on, put_in_force
-from costscope.engine.state.account_views import Views
-from costscope.engine.state.rules import Rules
-from costscope.engine.state.wait_list import Waiting
-from costscope.errors import InvalidPolicy
-from costscope.ledger import LEASE_MAX_MS
-from costscope.observe.events import Callbacks, EventStream, Publisher
+from costscope.background.outbox import OUTBOX_MAX
+from costscope.context import current_scope
+from costscope.engine.run.end import emit_abandoned
+from costscope.engine.state.scope_state import ScopeState, open_scope_of
+from costscope.engine.state.services import Services
+from costscope.observe.events import Callbacks
 from costscope.observe.telemetry import DEFAULT_LABELS, Telemetry
-from costscope.scope.nesting import innermost
-from costscope.scope.reloading import loaded, reloading, sender, spans
+from costscope.policy import Policy
 from costscope.scope.runtime_options import DEFAULT_LEASE_S, DEFAULT_SLOT_LEASE_S, check_options
-from costscope.scope.scope import Scope
+from costscope.scope.scope import facade_of
 from costscope.stores import open_store
-from costscope.stores.effects import run as steps_run
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Callable, Collection, Sequence
+    from datetime import datetime
 
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
 
-    from costscope.engine.control.router import Router
-    from costscope.engine.control.runaway import Suspicion
-    from costscope.engine.state.run import Run
     from costscope.ledger import AuditReport, LostHold
     from costscope.observe.events import (
         CallRefused,
         CallSettled,
         Downgraded,
+        EventStream,
         RunawayDetected,
         ThresholdCrossed,
     )
     from costscope.observe.events.callbacks import Given
-    from costscope.observe.webhooks import WebhookSender
-    from costscope.policy import Budget, Policy, PolicySource
-    from costscope.policy.model.controls import Runaway
-    from costscope.policy.resolve.resolved import Coverage
-    from costscope.pricing.prices import PriceBook
+    from costscope.observe.telemetry.spans import Spans
+    from costscope.policy import PolicySource
+    from costscope.scope.reloading import Reloading
+    from costscope.scope.scope import Scope
     from costscope.stores import Store
-
-__all__ = ["Runtime"]
 
 
 class Runtime:
@@ -116,73 +102,49 @@ class Runtime:
             on_runaway=on_runaway,
             on_settled=on_settled,
         )
-        self._clock_ns = clock
-        self._ahead_ms = 0
-        self._outside: Scope | None = None
-        self.health = Health()
-        self.usual = Usual()
-        self._reloading = reloading(self, policy) if reload and isinstance(policy, str | Path) else None
-        first = self._reloading.policy if self._reloading is not None else loaded(policy)
-        self._put_in_force(Rules(first, self.health))
-        self._unscoped_given = unscoped
-        self.unscoped: Literal["allow", "deny"] = unscoped or first.unscoped
+        self._reloading = _reloading(policy) if reload and isinstance(policy, str | Path) else None
+        first = self._reloading.policy if self._reloading is not None else _loaded(policy)
         self._owns_store = isinstance(store, str)
-        self.store: Store = open_store(store) if isinstance(store, str) else store
-        self.telemetry = Telemetry(meter_provider, allowed_labels=metric_labels, currency=first.currency)
-        self.spans = spans(tracing, metric_labels, first.currency, gen_ai=gen_ai_attributes)
-        self.views = Views()
-        self.outbox = Outbox(self.store, limit=outbox_limit)
-        self.waiting = Waiting()
-        self.lease_ms = math.ceil(lease_s * 1000)
-        self.heart = Heart(self.store, math.ceil(slot_lease_s * 1000) if self.store.waits else LEASE_MAX_MS)
-        self.webhooks = sender(self.store, first)
-        self._tell_of_events(callbacks)
-        self.detectors = Detectors(shared=self.store.waits)
-        self.notes = Notes(self.store, self._suspected, lambda run, _: put_in_force(run))
-        self._unlisten = self.store.on_lost(self._found_lost)
+        opened = open_store(store) if isinstance(store, str) else store
+        self._services = services = Services(
+            opened,
+            first,
+            clock=clock,
+            unscoped=unscoped,
+            lease_ms=math.ceil(lease_s * 1000),
+            slot_lease_ms=math.ceil(slot_lease_s * 1000),
+            outbox_limit=outbox_limit,
+            telemetry=Telemetry(meter_provider, allowed_labels=metric_labels, currency=first.currency),
+            spans=_spans(tracing, metric_labels, first.currency, gen_ai=gen_ai_attributes),
+            callbacks=callbacks,
+        )
+        self._unlisten = opened.on_lost(self._on_lost_holds)
         if self._reloading is not None:
-            self._reloading.start()
-
-    def _tell_of_events(self, callbacks: Callbacks) -> None:
-        """To metrics, to the board, and to whoever was given."""
-        self.events = EventStream(currency=self.policy.currency)
-        self.events.add_sink(self.telemetry.events.count)
-        self.publisher = Publisher(self.store, delivering=self.deliver)
-        self.events.publish_with(self.publisher)
-        self.events.add_callbacks(callbacks)
-        self.listens = self.events.listeners_of("settled")
-
-    def budget(self, budget_id: str) -> Budget | None:
-        """The policy's budget of that id; None for a scope's or a run's own limits."""
-        return self._rules.budget(budget_id)
-
-    def runaway_for(self, labels: Mapping[str, str]) -> Runaway | None:
-        """What a run with these labels is watched for; None where it is not."""
-        return self._rules.runaway_for(labels)
-
-    def now(self) -> datetime:
-        """The store's clock as far as this process knows it, UTC."""
-        return datetime.fromtimestamp(self.now_ms() / 1000, UTC)
-
-    def now_ms(self) -> int:
-        """The store's clock as far as this process knows it, in ms since the epoch."""
-        return self._clock_ns() // 1_000_000 + self._ahead_ms
-
-    def learn_time(self, store_now_ms: int) -> None:
-        """The store said what time it is there: windows are proposed by that clock from now on."""
-        self._ahead_ms = store_now_ms - self._clock_ns() // 1_000_000
+            self._reloading.start(services)
 
     @property
-    def outside(self) -> Scope:
-        """The scope without labels in which unscoped calls count where the policy allows them."""
-        if self._outside is None:
-            self._outside = Scope(self, {}, {}, outer=None)
-            self._outside.totals = self.telemetry.endless_totals()
-        return self._outside
+    def store(self) -> Store:
+        """Where the books are."""
+        return self._services.store
+
+    @property
+    def policy(self) -> Policy:
+        """What is in force now."""
+        return self._services.policy
+
+    @property
+    def events(self) -> EventStream:
+        """The stream of its events: `events.on(kind, callback)`."""
+        return self._services.events
+
+    def now(self) -> datetime:
+        """Return the store's time as far as this process knows it, UTC."""
+        return self._services.now()
 
     def current_scope(self) -> Scope | None:
-        """The innermost open scope of this runtime in the current context, or None."""
-        return innermost(self)
+        """Return the innermost open scope of this runtime in the current context, or None."""
+        state = open_scope_of(self._services, current_scope())
+        return None if state is None else facade_of(state)
 
     def audit(self) -> AuditReport:
         """Prove the conservation equations over the store's books."""
@@ -190,74 +152,28 @@ class Runtime:
 
     def close(self) -> None:
         """Send what waits, flush metrics (each for at most two seconds), give back the store if it is ours."""
+        services = self._services
         if self._reloading is not None:
             self._reloading.stop()
         self._unlisten()
-        self.heart.close()
-        self.outbox.close()
-        self.notes.close()
-        self.events.close()
-        if self.webhooks is not None:
-            self.webhooks.close()
-        if self._outside is not None:
-            self.telemetry.record({}, self._outside.totals)
-        self.telemetry.flush_soon()
-        self.telemetry.close()
+        services.close()
+        if isinstance(services.outside, ScopeState):
+            services.telemetry.record({}, services.outside.totals)
+        services.telemetry.flush_soon()
+        services.telemetry.close()
         if self._owns_store:
-            self.store.close()
-
-    def adopt(self, policy: Policy) -> WebhookSender | None:
-        """Act by this policy from the next call on, in scopes that are open as well.
-
-        Returns:
-            What delivered to the webhooks of the policy before, to be closed, unless it goes on.
-
-        Raises:
-            InvalidPolicy: it cannot be used here; the policy before stays.
-        """
-        books = self.policy.currency
-        if policy.currency != books:
-            msg = f"the currency changed from {books} to {policy.currency}; books have one, restart"
-            raise InvalidPolicy(msg, path="$.currency")
-        before, kept = self.webhooks, policy.webhooks == self.policy.webhooks
-        if not kept:
-            self.webhooks = sender(self.store, policy)
-        self._put_in_force(Rules(policy, self.health))
-        self.unscoped = self._unscoped_given or policy.unscoped
-        return None if kept else before
-
-    def _put_in_force(self, rules: Rules) -> None:
-        # Plain attributes: every call asks for most of them.
-        self._rules = rules
-        self.policy: Policy = rules.policy
-        """What is in force now."""
-        self.acts: bool = rules.acts
-        """The policy does more than refuse."""
-        self.prices: PriceBook = rules.prices
-        self.router: Router = rules.router
-        """Where calls go."""
-        self.coverage: Coverage = rules.coverage
-        """Which budgets cover which scopes."""
-
-    def deliver(self) -> None:
-        """Something was published that webhooks wait for. Does not wait."""
-        if self.webhooks is not None:
-            self.webhooks.wake()
-
-    def _suspected(self, run: Run, scope: Scope, suspicion: Suspicion) -> None:
-        """The counts of all processes of a run say something about it."""
-        steps_run(act_on(run, scope, suspicion), self.store)
-
-    def _found_lost(self, lost: Sequence[LostHold]) -> None:
-        """Holds of processes that are silent were presumed lost: runs among them have been abandoned."""
-        self.telemetry.count_presumed(len(lost))
-        tell_abandoned(self, lost)
+            services.store.close()
 
     async def aclose(self) -> None:
-        """`close` for an event loop: also gives back the connections that belong to this loop."""
+        """Close it in an event loop: also gives back the connections that belong to this loop."""
         if self._owns_store:
             await self.store.aclose()
         self.close()
+
+    def _on_lost_holds(self, lost: Sequence[LostHold]) -> None:
+        """Tell of holds of silent processes that were presumed lost: runs among them have been abandoned."""
+        self._services.telemetry.count_presumed(len(lost))
+        emit_abandoned(self._services, lost)
 
     def __enter__(self) -> Self:
         return self
@@ -270,3 +186,36 @@ class Runtime:
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
+
+
+def services_of(runtime: Runtime) -> Services:
+    """Return what a runtime has at work, for the other rooms of this package."""
+    return runtime._services  # noqa: SLF001 - its own module
+
+
+def _loaded(policy: PolicySource | None) -> Policy:
+    """Return the policy; one without budgets where none is given."""
+    if policy is None:
+        return Policy()
+    from costscope.policy import load_policy  # noqa: PLC0415 - on demand
+
+    return load_policy(policy)
+
+
+def _reloading(source: str | Path) -> Reloading:
+    """Return what puts a file or folder in force anew when it changes."""
+    from costscope.scope.reloading import Reloading  # noqa: PLC0415 - on demand
+
+    return Reloading(source)
+
+
+def _spans(
+    tracing: bool | TracerProvider, labels: Collection[str], currency: str, *, gen_ai: bool
+) -> Spans | None:
+    """Return what makes a span of each call; None where nothing traces."""
+    if tracing is False:
+        return None
+    from costscope.observe.telemetry.spans import Spans  # noqa: PLC0415 - the tracing API is loaded where it is used
+
+    given = None if tracing is True else tracing
+    return Spans(given, gen_ai=gen_ai, allowed_labels=labels, currency=currency)

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     )
     from costscope.observe.events.callbacks import Given
 
-__all__ = ["DEFAULT_LEASE_S", "DEFAULT_SLOT_LEASE_S", "RuntimeOptions", "check_options"]
-
 DEFAULT_SLOT_LEASE_S: Final = 30.0
 """How long the slot of a process that died stays taken; a live one renews it every ten seconds."""
 

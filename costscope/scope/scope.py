@@ -1,228 +1,196 @@
-"""A scope: a node of the context tree, with its labels, its own limits, what it tells, and its run."""
+"""What a user holds of an open scope: looking at it, counting iterations, stopping its run, setting it back."""
 
 from __future__ import annotations
 
-from time import monotonic
-from typing import TYPE_CHECKING, Final
+import weakref
+from typing import TYPE_CHECKING
 
-import msgspec
-
-from costscope.context import ambient_scope, set_ambient_scope
-from costscope.engine.run.admit import admit
-from costscope.engine.run.end import end, ending
-from costscope.engine.state.activity import History, Tally, joined, past_of
-from costscope.engine.state.run import run_of
+from costscope.engine.run.halting import halt_run
+from costscope.engine.run.iterations import Iteration, Iterations
 from costscope.errors import InvalidInput
-from costscope.ledger import new_id
-from costscope.observe.events.callbacks import Callbacks
-from costscope.observe.telemetry import ScopeTotals
-from costscope.policy import check_labels
-from costscope.scope.handle import Handle
-from costscope.scope.nesting import inherited, inline_accounts, open_scope_of
-from costscope.stores.effects import arun, run
+from costscope.ledger import Read
+from costscope.pricing.estimate import estimate_of
+from costscope.pricing.money import currency
+from costscope.scope.balances import balances, own_cost, own_limit, preview, remaining
+from costscope.scope.report import report
+from costscope.scope.reset import reset
+from costscope.scope.summary import summary
+from costscope.stores.effects import run_async, run_sync
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from decimal import Decimal
+    from typing import Unpack
 
     from costscope.engine.state.run import Run
-    from costscope.ledger import Commit
-    from costscope.observe.events.records import Event, Stamp
-    from costscope.scope.runtime import Runtime
-    from costscope.stores.effects import Steps
-
-__all__ = ["CHILDREN_SHOWN", "PLAIN", "Scope", "ScopeOptions"]
-
-CHILDREN_SHOWN: Final = 256
-"""Nested scopes a scope remembers for its report; later ones are only counted."""
+    from costscope.engine.state.scope_state import ScopeState
+    from costscope.observe.events.records import AccountReset
+    from costscope.pricing.estimate import Described
+    from costscope.scope.balances import AccountBalance, Preview
+    from costscope.scope.report import ScopeReport
+    from costscope.scope.summary import ScopeSummary
 
 
-class ScopeOptions(msgspec.Struct, frozen=True):
-    """What a scope may be given beside labels and limits."""
+class Scope:
+    """An open scope; made by `budget_scope(...)`."""
 
-    callbacks: Callbacks | None = None
-    clock_ms: int | None = None
-    """How long its run may last."""
-    join_run: bool = False
-    """The run was admitted by another process."""
+    __slots__ = ("__weakref__", "_state")
 
+    def __init__(self, state: ScopeState) -> None:
+        self._state = state
 
-PLAIN: Final = ScopeOptions()
+    # ------------------------------------------------------------------------- what it is
 
+    @property
+    def labels(self) -> dict[str, str]:
+        """Every label in effect, the inherited ones included."""
+        return self._state.labels
 
-class Scope(Handle):
-    """An open scope; made by `budget_scope(...)`.
+    @property
+    def parent(self) -> Scope | None:
+        """The scope of the same runtime this one is nested in, or None."""
+        parent = self._state.parent
+        return None if parent is None else facade_of(parent)
 
-    Attributes:
-        labels: every label in effect, the inherited ones included.
-        parent: the scope of the same runtime this one is nested in, or None.
-        outer: the scope around it in this context, of whatever runtime.
-        closed: True once it was left; calls are then charged to the nearest scope that is still open.
-        run: the run it is in, or None.
-        callbacks: its own, before those of the scopes around it; None where nobody listens.
-    """
+    @property
+    def closed(self) -> bool:
+        """True once it was left; calls are then charged to the nearest scope that is still open."""
+        return self._state.closed
 
-    __slots__ = (
-        "__weakref__",
-        "callbacks",
-        "children",
-        "closed",
-        "ended_s",
-        "history",
-        "more_children",
-        "opened_s",
-        "outer",
-        "parent",
-        "tallies",
-        "totals",
-    )
+    # ------------------------------------------------------------------------- looking
 
-    def __init__(
-        self,
-        runtime: Runtime,
-        labels: Mapping[str, object],
-        limits: Mapping[str, int],
-        options: ScopeOptions = PLAIN,
-        *,
-        outer: Scope | None,
-    ) -> None:
-        super().__init__()
-        own = check_labels(labels)
-        self.runtime = runtime
-        self.outer = outer
-        self.parent = parent = open_scope_of(runtime, self.outer)
-        self.labels = inherited(parent, own)
-        self.closed = False
-        self.totals = ScopeTotals()
-        self.inline = inline_accounts(parent, self.labels, own, limits)
-        self.tally = None if "cost" in limits else Tally()
-        above = parent.tallies if parent is not None else ()
-        self.tallies: tuple[Tally, ...] = above if self.tally is None else (*above, self.tally)
-        """Of this scope and those around it: what a call must tell besides the ledger."""
-        around = parent.callbacks if parent is not None else None
-        self.callbacks: Callbacks | None = options.callbacks.within(around) if options.callbacks else around
-        self.run: Run | None = parent.run if parent is not None else None
-        if self.run is None and "run" in self.labels:
-            mine = self.inline[0] if limits else None
-            self.run = run_of(runtime, self.labels, options.clock_ms, mine, joined=options.join_run)
-        elif options.clock_ms is not None or options.join_run:
-            msg = "max_wall_clock and join_run are about the run a scope opens; give it a `run` label of its own"
-            raise InvalidInput(msg)
-        self.acts = runtime.acts or self.run is not None
-        self.opened_s, self.ended_s = monotonic(), 0.0
-        self.history = History()
-        """Of what was recorded: of this scope, once it is closed, and of closed ones inside."""
-        self.children: list[Scope] = []
-        self.more_children = 0
-        if parent is not None:
-            if len(parent.children) < CHILDREN_SHOWN:
-                parent.children.append(self)
-            else:
-                parent.more_children += 1
+    @property
+    def spent(self) -> Decimal:
+        """Cost so far, in units of the currency, as last seen; no I/O.
 
-    # ------------------------------------------------------------------- what it tells
+        Of the scope's own account if it has a `max_cost` (shared with every process of the same run), else of
+        this process's calls in it.
+        """
+        return currency(own_cost(self._state)[0])
 
-    def emit(self, event: Event, *, published: bool = False) -> None:
-        """Tell everybody who listens, here and around; `published` if the board has it already."""
-        self.runtime.events.emit(event, self.callbacks, published=published)
+    @property
+    def held(self) -> Decimal:
+        """Cost reserved by calls in flight, in units of the currency, counted like `spent`."""
+        return currency(own_cost(self._state)[1])
 
-    def stamp(self) -> Stamp:
-        """What every record of this scope begins with."""
-        return {"id": new_id(self.runtime.now_ms()), "at": self.runtime.now(), "labels": dict(self.labels)}
+    @property
+    def remaining(self) -> Decimal | None:
+        """The least that any budget over this scope has left for `cost`; None where none limits it."""
+        return remaining(self._state)
 
-    # --------------------------------------------------------------- enter and exit
+    @property
+    def limit(self) -> Decimal | None:
+        """The least `cost` that the scope itself or its run is allowed; None where neither has a limit."""
+        return own_limit(self._state)
 
-    def begin(self) -> None:
-        """Have the run admitted that this scope opens, if it opens one.
+    def balances(self) -> list[AccountBalance]:
+        """Return every account and meter that limits this scope, as last seen: own limits first, no I/O."""
+        return balances(self._state)
+
+    def refresh(self) -> list[AccountBalance]:
+        """Ask the store; then as `balances`."""
+        state = self._state
+        accounts = state.accounts(state.services.now_ms())
+        state.record_balances(accounts, state.services.store.execute((Read(accounts),))[0])
+        return self.balances()
+
+    async def arefresh(self) -> list[AccountBalance]:
+        """Ask the store, in an event loop; then as `balances`."""
+        state = self._state
+        accounts = state.accounts(state.services.now_ms())
+        state.record_balances(accounts, (await state.services.store.aexecute((Read(accounts),)))[0])
+        return self.balances()
+
+    def preview(self, **call: Unpack[Described]) -> Preview:
+        """Say what a call would do now: allowed or refused, by which account, and how many would fit.
+
+        Reserves nothing; asks the store.
+
+        Args:
+            call: `model=` or `tool=` and the rest of what `costscope.reserve` takes.
+        """
+        estimate, _ = estimate_of(self._state.services.prices, call)
+        return preview(estimate, self.refresh())
+
+    async def apreview(self, **call: Unpack[Described]) -> Preview:
+        """Say what a call would do now, in an event loop."""
+        estimate, _ = estimate_of(self._state.services.prices, call)
+        return preview(estimate, await self.arefresh())
+
+    def report(self) -> ScopeReport:
+        """Return the tree of this scope and those nested in it, with every account; `str()` draws it. No I/O."""
+        return report(self._state)
+
+    def summary(self) -> ScopeSummary:
+        """Return what this scope and those nested in it came to, by model, tool and label. No I/O."""
+        return summary(self._state)
+
+    # ------------------------------------------------------------------------- changing
+
+    def iteration(self) -> Iteration:
+        """Count a turn of the run's loop against `max_iterations`: `with run.iteration():`, also `async with`."""
+        return Iteration(self._state)
+
+    def iterations(self) -> Iterations:
+        """Count the turns of the run's loop, as long as they are allowed: `for turn in run.iterations():`."""
+        return Iterations(self._state)
+
+    def halt(self, reason: str) -> None:
+        """Stop the run this scope is in, in every process that works in it; its calls raise `RunHalted` from now on.
 
         Raises:
-            CallDenied: it was refused; nothing is held.
+            InvalidInput: the scope is in no run, or no reason is given.
         """
-        if self.opens_run:
-            run(self.beginning(), self.runtime.store)
+        run_sync(halt_run(self._run_to_halt(reason), reason), self._state.services.store)
 
-    async def abegin(self) -> None:
-        """`begin` for an event loop."""
-        if self.opens_run:
-            await arun(self.beginning(), self.runtime.store)
+    async def ahalt(self, reason: str) -> None:
+        """Stop the run this scope is in, in an event loop."""
+        await run_async(halt_run(self._run_to_halt(reason), reason), self._state.services.store)
 
-    def beginning(self) -> Steps[None]:
-        """`begin` as a part of a longer procedure."""
-        if self.opens_run and self.run is not None:
-            try:
-                yield from admit(self.run, self)
-            except BaseException:
-                self.closed = True
-                raise
+    def reset(self, *, reason: str, budget: str | None = None) -> list[AccountReset]:
+        """Set back to nothing spent: the scope's own limits and those of the run it opened, or one budget's account.
 
-    def enter(self) -> Scope:
-        """Make this the ambient scope of the current context."""
-        set_ambient_scope(self)
-        return self
+        What is held stays held. Thresholds may fire again, wall clocks begin anew, and a run that was halted goes on in
+        this process. The books count what was taken back as refunded, and the event stream says why.
 
-    def end(self, error: BaseException | None = None) -> None:
-        """Leave the scope; a run it opened gives back its slots at once, which may take a moment."""
-        if self.opens_run:
-            run(self.leaving(error), self.runtime.store)
-        else:
-            self.close(error)
+        Args:
+            reason: why; it stays on record.
+            budget: id of the policy's budget whose account over this scope is meant.
 
-    async def aend(self, error: BaseException | None = None) -> None:
-        """`end` for an event loop."""
-        if self.opens_run and not isinstance(error, GeneratorExit):
-            await arun(self.leaving(error), self.runtime.store)
-        else:  # there is nothing to wait for; or the coroutine is being closed, and must not wait any more
-            self.close(error)
+        Returns:
+            One record for each account.
 
-    def leaving(self, error: BaseException | None = None) -> Steps[None]:
-        """`end` as a part of a longer procedure."""
-        if self.closed:
-            return
-        ended = self._run_ends(error)
-        self._leave(error)
-        if ended is not None:
-            yield from end(self.runtime, ended)
+        Raises:
+            InvalidInput: no reason, or no such account.
+            StoreUnavailable: the books could not be reached.
+        """
+        return run_sync(reset(self._state, reason, budget), self._state.services.store)
 
-    def close(self, error: BaseException | None = None) -> None:
-        """Leave the scope, from whatever context and without waiting for anything."""
-        if self.closed:
-            return
-        ended = self._run_ends(error)
-        self._leave(error)
-        if ended is not None:
-            self.runtime.outbox.put(ended)
+    async def areset(self, *, reason: str, budget: str | None = None) -> list[AccountReset]:
+        """Set back to nothing spent, in an event loop."""
+        return await run_async(reset(self._state, reason, budget), self._state.services.store)
 
-    def _run_ends(self, error: BaseException | None) -> Commit | None:
-        return ending(self.run, self, error) if self.opens_run and self.run is not None else None
-
-    def _leave(self, error: BaseException | None) -> None:
-        """Record the scope's metrics, restore the scope around it."""
-        self.closed = True
-        if ambient_scope() is self:
-            set_ambient_scope(self.outer)
-        self.ended_s = monotonic()
-        runtime, parent = self.runtime, self.parent
-        sums = runtime.telemetry.record(
-            self.labels,
-            self.totals,
-            parent=parent.totals if parent is not None else None,
-            duration_seconds=self.ended_s - self.opened_s,
-            outcome="ok" if error is None else "error",
-        )
-        if not sums.is_empty:
-            self.history.add(past_of(sums, self.labels))
-        if parent is not None and self.history:
-            parent.history.add(self.history.all())
-        if parent is None:
-            runtime.telemetry.flush_soon()
-
-    def record_late(self) -> None:
-        """A call has outlived the scope: record it, here and around."""
-        sums = self.runtime.telemetry.record(self.labels, self.totals)
-        scope: Scope | None = self
-        while scope is not None:
-            scope.history.add(joined((past_of(sums, self.labels),)))
-            scope = scope.parent
+    def _run_to_halt(self, reason: str) -> Run:
+        run = self._state.run
+        if run is None or not reason:
+            what = "say why, for those who find it halted" if not reason else "this scope is in no run"
+            msg = f"halt({reason!r}): {what}"
+            raise InvalidInput(msg)
+        return run
 
     def __repr__(self) -> str:
         labels = ", ".join(f"{name}={value!r}" for name, value in self.labels.items())
         return f"<Scope {labels}{' closed' if self.closed else ''}>"
+
+
+def facade_of(state: ScopeState) -> Scope:
+    """Return what the user holds of a scope: the same object as long as it is held."""
+    known: Scope | None = None if state.facade is None else state.facade()
+    if known is None:
+        known = Scope(state)
+        state.facade = weakref.ref(known)
+    return known
+
+
+def state_of(scope: Scope) -> ScopeState:
+    """Return what stands behind a scope, for the other rooms of this package."""
+    return scope._state  # noqa: SLF001 - its own module

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from time import monotonic
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from costscope.engine.state.activity import joined, past_of
 from costscope.observe.events.records import RunStatus
 from costscope.pricing.money import currency
+from costscope.scope.balances import own_cost, own_limit, remaining
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from costscope.engine.state.activity import Past
+    from costscope.engine.state.scope_state import ScopeState
     from costscope.observe.telemetry import CallKind, Sums
-
-__all__ = ["CallsSummary", "ScopeSummary", "summarised"]
 
 _TOKENS = ("input", "output", "cache_read", "cache_write", "reasoning")
 _MINUTE_S = 60
@@ -70,20 +70,11 @@ class ScopeSummary(msgspec.Struct, frozen=True):
     """Cost per minute of these."""
 
 
-def summarised(
-    past: Past,
-    *,
-    labels: Mapping[str, str],
-    run: str | None,
-    status: RunStatus | None,
-    spent: Decimal,
-    held: Decimal,
-    limit: int | None,
-    remaining: Decimal | None,
-    iterations: int,
-    seconds: float,
-) -> ScopeSummary:
-    """What has happened, with how the scope stands; `limit` in nano-units."""
+def summary(state: ScopeState) -> ScopeSummary:
+    """Return what a scope and those nested in it came to, in scopes that are open as well."""
+    past, run = activity(state), state.run
+    spent, held = own_cost(state)
+    seconds = (state.ended_s or monotonic()) - state.opened_s
     sums = past.sums
     rows = sums.calls.values()
     cost = sum(row.cost_nano for row in rows)
@@ -91,15 +82,15 @@ def summarised(
     for (kind, *_), count in sums.denials.items():
         denials[kind] = denials.get(kind, 0) + count
     return ScopeSummary(
-        labels=dict(labels),
-        run=run,
-        status=status,
-        spent=spent,
-        held=held,
-        limit=None if limit is None else currency(limit),
-        remaining=remaining,
+        labels=dict(state.labels),
+        run=None if run is None else run.name,
+        status=None if run is None else run.status,
+        spent=currency(spent),
+        held=currency(held),
+        limit=own_limit(state),
+        remaining=remaining(state),
         calls=sum(row.calls for row in rows),
-        iterations=iterations,
+        iterations=0 if run is None else run.iterations,
         by_model=_by_name(sums, "model"),
         by_tool=_by_name(sums, "tool"),
         by_label={
@@ -113,6 +104,13 @@ def summarised(
         seconds=seconds,
         burn_rate=currency(int(cost * _MINUTE_S / seconds)) if seconds > 0 else Decimal(0),
     )
+
+
+def activity(state: ScopeState) -> Past:
+    """Return what has happened in a scope so far, in scopes that are open as well."""
+    closed = state.history.all()
+    inside = [activity(child) for child in state.children if not child.closed]
+    return joined((closed, past_of(state.totals.peek(), state.labels), *inside))
 
 
 def _by_name(sums: Sums, kind: CallKind) -> dict[str, CallsSummary]:

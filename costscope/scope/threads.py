@@ -6,13 +6,11 @@ import functools
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
-from costscope.context import ambient_call, ambient_scope, set_ambient_call, set_ambient_scope
+from costscope.context import current_call, current_scope, set_current_call, set_current_scope
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from concurrent.futures import Future
-
-__all__ = ["ScopedExecutor", "bind_scope"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -24,18 +22,18 @@ def bind_scope(function: Callable[P, R]) -> Callable[P, R]:
     For `threading.Thread(target=bind_scope(work))`, `loop.run_in_executor(None, bind_scope(work))` and
     callbacks of libraries with threads of their own. `asyncio.to_thread` and tasks carry the scope by themselves.
     """
-    scope, call = ambient_scope(), ambient_call()
+    scope, call = current_scope(), current_call()
 
     @functools.wraps(function)
     def bound(*args: P.args, **kwargs: P.kwargs) -> R:
-        before = ambient_scope(), ambient_call()
-        set_ambient_scope(scope)
-        set_ambient_call(call)
+        before = current_scope(), current_call()
+        set_current_scope(scope)
+        set_current_call(call)
         try:
             return function(*args, **kwargs)
         finally:
-            set_ambient_scope(before[0])
-            set_ambient_call(before[1])
+            set_current_scope(before[0])
+            set_current_call(before[1])
 
     return bound
 

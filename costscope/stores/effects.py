@@ -1,7 +1,7 @@
 """What a procedure that needs the store asks for, step by step: written once, waited for by two runners.
 
 A procedure is a generator. It yields what it wants (a batch of commands, a batch of operations of the board, a pause),
-is sent the answer, and returns its result. `run` and `arun` differ in the lines that wait and in nothing else.
+is sent the answer, and returns its result. `run_sync` and `run_async` differ in the lines that wait and in nothing else.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from costscope.stores.base import Store
 
-__all__ = ["Ask", "Execute", "Pause", "Steps", "Wake", "arun", "in_event_loop", "run"]
+__all__ = ["Ask", "Execute", "Pause", "Steps", "Wake", "in_event_loop", "run_async", "run_sync"]
 
 T = TypeVar("T")
 
@@ -94,7 +94,7 @@ Steps = Generator[Execute | Ask | Pause, Any, T]
 """The answers are of the kind each step says; a generator's type has room for one kind only."""
 
 
-def run(steps: Steps[T], store: Store) -> T:
+def run_sync(steps: Steps[T], store: Store) -> T:
     """Run a procedure to its end in this thread."""
     try:
         step = next(steps)
@@ -118,8 +118,8 @@ def run(steps: Steps[T], store: Store) -> T:
         return end.value  # type: ignore[no-any-return]  # what the generator's type says it returns
 
 
-async def arun(steps: Steps[T], store: Store) -> T:
-    """`run` for an event loop."""
+async def run_async(steps: Steps[T], store: Store) -> T:
+    """Run a procedure to its end in this event loop."""
     try:
         step = next(steps)
         while True:

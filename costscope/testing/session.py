@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from costscope.scope.default_runtime import installed
-from costscope.scope.runtime import Runtime
+from costscope.scope.default_runtime import default_in_block
+from costscope.scope.runtime import Runtime, services_of
 from costscope.testing.clock import ManualClock
 from costscope.testing.outage import OutageStore
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from costscope.policy import PolicySource
     from costscope.scope.runtime_options import RuntimeOptions
-
-__all__ = ["Session", "runtime"]
 
 
 class Session:
@@ -40,8 +38,8 @@ class Session:
         Raises:
             AssertionError: it cannot, because the store is away.
         """
-        waiting = len(self.runtime.outbox)
-        if waiting and (self.store.is_away or not self.runtime.outbox.drain()):
+        waiting = len(services_of(self.runtime).outbox)
+        if waiting and (self.store.is_away or not services_of(self.runtime).outbox.drain()):
             msg = f"{waiting} settlements cannot be sent while the store is away; leave the block of store.away() first"
             raise AssertionError(msg)
 
@@ -76,7 +74,7 @@ def runtime(
     store = OutageStore(MemoryStore(clock=clock))
     options["clock"] = clock
     made = Runtime(store=store, policy=policy, **options)
-    with made, installed(made):
+    with made, default_in_block(made):
         yield Session(made, clock, store)
     report = store.audit()
     if not report.exact:

@@ -10,6 +10,7 @@ import time
 import pytest
 from running import Books
 
+from costscope.scope.runtime import services_of
 from costscope import (
     BudgetExceeded,
     InvalidInput,
@@ -208,7 +209,7 @@ def when_waiting(runtime, then) -> threading.Thread:
 
     def watch():
         deadline = time.monotonic() + 30
-        while not runtime.waiting and time.monotonic() < deadline:
+        while not services_of(runtime).wait_list and time.monotonic() < deadline:
             time.sleep(0.002)
         then()
 
@@ -234,7 +235,7 @@ def test_a_call_waits_for_those_in_flight(waiting, colour):
         thread = when_waiting(runtime, holder.release.set)
         assert colour.run(tool) == "real"
         thread.join()
-    assert not runtime.waiting
+    assert not services_of(runtime).wait_list
     Books(runtime).settle()
 
 
@@ -294,7 +295,7 @@ def test_a_hidden_coroutine_waits_without_holding_up_its_loop(waiting):
         async def hold_all():
             async with reserve(tool="h", price="0.01", runtime=runtime) as hold:
                 entered.set()
-                while not runtime.waiting:
+                while not services_of(runtime).wait_list:
                     await asyncio.sleep(0.002)
                 hold.release()
 
@@ -347,7 +348,7 @@ def test_the_wait_is_bounded_and_leaves_the_queue(make_runtime, colour):
             with pytest.raises(BudgetExceeded, match="in_flight"):
                 colour.run(tool)
             assert 0.1 <= time.monotonic() - began < 10
-        assert not runtime.waiting
+        assert not services_of(runtime).wait_list
         assert plain() == "real"
     Books(runtime).settle()
 
@@ -361,7 +362,7 @@ def test_a_cancelled_waiter_leaves_the_queue(make_runtime):
 
     async def main():
         task = asyncio.create_task(tool())
-        while not runtime.waiting:
+        while not services_of(runtime).wait_list:
             await asyncio.sleep(0.002)
         await asyncio.sleep(0.1)  # it has asked with its ticket by then
         task.cancel()
@@ -372,9 +373,9 @@ def test_a_cancelled_waiter_leaves_the_queue(make_runtime):
     with budget_scope(runtime=runtime):
         with Holder(runtime):
             asyncio.run(main())
-        assert runtime.outbox.drain(10)
+        assert services_of(runtime).outbox.drain(10)
         assert plain() == "real"
-    assert not runtime.waiting
+    assert not services_of(runtime).wait_list
     Books(runtime).settle()
 
 
@@ -408,7 +409,7 @@ def test_a_commit_that_gives_something_back_wakes_who_waits_for_it(make_runtime)
     @first
     def hold_all():
         deadline = time.monotonic() + 30
-        while not runtime.waiting and time.monotonic() < deadline:
+        while not services_of(runtime).wait_list and time.monotonic() < deadline:
             time.sleep(0.002)
 
     second = metered_tool("t", price="0.01", on_denied=Wait("90s"), runtime=runtime)(lambda: "real")

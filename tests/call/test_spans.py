@@ -15,6 +15,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 import costscope
+from costscope.scope.runtime import services_of
 from costscope import (
     BudgetExceeded,
     CallUnscoped,
@@ -602,7 +603,7 @@ def test_a_call_that_is_cancelled_while_it_waits_is_one_span(runtime, books, tra
     async def main():
         async with costscope.reserve(tool="other", price="0.60", runtime=runtime):
             task = asyncio.create_task(tool())
-            while not runtime.waiting and not task.done():
+            while not services_of(runtime).wait_list and not task.done():
                 await asyncio.sleep(0.005)
             task.cancel()
             with pytest.raises(asyncio.CancelledError):
@@ -708,7 +709,7 @@ def test_without_tracing_nothing_is_traced_and_no_context_is_touched(
     make_runtime, traced, colour, monkeypatch
 ):
     runtime = make_runtime()
-    assert runtime.spans is None
+    assert services_of(runtime).spans is None
     monkeypatch.setattr(
         "opentelemetry.context.attach", lambda context: pytest.fail("nobody asked for a span")
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import costscope
+from costscope.scope.runtime import services_of
 from costscope import BudgetExceeded, InvalidInput, ModelUnpriced, Usage, budget_scope, metered_model
 from costscope.pricing.estimate import settled
 
@@ -260,5 +261,5 @@ def test_a_batch_that_fits_only_at_its_own_price_is_admitted(runtime, colour):
 
 
 def test_settled_is_what_a_price_says_of_the_tier_in_the_usage(runtime):
-    price = runtime.prices.require("gpt-own")
+    price = services_of(runtime).prices.require("gpt-own")
     assert settled(price, Usage(SENT, MADE, tier="batch"))["cost"] == STANDARD // 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from costscope import BudgetExceeded, RunHalted, budget_scope, metered_model, metered_tool
-from costscope.stores.effects import arun, run
+from costscope.stores.effects import run_async, run_sync
 
 CENT = 10_000_000
 
@@ -37,11 +37,11 @@ def model_of(runtime, colour):
 def turn(runtime, scope, colour) -> None:
     one = scope.iteration()
     if colour.name == "sync":
-        run(one.begin(), runtime.store)
-        run(one.end(), runtime.store)
+        run_sync(one.begin(), runtime.store)
+        run_sync(one.end(), runtime.store)
     else:
-        colour.run(lambda: arun(one.begin(), runtime.store))
-        colour.run(lambda: arun(one.end(), runtime.store))
+        colour.run(lambda: run_async(one.begin(), runtime.store))
+        colour.run(lambda: run_async(one.end(), runtime.store))
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from running import Books
 
 from costscope import BudgetExceeded, budget_scope, metered_tool, reserve
 from costscope.events import CallDegraded, CallRefused, CallSettled
-from costscope.stores.effects import arun, run
+from costscope.stores.effects import run_async, run_sync
 
 CENT = 10_000_000
 
@@ -193,11 +193,11 @@ class Runs:
     def turn(self, scope) -> None:
         turn = scope.iteration()
         if self.colour.name == "sync":
-            run(turn.begin(), self.runtime.store)
-            run(turn.end(), self.runtime.store)
+            run_sync(turn.begin(), self.runtime.store)
+            run_sync(turn.end(), self.runtime.store)
         else:
-            self.colour.run(lambda: arun(turn.begin(), self.runtime.store))
-            self.colour.run(lambda: arun(turn.end(), self.runtime.store))
+            self.colour.run(lambda: run_async(turn.begin(), self.runtime.store))
+            self.colour.run(lambda: run_async(turn.end(), self.runtime.store))
 
 
 @pytest.mark.parametrize("enforcement", ["soft", "shadow"])

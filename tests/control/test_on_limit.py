@@ -7,6 +7,7 @@ import threading
 import pytest
 from running import Books
 
+from costscope.scope.runtime import services_of
 from costscope import BudgetExceeded, RunHalted, Wait, budget_scope, metered_model, metered_tool, reserve
 from costscope.events import CallRefused, Downgraded, RunEnded
 
@@ -186,7 +187,7 @@ def test_a_call_that_fell_back_waits_with_the_cheapest(limited, colour):
     def hold_all():
         with budget_scope(runtime=runtime), reserve(tool="h", price="0.10", runtime=runtime) as hold:
             holding.set()
-            while not runtime.waiting and not release.is_set():
+            while not services_of(runtime).wait_list and not release.is_set():
                 release.wait(0.002)
             hold.release()
 

@@ -10,6 +10,7 @@ import pytest
 from control_workers import cross, degraded, model_used, pace, wait_in_line, work_in_run
 from running import open_url
 
+from costscope.scope.runtime import services_of
 from costscope import Runtime, budget_scope, metered_tool, reserve
 
 PROCESSES = 4
@@ -171,6 +172,6 @@ def test_those_who_wait_are_served_in_the_order_in_which_they_came(processes, pa
             queue.put("")
         served = sorted(each for _ in orders for each in results.get(timeout=60))
         assert [name for _, name in served] == names
-        assert runtime.outbox.drain(10)
+        assert services_of(runtime).outbox.drain(10)
         assert runtime.audit().exact
         runtime.store.close()

@@ -11,6 +11,7 @@ import pytest
 from paced import Paced
 from suspects import OFF, failing
 
+from costscope.scope.runtime import services_of
 from costscope import BudgetExceeded, RunHalted, Runtime, budget_scope, metered_model, metered_tool
 from costscope.testing import ManualClock
 
@@ -89,7 +90,7 @@ def test_callback_of_the_runtime(make_runtime, colour):
     with budget_scope(runtime=runtime, run="r-1"):
         fail(1)
         fail(2)
-    assert runtime.notes.drain(30)
+    assert services_of(runtime).call_reports.drain(30)
     assert runtime.events.drain(30)
     assert [event.run for event in told] == ["r-1"]
 
@@ -165,7 +166,7 @@ def test_halt_new_runs_of_the_most_specific_budget_until_it_is_reset(watched, se
     with budget_scope(runtime=runtime, tenant="acme", run="r-1"):
         make_suspect(runtime, colour, heard)
         assert colour.run(tool) == "made", "runs that were admitted go on"
-    assert runtime.outbox.drain(30)
+    assert services_of(runtime).outbox.drain(30)
     with (
         pytest.raises(BudgetExceeded, match="no new runs"),
         budget_scope(runtime=runtime, tenant="acme", run="r-2"),

@@ -11,6 +11,7 @@ from route_workers import fail_together, repeat_together
 from running import Sync, open_url
 from suspects import OFF, failing
 
+from costscope.scope.runtime import services_of
 from costscope import RunHalted, Runtime, StoreUnavailable, budget_scope, metered_tool
 
 RUN = {"tenant": "acme", "run": "r-1"}
@@ -173,7 +174,7 @@ def test_a_process_that_cannot_ask_the_others_decides_by_what_it_knows(patient_u
                 fail(number)
             with pytest.raises(RunHalted):
                 tool()
-        assert runtime.notes.drain(30)
+        assert services_of(runtime).call_reports.drain(30)
         assert runtime.events.drain(30)
         assert [event.reason for event in told] == ["failures"]
         assert any("could not be claimed" in record.message for record in caplog.records)

@@ -7,8 +7,9 @@ from contextvars import Context
 
 import pytest
 
+from costscope.scope.runtime import services_of
 from costscope import BudgetExceeded, RunHalted, Runtime, budget_scope, metered_model, metered_tool, reserve
-from costscope.stores.effects import arun, run
+from costscope.stores.effects import run_async, run_sync
 from costscope_memory import MemoryStore
 
 CENT = 10_000_000
@@ -240,11 +241,11 @@ def test_iterations_cross(thresholds, colour):
     for _ in range(3):
         turn = scope.iteration()
         if colour.name == "sync":
-            run(turn.begin(), runtime.store)
-            run(turn.end(), runtime.store)
+            run_sync(turn.begin(), runtime.store)
+            run_sync(turn.end(), runtime.store)
         else:
-            colour.run(lambda turn=turn: arun(turn.begin(), runtime.store))
-            colour.run(lambda turn=turn: arun(turn.end(), runtime.store))
+            colour.run(lambda turn=turn: run_async(turn.begin(), runtime.store))
+            colour.run(lambda turn=turn: run_async(turn.end(), runtime.store))
     scope.end()
     assert [(e.meter, e.threshold, e.spent + e.held) for e in told] == [("iterations", 50, 2)]
 
@@ -457,7 +458,7 @@ def test_a_process_that_saw_the_account_high_asks_before_it_halts(
             with budget_scope(runtime=other) as watching:
                 watching.refresh()
             hold.release()
-        assert runtime.outbox.drain(10)
+        assert services_of(runtime).outbox.drain(10)
         assert colour.run(asker(other, colour), model="dear")[0] == "dear"
 
 

@@ -34,7 +34,7 @@ from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
 from costscope import InvalidPolicy, Runtime, get_runtime
 from costscope.policy import load_policy, parse_policy
-from costscope.scope.default_runtime import installed
+from costscope.scope.default_runtime import default_in_block
 
 SHOWN = ("sh", "text", "lua")
 FLAGS = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE

@@ -6,6 +6,7 @@ import uuid
 
 import pytest
 
+from costscope.scope.runtime import services_of
 from costscope import (
     BudgetExceeded,
     Guard,
@@ -134,7 +135,7 @@ def compared(store_kind, request):
 
 
 def books_of(runtime):
-    assert runtime.outbox.drain(30)
+    assert services_of(runtime).outbox.drain(30)
     snapshot = runtime.store.snapshot()
     assert snapshot.holds == ()
     assert runtime.audit().exact

@@ -13,7 +13,7 @@ from costscope import (
     InvalidLabel,
     RunUnknown,
 )
-from costscope.scope.default_runtime import installed
+from costscope.scope.default_runtime import default_in_block
 
 ALL = {"id": "all", "limits": {"cost": "1", "iterations": 9}}
 

@@ -12,6 +12,7 @@ from monitoring import Monitor
 from opened_runs import OpenedRuns
 from until import until
 
+from costscope.scope.runtime import services_of
 from costscope import (
     BudgetExceeded,
     InvalidInput,
@@ -148,7 +149,7 @@ def test_a_run_waits_for_a_place_where_its_budget_says_so(make_runtime, colour):
     first, _ = opened.enter(run="r-1")
 
     def leave_when_somebody_waits() -> None:
-        until(lambda: bool(opened.runtime.waiting))
+        until(lambda: bool(services_of(opened.runtime).wait_list))
         contextvars.copy_context().run(first.__exit__, None, None, None)
 
     with ThreadPoolExecutor(1) as pool:
@@ -178,7 +179,7 @@ def test_a_store_that_is_away_admits_runs_of_budgets_that_stay_open(make_store, 
             pass
     opened.leave(opener)
     assert scope.run.status == "completed"
-    assert runtime.outbox.drain(20)
+    assert services_of(runtime).outbox.drain(20)
     assert runtime.store.snapshot().holds == ()
 
 

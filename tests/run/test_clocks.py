@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
+from costscope.scope.runtime import services_of
 from costscope import BudgetExceeded, RunHalted, Runtime, bind_scope, budget_scope, metered_tool
 from costscope.testing import ManualClock
 from costscope_memory import MemoryStore
@@ -198,7 +199,7 @@ def test_a_call_that_is_made_meanwhile_is_ended_with_the_task_and_charged(short)
     scopes = []
     with pytest.raises(RunHalted):
         asyncio.run(main())
-    assert runtime.outbox.drain(20)
+    assert services_of(runtime).outbox.drain(20)
     (own,) = [row for row in scopes[0].refresh() if row.budget == "~scope"]
     assert (own.spent, own.held) == (10_000_000, 0)
 

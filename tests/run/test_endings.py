@@ -11,6 +11,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from until import until
 
+from costscope.scope.runtime import services_of
 from costscope import BudgetExceeded, RunHalted, Runtime, budget_scope, metered_tool
 from costscope.board import ReadEvents
 from costscope.events import RunEnded, decode_event
@@ -330,7 +331,7 @@ def test_a_run_whose_runtime_was_closed_stops_when_its_lease_is_over(patient_url
         tool = metered_tool("t", price="0.01", runtime=runtime)(lambda: None)
         with budget_scope(runtime=runtime, run="r-1") as scope:
             tool()
-            runtime.heart.close()
+            services_of(runtime).lease_renewer.close()
             until(lambda: scope.run.beat.lost)
             with pytest.raises(RunHalted, match="its slot could not be renewed in time"):
                 tool()

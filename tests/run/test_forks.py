@@ -11,6 +11,7 @@ import time
 import pytest
 from until import until
 
+from costscope.scope.runtime import services_of
 from costscope import Runtime, budget_scope, metered_tool
 from costscope.board import ReadEvents
 from costscope.events import RunEnded, decode_event
@@ -52,7 +53,7 @@ def ends(runtime):
 
 
 def counters(runtime, budget, meter):
-    assert runtime.outbox.drain(20)
+    assert services_of(runtime).outbox.drain(20)
     (found,) = [a for a in runtime.store.snapshot().accounts if a.key.startswith(f"{budget}/")]
     return found.meters[meter]
 

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from costscope.scope.runtime import services_of
 from costscope import InvalidInput, RunHalted, bind_scope, budget_scope, metered_tool
 
 ELSEWHERE = "halted: another process, or an earlier one, ordered it to stop"
@@ -114,6 +115,6 @@ def test_cancelled_while_it_gives_the_order_it_has_given_it(make_runtime, make_s
         await runtime.store.aclose()
 
     asyncio.run(main())
-    assert runtime.outbox.drain(20)
+    assert services_of(runtime).outbox.drain(20)
     with pytest.raises(RunHalted), budget_scope(runtime=runtime, run="r-1"):
         pass

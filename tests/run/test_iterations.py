@@ -9,6 +9,7 @@ import pytest
 from monitoring import Monitor
 from until import until
 
+from costscope.scope.runtime import services_of
 from costscope import BudgetExceeded, RunHalted, Runtime, StoreUnavailable, budget_scope
 from costscope.testing.outage import OutageStore
 from costscope_valkey.codec import source_of
@@ -30,7 +31,7 @@ def limited(request, make_runtime):
 
 
 def counted(runtime, budget):
-    assert runtime.outbox.drain(20)
+    assert services_of(runtime).outbox.drain(20)
     (found,) = [a for a in runtime.store.snapshot().accounts if a.key.startswith(f"{budget}/")]
     return found.meters["iterations"].spent, found.meters["iterations"].held
 
@@ -178,7 +179,7 @@ def test_a_turn_while_the_store_is_away(make_store, make_runtime, colour):
                         one(colour, run)
                 else:
                     one(colour, run)
-        until(lambda runtime=runtime: len(runtime.outbox) == 0)
+        until(lambda runtime=runtime: len(services_of(runtime).outbox) == 0)
     snapshot = store.snapshot()
     assert snapshot.holds == ()
     assert store.audit().exact

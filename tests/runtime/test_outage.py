@@ -10,6 +10,7 @@ from contextlib import suppress
 import pytest
 from running import Books
 
+from costscope.scope.runtime import services_of
 from costscope import (
     BudgetExceeded,
     CallDenied,
@@ -42,7 +43,7 @@ def runtime(server, outage):
     with Runtime(store=server.url + HASTY, policy=policy) as runtime:
         yield runtime
         server.thaw()
-        assert runtime.outbox.drain(60)
+        assert services_of(runtime).outbox.drain(60)
 
 
 @pytest.fixture
@@ -137,7 +138,7 @@ def test_a_call_that_began_before_the_outage_is_settled_after_it_exactly_once(ru
     with budget_scope(runtime=runtime):
         warm(lambda: colour.run(warm_up))
         colour.run(tool)
-        assert len(runtime.outbox) >= 1, "the caller is not kept waiting for the books"
+        assert len(services_of(runtime).outbox) >= 1, "the caller is not kept waiting for the books"
         server.thaw()
     books = Books(runtime)
     assert books.spent() == 10_000_000

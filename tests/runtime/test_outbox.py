@@ -16,6 +16,7 @@ import pytest
 from running import Books
 from workers import abandon
 
+from costscope.scope.runtime import services_of
 from costscope import OutboxFull, Runtime, StoreError, StoreUnavailable, budget_scope, metered_tool
 from costscope.background.outbox import Outbox
 from costscope.ledger import Account, Commit, Read, Reserve, new_id
@@ -127,12 +128,12 @@ def test_calls_are_refused_while_it_is_full(outage, store):
             tool()
             store.away = True
             for _ in range(2):
-                runtime.outbox.put(commit())
+                services_of(runtime).outbox.put(commit())
             with pytest.raises(StoreUnavailable, match="settlements wait"):
                 tool()
             assert len(ran) == 1
             store.away = False
-            assert runtime.outbox.drain(30)
+            assert services_of(runtime).outbox.drain(30)
             tool()
             assert len(ran) == 2
         Books(runtime).settle()
@@ -221,8 +222,8 @@ def test_its_thread_sees_no_scope(store):
             return super().execute(commands)
 
     with Runtime(store=Looking()) as runtime, budget_scope(runtime=runtime, tenant="acme"):
-        runtime.outbox.put(commit())
-        assert runtime.outbox.drain(30)
+        services_of(runtime).outbox.put(commit())
+        assert services_of(runtime).outbox.drain(30)
     assert seen == [None]
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from config_map import mount_config_map
 
+from costscope.scope.runtime import services_of
 from costscope import BudgetExceeded, Runtime, budget_scope, reserve
 from costscope.errors import InvalidPolicy
 from costscope.events import PolicyReloaded
@@ -102,12 +103,12 @@ def test_a_wrong_version_changes_nothing_and_is_told_with_its_place(runtime, pol
 
 @pytest.mark.parametrize("labels", [{}, {"run": "r"}], ids=["scope", "run"])
 def test_thresholds_routes_and_detection_come_with_it(labels, runtime, policy, told):
-    assert not runtime.acts
+    assert not services_of(runtime).acts
     with budget_scope(tenant="a", **labels, runtime=runtime):
         call(runtime)
         replace(policy, LIMIT.format(9).replace("limits", "thresholds: [10], limits"))
         told()
-        assert runtime.acts
+        assert services_of(runtime).acts
         crossed = []
         runtime.events.add_sink(
             lambda event: crossed.append(event) if type(event).__name__ == "ThresholdCrossed" else 0
@@ -132,16 +133,16 @@ def test_webhooks_are_taken_over_or_the_whole_version_is_refused(runtime, policy
     refused = told()
     assert not refused.accepted
     assert "RELOADED_SECRET" in refused.problem
-    assert (runtime.webhooks, runtime.policy.budgets[0].limits) == (None, {"tool_calls": 1})
+    assert (services_of(runtime).webhooks, runtime.policy.budgets[0].limits) == (None, {"tool_calls": 1})
     from costscope.webhooks import new_secret
 
     monkeypatch.setenv("RELOADED_SECRET", new_secret())
     replace(policy, LIMIT.format(8) + hook)
     assert told().accepted
-    assert runtime.webhooks is not None
+    assert services_of(runtime).webhooks is not None
     replace(policy, LIMIT.format(7))
     assert told().accepted
-    assert runtime.webhooks is None
+    assert services_of(runtime).webhooks is None
 
 
 def test_a_mounted_config_map_that_is_swapped(make_runtime, tmp_path):

@@ -9,6 +9,7 @@ import time
 import pytest
 
 import costscope
+from costscope.scope.runtime import services_of
 from costscope import (
     InvalidPolicy,
     Runtime,
@@ -59,7 +60,7 @@ def test_configure_replaces_the_default_and_closes_it():
     first = configure(store="memory://", policy=POLICY)
     second = configure(store="memory://")
     assert get_runtime() is second
-    assert first.outbox.drain()
+    assert services_of(first).outbox.drain()
     assert set_runtime(second) is second, "the same one again stays open"
 
 
@@ -139,7 +140,7 @@ def test_a_forgotten_runtime_leaves_no_thread_behind(monkeypatch):
     with budget_scope(runtime=runtime):
         costscope.reserve(tool="t", price="0.01", runtime=runtime).__enter__()
         gc.collect()
-    assert runtime.outbox.drain(30)
+    assert services_of(runtime).outbox.drain(30)
     deadline = time.monotonic() + 30
     while left := set(threading.enumerate()) - before:
         assert time.monotonic() < deadline, left
@@ -164,7 +165,7 @@ def test_a_clock_that_disagrees_with_the_stores_is_corrected(make_runtime, store
     tool = metered_tool("t", price="0.01", runtime=runtime)(lambda: "ran")
     with budget_scope(runtime=runtime):
         assert tool() == "ran"
-        assert abs(runtime.now_ms() - time_ns() // 10**6) < 60_000
+        assert abs(services_of(runtime).now_ms() - time_ns() // 10**6) < 60_000
         assert tool() == "ran"
     (account,) = runtime.store.snapshot().accounts
     assert account.meters["cost"].spent == 20_000_000
@@ -210,10 +211,12 @@ def test_a_call_that_spans_the_end_of_its_window_settles_where_it_was_reserved()
 def test_many_runs_are_one_entry_of_the_coverage(make_runtime):
     runtime = make_runtime(policy={"budgets": [{"id": "t", "per": ["tenant"], "limits": {"cost": "9"}}]})
     found = {
-        id(runtime.coverage.accounts({"tenant": "a", "run": f"r{n}"}, 1_800_000_000_000)) for n in range(100)
+        id(services_of(runtime).coverage.accounts({"tenant": "a", "run": f"r{n}"}, 1_800_000_000_000))
+        for n in range(100)
     }
     assert len(found) == 1
-    other = runtime.coverage.accounts({"tenant": "b"}, 1_800_000_000_000)
+    other = services_of(runtime).coverage.accounts({"tenant": "b"}, 1_800_000_000_000)
     assert (
-        other.accounts[0].key != runtime.coverage.accounts({"tenant": "a"}, 1_800_000_000_000).accounts[0].key
+        other.accounts[0].key
+        != services_of(runtime).coverage.accounts({"tenant": "a"}, 1_800_000_000_000).accounts[0].key
     )

@@ -13,7 +13,7 @@ import spender
 from fake_valkey import FakeValkeyStore
 
 from costscope import BudgetExceeded, Runtime, budget_scope, metered_tool
-from costscope.scope.default_runtime import installed
+from costscope.scope.default_runtime import default_in_block
 from costscope_memory import MemoryStore
 
 CENT = 10_000_000  # in nano-units

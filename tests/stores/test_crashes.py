@@ -11,9 +11,10 @@ import pytest
 import spender
 from holds import held_by_calls
 
+from costscope.scope.runtime import services_of
 from costscope import Runtime, StoreUnavailable, budget_scope, metered_tool
 from costscope.ledger import Account, Commit, Outcome, Read, Release, Reserve, new_id
-from costscope.scope.default_runtime import installed
+from costscope.scope.default_runtime import default_in_block
 
 CENT = 10_000_000
 LEASE_S = 0.4
@@ -214,9 +215,9 @@ def test_calls_fail_closed_while_the_server_is_dead_and_go_on_after(durable_serv
         with pytest.raises(StoreUnavailable):
             step()
         assert len(ran) == 2
-        assert len(runtime.outbox) >= 1
+        assert len(services_of(runtime).outbox) >= 1
         durable_server.start()
-        assert runtime.outbox.drain(30)
+        assert services_of(runtime).outbox.drain(30)
         step()
         counters = cost(store)
         assert (counters.spent, counters.held) == (3 * CENT, 0)

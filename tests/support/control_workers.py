@@ -6,6 +6,7 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
+from costscope.scope.runtime import services_of
 from costscope import BudgetExceeded, RunHalted, Runtime, Wait, budget_scope, metered_model, metered_tool
 
 if TYPE_CHECKING:
@@ -117,10 +118,10 @@ def wait_in_line(url: str, policy: dict[str, Any], orders: Queue[str], results: 
         threads = []
         results.put("ready")
         while name := orders.get(timeout=60):
-            before = len(runtime.waiting)
+            before = len(services_of(runtime).wait_list)
             threads.append(threading.Thread(target=wait, args=(name,)))
             threads[-1].start()
-            while len(runtime.waiting) == before:
+            while len(services_of(runtime).wait_list) == before:
                 time.sleep(0.002)
             results.put("waiting")
         for one in threads:

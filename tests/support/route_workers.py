@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from costscope.scope.runtime import services_of
 from costscope import CallDenied, Runtime, budget_scope, metered_model, metered_tool
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def fail_together(
                 with suppress(ValueError):
                     tool(at * 1000 + number)
                 made += 1
-        runtime.notes.drain(30)
+        services_of(runtime).call_reports.drain(30)
         runtime.events.drain(30)
         results.put((made, told))
 
@@ -63,7 +64,7 @@ def repeat_together(
             for _ in range(500):
                 tool("again")
                 made += 1
-        runtime.notes.drain(30)
+        services_of(runtime).call_reports.drain(30)
         runtime.events.drain(30)
         results.put((made, told))
 

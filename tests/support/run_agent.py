@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 from until import until
 
+from costscope.scope.runtime import services_of
 from costscope import (
     BudgetExceeded,
     CallDenied,
@@ -191,7 +192,7 @@ class _Agent:
 
     def noted(self) -> str:
         """Wait until the other processes can know of the calls of this one."""
-        assert self.runtime.notes.drain(20)
+        assert services_of(self.runtime).call_reports.drain(20)
         return "ok"
 
     def suspected(self) -> list[str]:
@@ -321,7 +322,7 @@ class _Agent:
 
     def published(self) -> bool:
         """Wait until everything is told that was to be."""
-        return self.runtime.events.drain(20) and self.runtime.outbox.drain(20)
+        return self.runtime.events.drain(20) and services_of(self.runtime).outbox.drain(20)
 
     def _enter(self, labels: dict, limits: dict, *, nested: bool = True) -> None:
         opener = budget_scope(runtime=self.runtime, **limits, **labels)

@@ -13,7 +13,7 @@ import inspect
 import pytest
 
 from costscope import Runtime
-from costscope.scope.default_runtime import installed as default_runtime
+from costscope.scope.default_runtime import default_in_block as default_runtime
 from costscope.stores import open_store as open_url
 
 __all__ = [

@@ -8,6 +8,7 @@ import time
 import pytest
 
 import costscope
+from costscope.scope.runtime import services_of
 from costscope import BudgetExceeded, StoreUnavailable, budget_scope, metered_tool, testing
 from costscope.testing import ManualClock
 
@@ -73,18 +74,18 @@ def test_what_an_outage_kept_back_is_sent_without_waiting():
                     search()
             with pytest.raises(AssertionError, match="3 settlements cannot be sent"):
                 session.settle()
-            session.runtime.outbox.drain(0.4)  # lets the pauses between attempts grow
+            services_of(session.runtime).outbox.drain(0.4)  # lets the pauses between attempts grow
         started = time.monotonic()
         session.settle()
         assert time.monotonic() - started < 0.5
-        assert not len(session.runtime.outbox)
+        assert not len(services_of(session.runtime).outbox)
 
 
 def test_a_shared_clock_moves_both():
     clock = ManualClock()
     with testing.runtime(start=clock) as one, testing.runtime(start=clock) as other:
         one.clock.advance(5)
-        assert other.runtime.now_ms() == clock() // 1_000_000
+        assert services_of(other.runtime).now_ms() == clock() // 1_000_000
 
 
 def test_it_works_in_an_event_loop():

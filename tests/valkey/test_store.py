@@ -9,10 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from holds import held_by_calls
 
+from costscope.scope.runtime import services_of
 from costscope import Runtime, StoreUnavailable, budget_scope, metered_tool
 from costscope.errors import LayoutMismatch, StoreMisconfigured
 from costscope.ledger import Account, Commit, Outcome, Read, Reserve, new_id
-from costscope.scope.default_runtime import installed
+from costscope.scope.default_runtime import default_in_block
 from costscope_valkey import open_url
 from costscope_valkey.store import ValkeyStore
 
@@ -199,7 +200,7 @@ def test_a_reserve_in_a_frozen_server_is_given_back_when_it_thaws(valkey_server_
         finally:
             server.thaw()
         assert time.monotonic() - started < 5  # 0.5 s, on a machine that has nothing else to do
-        assert runtime.outbox.drain(30)
+        assert services_of(runtime).outbox.drain(30)
         assert len(ran) == 1
         snapshot = store.snapshot()
         assert held_by_calls(snapshot) == []

@@ -1,24 +1,22 @@
-"""The drivers: where a call waits for its store. Sync and async differ in the awaits and in nothing else."""
+"""Where a call waits for its store. Sync and async differ in the awaits and in nothing else."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from costscope.engine.call.call_spans import leave_span, unopened
-from costscope.engine.call.policies import aftermath, behind, controlled, eventful, remarkable
-from costscope.engine.call.refused import refused
-from costscope.engine.call.reserve import abandon, opened, opening, unreserved
-from costscope.engine.call.settle import charging, committing, settled, unsent
+from costscope.engine.call.after_settle import after_settle, end_of_call
+from costscope.engine.call.policies import follow_reserve, needs_followup, needs_preflight, reserve_enforced
+from costscope.engine.enforcement.refusal_events import emit_call_refused
+from costscope.engine.state.hold import OVER, SETTLING
 from costscope.errors import CallDenied, StoreUnavailable
-from costscope.ledger import Commit, Extend, Outcome
-from costscope.stores.effects import Execute, arun, run
+from costscope.ledger import Extend, Outcome
+from costscope.stores.effects import Execute, run_async, run_sync
 
 if TYPE_CHECKING:
+    from costscope.engine.call.after_settle import FollowUp
     from costscope.engine.state.call import Call
-    from costscope.ledger import Release
+    from costscope.ledger import Commit, Release
     from costscope.stores.effects import Steps
-
-__all__ = ["areserve", "asettle", "holding", "post", "rescue", "reserve", "settle", "settling"]
 
 
 def reserve(call: Call) -> None:
@@ -27,169 +25,216 @@ def reserve(call: Call) -> None:
     Raises:
         CallDenied: refused; nothing is held.
     """
-    store, acts = call.runtime.store, call.scope.acts or call.on_denied is not None
+    store, enforced = call.services.store, call.scope.acts or call.on_denied is not None
     try:
-        if acts and eventful(call):
-            run(controlled(call), store)
+        if enforced and needs_preflight(call):
+            run_sync(reserve_enforced(call), store)
             return
-        command = opening(call)
+        command = call.reserve_command()
         while command is not None:
-            command = opened(call, store.execute((command,))[0])
-        if acts and remarkable(call):
-            run(behind(call), store)
+            command = call.on_reserve_reply(store.execute((command,))[0])
+        if enforced and needs_followup(call):
+            run_sync(follow_reserve(call), store)
     except BaseException as error:
-        if not _goes_on(call, error):
+        if not _goes_on_without_hold(call, error):
             raise
 
 
 async def areserve(call: Call) -> None:
-    """`reserve` for an event loop."""
-    store, acts = call.runtime.store, call.scope.acts or call.on_denied is not None
+    """Hold the call's estimate, in an event loop."""
+    store, enforced = call.services.store, call.scope.acts or call.on_denied is not None
     try:
-        if acts and eventful(call):
-            await arun(controlled(call), store)
+        if enforced and needs_preflight(call):
+            await run_async(reserve_enforced(call), store)
             return
-        command = opening(call)
+        command = call.reserve_command()
         while command is not None:
-            command = opened(call, (await store.aexecute((command,)))[0])
-        if acts and remarkable(call):
-            await arun(behind(call), store)
+            command = call.on_reserve_reply((await store.aexecute((command,)))[0])
+        if enforced and needs_followup(call):
+            await run_async(follow_reserve(call), store)
     except BaseException as error:
-        if not _goes_on(call, error):
+        if not _goes_on_without_hold(call, error):
             raise
 
 
-def settle(call: Call, command: Commit | Release | None) -> None:
-    """Send a settlement. It is never lost: what cannot be sent now waits in the outbox.
-
-    Raises:
-        AmountOverflow, HoldMismatch: the books cannot take it.
-        OutboxFull: the store is away, and too much waits for it already.
-    """
-    if command is None:
-        return
-    try:
-        try:
-            reply = call.runtime.store.execute((command,))[0]
-        except StoreUnavailable:
-            post(call, command)
-        else:
-            settled(call, reply, command)
-        if call.suspicion is not None or call.moved:
-            run(aftermath(call), call.runtime.store)
-    except BaseException as broken:
-        _broken_off(call, command, broken)
-        raise
-
-
-async def asettle(call: Call, command: Commit | Release | None, error: BaseException | None = None) -> None:
-    """`settle` for an event loop; a task cancelled here still gets its settlement sent.
-
-    Args:
-        call: the call that has ended.
-        command: what settles it.
-        error: what ended it, if that was an exception.
-    """
-    if command is None:
-        return
-    try:
-        if isinstance(error, GeneratorExit):  # the coroutine is being closed: it must not wait any more
-            _interrupted(call, command)
-            return
-        try:
-            reply = (await call.runtime.store.aexecute((command,)))[0]
-        except StoreUnavailable:
-            post(call, command)
-        else:
-            settled(call, reply, command)
-        if call.suspicion is not None or call.moved:
-            await arun(aftermath(call), call.runtime.store)
-    except BaseException as broken:
-        _broken_off(call, command, broken)
-        raise
-
-
-def holding(call: Call) -> Steps[None]:
-    """`reserve` as a part of a longer procedure; for calls in runs.
+def reserve_steps(call: Call) -> Steps[None]:
+    """Hold the call's estimate, as a part of a longer procedure; for calls in runs.
 
     Raises:
         CallDenied: refused; nothing is held.
     """
     try:
-        yield from controlled(call)
+        yield from reserve_enforced(call)
     except BaseException as error:
-        if not _goes_on(call, error):
+        if not _goes_on_without_hold(call, error):
             raise
 
 
-def settling(call: Call, command: Commit | Release | None) -> Steps[None]:
-    """`settle` as a part of a longer procedure; for calls in runs."""
-    if command is None:
+def settle(call: Call, command: Commit | Release | None) -> None:
+    """Send a settlement, once. It is never lost: what cannot be sent now waits in the outbox.
+
+    Args:
+        call: the call that has ended.
+        command: what settles it; None where nothing covers it.
+
+    Raises:
+        AmountOverflow, HoldMismatch: the books cannot take it.
+        OutboxFull: the store is away, and too much waits for it already.
+    """
+    if call.phase == OVER:
         return
     try:
-        try:
-            reply = (yield Execute((command,)))[0]
-        except StoreUnavailable:
-            post(call, command)
+        followup: FollowUp | None = None
+        if command is None:
+            followup = defer(call, None)
         else:
-            settled(call, reply, command)
-        yield from aftermath(call)
+            try:
+                reply = call.services.store.execute((command,))[0]
+            except StoreUnavailable:
+                followup = defer(call, command)
+            else:
+                if call.on_settle_reply(reply, command):
+                    followup = end_of_call(call, command)
+        if followup is not None:
+            run_sync(after_settle(call, followup), call.services.store)
+        call.finish()
     except BaseException as broken:
-        _broken_off(call, command, broken)
+        _on_broken_settlement(call, command, broken)
         raise
 
 
-def _goes_on(call: Call, error: BaseException) -> bool:
-    """What came in the way of a reserve; True if the call is made all the same, with nothing held."""
-    if isinstance(error, StoreUnavailable) and unreserved(call):
-        return True
-    if isinstance(error, CallDenied):
-        refused(call, error)
-        return False
-    if not isinstance(error, Exception):
-        abandon(call)
-    unopened(call, error)
-    return False
+async def asettle(call: Call, command: Commit | Release | None, error: BaseException | None = None) -> None:
+    """Send a settlement, in an event loop; a task cancelled here still gets it sent.
+
+    Args:
+        call: the call that has ended.
+        command: what settles it; None where nothing covers it.
+        error: what ended it, if that was an exception.
+    """
+    if call.phase == OVER:
+        return
+    try:
+        followup: FollowUp | None = None
+        if isinstance(error, GeneratorExit) and command is not None:
+            settle_interrupted(call, command)  # the coroutine is being closed: it must not wait any more
+            return
+        if command is None:
+            followup = defer(call, None)
+        else:
+            try:
+                reply = (await call.services.store.aexecute((command,)))[0]
+            except StoreUnavailable:
+                followup = defer(call, command)
+            else:
+                if call.on_settle_reply(reply, command):
+                    followup = end_of_call(call, command)
+        if followup is not None:
+            await run_async(after_settle(call, followup), call.services.store)
+        call.finish()
+    except BaseException as broken:
+        _on_broken_settlement(call, command, broken)
+        raise
 
 
-def _broken_off(call: Call, command: Commit | Release, error: BaseException) -> None:
-    """What came in the way of a settlement, and is raised."""
-    if isinstance(error, Exception):
-        call.over = True
-    else:
-        _interrupted(call, command)
+def settle_steps(call: Call, command: Commit | Release | None) -> Steps[None]:
+    """Send a settlement, as a part of a longer procedure; for calls in runs."""
+    if call.phase == OVER:
+        return
+    try:
+        followup: FollowUp | None = None
+        if command is None:
+            followup = defer(call, None)
+        else:
+            try:
+                reply = (yield Execute((command,)))[0]
+            except StoreUnavailable:
+                followup = defer(call, command)
+            else:
+                if call.on_settle_reply(reply, command):
+                    followup = end_of_call(call, command)
+        if followup is not None:
+            yield from after_settle(call, followup)
+        call.finish()
+    except BaseException as broken:
+        _on_broken_settlement(call, command, broken)
+        raise
+
+
+def defer(call: Call, command: Commit | Release | None) -> FollowUp | None:
+    """Leave a settlement to the outbox: the store is away. None needs no sending.
+
+    Returns:
+        What the end of the call has brought about, if anything.
+    """
+    followup = None
+    try:
+        if call.on_deferred(command):
+            followup = end_of_call(call, command)
+    finally:  # a callback may have been interrupted
+        if command is not None:
+            call.services.outbox.put(command)
+    return followup
+
+
+def enqueue_settlement(call: Call, command: Commit | Release | None) -> None:
+    """Settle in the background, once: from a finalizer, which must not wait."""
+    if call.phase != OVER:
+        defer(call, command)
+        call.finish()
 
 
 def rescue(call: Call) -> None:
-    """Ctrl-C came between the function and its settlement: charge the hold, unless it is settled."""
-    leave_span(call)
-    if call.over:
+    """Charge the hold unless it is settled: Ctrl-C came between the function and its settlement."""
+    if call.span is not None:
+        call.span.leave()
+    if call.phase == OVER:
         return
-    command = charging(call) if call.closed else committing(call, None)
+    command = call.charge_command()
     if command is not None:
-        _interrupted(call, command)
+        settle_interrupted(call, command)
+    else:
+        defer(call, None)
+        call.finish()
 
 
-def post(call: Call, command: Commit | Release | None) -> None:
-    """Send a settlement in the background: from a finalizer, or when the store is away."""
-    if command is None:
-        return
-    try:
-        unsent(call, command)
-    finally:  # a callback may have been interrupted
-        call.runtime.outbox.put(command)
-
-
-def _interrupted(call: Call, command: Commit | Release) -> None:
-    """Ctrl-C or a cancellation hit the settlement; whether the store has it is unknown.
+def settle_interrupted(call: Call, command: Commit | Release) -> None:
+    """Leave a settlement to the outbox that Ctrl-C or a cancellation hit; whether the store has it is unknown.
 
     A store that waits remembers settled ids, so sending twice is safe. A store that does not wait forgets them,
     but answers at once whether the hold is still live.
     """
-    call.over = True
-    store = call.runtime.store
-    if (
-        store.waits
-        or store.execute((Extend(call.hold_id, call.runtime.lease_ms),))[0].outcome is Outcome.EXTENDED
-    ):
-        post(call, command)
+    uncounted = call.take_over()
+    store = call.services.store
+    extend = Extend(call.hold_id, call.services.lease_ms)
+    if not store.waits and store.execute((extend,))[0].outcome is not Outcome.EXTENDED:
+        return
+    try:
+        if uncounted:
+            call.count_deferred(command)
+            if call.is_watched:
+                end_of_call(call, command)
+    finally:
+        call.services.outbox.put(command)
+
+
+def _goes_on_without_hold(call: Call, error: BaseException) -> bool:
+    """Act on what came in the way of a reserve; return True if the call is made all the same, with nothing held."""
+    if isinstance(error, StoreUnavailable) and call.on_store_away():
+        return True
+    if isinstance(error, CallDenied):
+        emit_call_refused(call.scope, call.kind, call.name, error, call.span)
+        return False
+    if isinstance(error, Exception):
+        call.end_span(0, "error", error)
+    else:
+        call.abandon()
+        call.end_span(0, "error", error)
+    return False
+
+
+def _on_broken_settlement(call: Call, command: Commit | Release | None, error: BaseException) -> None:
+    """Act on what came in the way of a settlement, and is raised."""
+    if isinstance(error, Exception) or command is None:
+        call.finish()
+    elif call.phase < OVER and call.phase >= SETTLING:
+        settle_interrupted(call, command)

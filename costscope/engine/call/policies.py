@@ -1,83 +1,33 @@
 """Reserving a call over which policies act: clocks, effects, waiting, fallbacks; then what has come about by it.
 
-Most calls need none of it, even where policies act: they go straight through `costscope.engine.call.drive`, which asks here
-whether anything is to be seen to before (`eventful`) or behind (`remarkable`) the reserve.
+Most calls need none of it, even where policies act: they go straight through `costscope.engine.call.drive`, which asks
+here whether anything is to be seen to before (`needs_preflight`) or after (`needs_followup`) the reserve.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from costscope.engine.call.preflight import may_go_on
-from costscope.engine.call.reserve import abandon, came_too_late, opened, opening, refusal, taking_back
-from costscope.engine.call.settle import tell_downgraded
+from costscope.engine.call.preflight import check_preconditions
 from costscope.engine.control.effects import NOTHING
-from costscope.engine.enforcement.refusal_events import tell_above, tell_late
+from costscope.engine.enforcement.refusal_events import emit_above, emit_late
 from costscope.engine.enforcement.thresholds import announce
-from costscope.engine.enforcement.waiting import Patience
-from costscope.engine.run.halting import halt_at_limit, ordered_to_stop
-from costscope.engine.run.runaway_actions import act_on
+from costscope.engine.enforcement.waiting import QueuePlace
+from costscope.engine.run.halting import halt_at_limit, halted_by_order
+from costscope.engine.state.activity import Past
 from costscope.errors import BudgetExceeded
-from costscope.ledger import Outcome, Read
+from costscope.ledger import Read
+from costscope.observe.events.records import Downgraded
 from costscope.policy.model.controls import OnDenied
-from costscope.stores.effects import Execute, Pause
+from costscope.stores.effects import Execute
 
 if TYPE_CHECKING:
     from costscope.engine.state.call import Call
-    from costscope.engine.state.level_watch import Watch
-    from costscope.policy.resolve.resolved import Watched
     from costscope.stores.effects import Steps
 
 
-def let_through_above(call: Call, watch: Watch, over: tuple[Watched, ...]) -> None:
-    """The hold stands above the limit of budgets that let calls through."""
-    taken = call.taken
-    above = [watched for watched in over if watched.mark.meter in taken]
-    call.degraded += tuple(watched.budget.id for watched in above if watched.budget.enforcement != "shadow")
-    for watched in above:
-        tell_above(call.scope, call.kind, call.name, watch, watched, taken[watched.mark.meter])
-
-
-def let_through_late(call: Call) -> None:
-    """It is made after the time of budgets that let calls through."""
-    call.degraded += tuple(late.budget.id for late in call.late if late.budget.enforcement != "shadow")
-    for late in call.late:
-        tell_late(call.scope, call.kind, call.name, late)
-
-
-def sent_back(call: Call) -> Steps[bool]:
-    """Give the hold back if it has shown that the call is not what it should be, since others have passed a threshold.
-
-    So a process that has not asked for a long time, or never, is subject to what is in force all the same. Once a call:
-    whoever goes on while others come and go around a level has been right for a moment.
-    """
-    if not _misjudged(call):
-        return False
-    scope, release = call.scope, taking_back(call)
-    call.hold_id, call.sent_again, call.attempts = "", True, 0
-    try:
-        _, found = yield Execute((release, Read(release.accounts)))
-    except BaseException:
-        call.runtime.outbox.put(release)
-        raise
-    scope.seen(release.accounts, found)
-    if call.detour is not None:
-        call.detour.again(call)
-    return True
-
-
-def _misjudged(call: Call) -> bool:
-    watch, run = call.scope.watch, call.scope.run
-    if watch is None or call.sent_again or not call.hold_id:
-        return False
-    now = watch.effects(call.taken)
-    if (now.halt_run is not None and run is not None) or (now.throttled and not call.paced):
-        return True
-    return call.detour is not None and call.detour.is_left(call)
-
-
-def eventful(call: Call) -> bool:
-    """True if something may refuse, hold up or change the call before it is reserved."""
+def needs_preflight(call: Call) -> bool:
+    """Return True if something may refuse, hold up or change the call before it is reserved."""
     scope = call.scope
     run, watch = scope.run, scope.watch
     if run is not None and (run.clock_ms is not None or run.effects.brake is not None or not run.goes_on):
@@ -85,14 +35,14 @@ def eventful(call: Call) -> bool:
     if scope.clocked:
         return True
     if watch is None or not watch.above():
-        call.below = watch
+        call.stay_below(watch)
         return False
     return watch.effects() is not NOTHING
 
 
-def remarkable(call: Call) -> bool:
-    """True if something may be told of the call now that its hold stands."""
-    if call.asked or call.late or call.refused is not None or call.beat is not None:
+def needs_followup(call: Call) -> bool:
+    """Return True if something may be told of the call now that its hold stands."""
+    if call.route is not None or call.late or call.refused is not None or call.lease is not None:
         return True
     run, watch = call.scope.run, call.scope.watch
     if run is not None and not run.goes_on:
@@ -100,19 +50,19 @@ def remarkable(call: Call) -> bool:
     return watch is not call.below and watch is not None and watch.above()
 
 
-def behind(call: Call) -> Steps[None]:
-    """What is to be done after the first attempt: tell of it, or do something about its refusal.
+def follow_reserve(call: Call) -> Steps[None]:
+    """See to the first attempt: tell of it, or do something about its refusal.
 
     Raises:
         CallDenied: refused; nothing is held, unless it is that the store cannot be reached.
     """
-    if call.refused is not None or came_too_late(call) or (yield from sent_back(call)):
-        yield from controlled(call)
+    if call.refused is not None or call.withdraw_late() or (yield from _re_reserve(call)):
+        yield from reserve_enforced(call)
     else:
-        yield from _told(call)
+        yield from _follow_hold(call)
 
 
-def controlled(call: Call) -> Steps[None]:
+def reserve_enforced(call: Call) -> Steps[None]:
     """Hold the call's estimate; go on from the refusal of its first attempt, if one was made.
 
     Raises:
@@ -123,7 +73,7 @@ def controlled(call: Call) -> Steps[None]:
     except BudgetExceeded as error:
         yield from halt_at_limit(call.scope, error)
         raise
-    yield from _told(call)
+    yield from _follow_hold(call)
 
 
 def _hold(call: Call) -> Steps[None]:
@@ -132,135 +82,153 @@ def _hold(call: Call) -> Steps[None]:
     Raises:
         CallDenied: nothing is.
     """
-    patience: Patience | None = None
-    error, call.refused = call.refused, None
+    place: QueuePlace | None = None
+    error = call.take_refusal()
     try:
         while True:
             if error is None:
-                error = yield from _tried(call, patience)
+                error = yield from _attempt(call, place)
             if error is None:
-                if not came_too_late(call) and not (yield from sent_back(call)):
+                if not call.withdraw_late() and not (yield from _re_reserve(call)):
                     return
-                call.attempts = 0
+                call.try_anew()
                 continue
-            halted = ordered_to_stop(call.scope.run, error.meter)
+            halted = halted_by_order(call.scope.run, error.meter)
             if halted is not None:
                 raise halted
-            if _redirected(call, error):
-                call.attempts, error = 0, None
+            if _fall_back(call, error):
+                error = None
                 continue
             if error.kind == "in_flight":
-                patience = patience or Patience.of(call.runtime, _on_denied(call, error))
-                if patience is not None and (yield from patience.wait(call.accounts)):
-                    call.attempts, error = 0, None
+                place = place or QueuePlace.of(call.services, _on_denied(call, error))
+                if place is not None and (yield from place.wait(call.accounts)):
+                    call.try_anew()
+                    error = None
                     continue
             raise error
     finally:
-        if patience is not None:
-            patience.over()
+        if place is not None:
+            place.leave()
 
 
-def _tried(call: Call, patience: Patience | None) -> Steps[BudgetExceeded | None]:
-    """One attempt; what refused it, if something may be done about that.
+def _attempt(call: Call, place: QueuePlace | None) -> Steps[BudgetExceeded | None]:
+    """Make one attempt; return what refused it, if something may be done about that.
 
     Raises:
         CallDenied: refused for good.
     """
-    yield from may_go_on(call)
-    command = opening(call) if patience is None else opening(call, patience)
+    yield from check_preconditions(call)
+    command = call.reserve_command(place)
     while command is not None:
         reply = (yield Execute((command,)))[0]
-        if patience is not None:
-            patience.told(reply)
-        if reply.outcome is Outcome.DENIED:
-            return refusal(call, reply)
-        command = opened(call, reply)
-    return None
+        if place is not None:
+            place.on_reply(reply)
+        command = call.on_reserve_reply(reply)
+    return call.take_refusal()
 
 
-def _redirected(call: Call, error: BudgetExceeded) -> bool:
-    """Send the call to a cheaper model where the budget that refuses it wants that; say whether there is one."""
-    budget = call.runtime.budget(error.budget)
-    if budget is None or budget.on_limit != "downgrade_then_reject" or call.detour is None:
+def _fall_back(call: Call, error: BudgetExceeded) -> bool:
+    """Send the call to a cheaper model where the budget that refuses it wants that; return whether there is one."""
+    budget = call.services.rules.budget(error.budget)
+    if budget is None or budget.on_limit != "downgrade_then_reject" or call.routes is None:
         return False
-    return call.detour.fall_back(call)
+    route = call.routes.next_fallback(call.routing)
+    if route is None:
+        return False
+    call.send_to(route, fallback=True)
+    return True
 
 
-def _told(call: Call) -> Steps[None]:
-    """What has come about by the hold."""
+def _re_reserve(call: Call) -> Steps[bool]:
+    """Give the hold back if it has shown that the call should have been judged otherwise; return whether it has.
+
+    The balances that came with it tell that others have passed a threshold. So a process that has not asked for a long
+    time, or never, is subject to what is in force all the same. Once a call: one that goes on while others come and go
+    around a level has been right for a moment.
+    """
+    if not _is_misjudged(call):
+        return False
+    scope, release = call.scope, call.withdraw_once()
+    try:
+        _, found = yield Execute((release, Read(release.accounts)))
+    except BaseException:
+        call.services.outbox.put(release)
+        raise
+    scope.record_balances(release.accounts, found)
+    if call.routes is not None and not call.fell_back:
+        call.send_to(call.routes.best())
+    return True
+
+
+def _is_misjudged(call: Call) -> bool:
+    watch, run = call.scope.watch, call.scope.run
+    if watch is None or call.rechecked or not call.hold_id:
+        return False
+    now = watch.effects(call.taken)
+    if (now.halt_run is not None and run is not None) or (now.throttled and not call.paced):
+        return True
+    if call.routes is None or call.fell_back:
+        return False
+    return call.routes.is_outdated(call.routing, call.taken)
+
+
+def _follow_hold(call: Call) -> Steps[None]:
+    """See to what has come about by the hold."""
     try:
         if call.scope.run is not None:
             call.scope.run.check()  # this process may have slept since it asked for the hold
-        yield from _tell(call)
+        yield from _emit_changes(call)
     except BaseException:  # halted or cancelled with the hold in hand: the function will not be called
-        abandon(call)
+        call.abandon()
         raise
 
 
-def _tell(call: Call) -> Steps[None]:
-    """Thresholds that are crossed, limits that are passed, another model."""
+def _emit_changes(call: Call) -> Steps[None]:
+    """Tell of thresholds that are crossed, limits that are passed, another model."""
     if call.asked:
-        tell_downgraded(call)
+        _emit_downgraded(call)
     if call.late:
-        let_through_late(call)
+        call.mark_degraded(tuple(late.budget.id for late in call.late if late.budget.enforcement != "shadow"))
+        for late in call.late:
+            emit_late(call.scope, call.kind, call.name, late)
     watch = call.scope.watch
     if watch is None:
         return
     crossed = watch.crossed()
     if crossed:
         yield from announce(call.scope, watch, crossed)
-    effects = watch.effects()
-    if effects.over:
-        let_through_above(call, watch, effects.over)
+    over = watch.effects().over
+    if over:
+        taken = call.taken
+        above = [watched for watched in over if watched.mark.meter in taken]
+        call.mark_degraded(
+            tuple(watched.budget.id for watched in above if watched.budget.enforcement != "shadow")
+        )
+        for watched in above:
+            emit_above(call.scope, call.kind, call.name, watch, watched, taken[watched.mark.meter])
+
+
+def _emit_downgraded(call: Call) -> None:
+    """Tell of a call that goes to another model, or with a lower cap, than it asked for."""
+    scope, route = call.scope, call.route
+    assert route is not None, "only routed calls are sent elsewhere"
+    scope.history.add(Past(downgrades=1, saved_nano=max(route.saved or 0, 0)))
+    scope.emit(
+        Downgraded(
+            **scope.stamp(),
+            asked=route.asked,
+            effective=call.name,
+            reason=route.routing.reason if call.name != route.asked else route.routing.cap_reason,
+            stage=call.stage,
+            max_tokens=route.capped,
+            saved=route.saved,
+        )
+    )
 
 
 def _on_denied(call: Call, error: BudgetExceeded) -> OnDenied:
-    """What this refusal is to lead to: what the call was told, else what the budget says."""
+    """Return what this refusal is to lead to: what the call was told, else what the budget says."""
     if call.on_denied is not None:
         return call.on_denied
     said = call.scope.on_denied(error.budget) if isinstance(error, BudgetExceeded) else None
     return said or OnDenied()
-
-
-_ANSWER_S = 1.0
-"""How long a call that makes its run suspect waits for the counts of all its processes."""
-
-
-def aftermath(call: Call) -> Steps[None]:
-    """See to what the settlement has brought about: thresholds that it crossed, a run that is suspect."""
-    if call.moved:
-        yield from _crossed(call)
-    if call.suspicion is not None:
-        yield from _suspected(call)
-
-
-def _crossed(call: Call) -> Steps[None]:
-    """A commit may take an account above a threshold, or back below one that is in force."""
-    scope = call.scope
-    watch = scope.watch
-    call.moved = False
-    if watch is None:
-        return
-    if not call.runtime.store.waits:  # which tells the balances with every reply
-        (found,) = yield Execute((Read(call.accounts),))
-        scope.seen(call.accounts, found)
-    crossed = watch.crossed()
-    if crossed:
-        yield from announce(scope, watch, crossed)
-
-
-def _suspected(call: Call) -> Steps[None]:
-    """See to what the settlement has made this process suspect.
-
-    Where several processes may work in the run, it waits until the board has been told of this call: it knows better,
-    and whoever tells it acts on what it answers. If it does not answer, this process decides by what it knows.
-    """
-    suspicion, noted, call.suspicion, call.noted = call.suspicion, call.noted, None, None
-    run = call.scope.run
-    if suspicion is None or run is None:
-        return
-    if noted is not None:
-        yield Pause(_ANSWER_S, noted)
-        if noted.called:
-            return
-    yield from act_on(run, call.scope, suspicion)

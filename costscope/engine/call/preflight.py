@@ -9,7 +9,7 @@ import msgspec
 
 from costscope.engine.enforcement.refusals import refusal
 from costscope.engine.enforcement.wall_clocks import check_clocks
-from costscope.engine.run.halting import halt_by_marks, seen_now
+from costscope.engine.run.halting import halt_by_levels, read_effects
 from costscope.engine.state.level_watch import Watch
 from costscope.ledger import Read
 from costscope.ledger.commands import Account
@@ -55,16 +55,16 @@ def brake(call: Call, action: Action) -> Steps[None]:
     Raises:
         BudgetExceeded: as `keep_pace`.
     """
-    runtime = call.runtime
-    covered = call.scope.covered(runtime.now_ms())
+    services = call.services
+    covered = call.scope.covered(services.now_ms())
     accounts, budgets, threshold = covered.accounts, covered.budgets, Threshold(at=0, actions=(action,))
     marks = [
         tuple(Mark(meter, 0, limit, threshold) for meter, limit in budget.ceilings) for budget in budgets
     ]
     watched = tuple(watched_in(accounts, marks, budgets))
-    watch = Watch(accounts, budgets, watched, runtime.views.of(accounts))
+    watch = Watch(accounts, budgets, watched, services.views.of(accounts))
     (found,) = yield Execute((Read(accounts),))
-    call.scope.saw(accounts, found)
+    call.scope.record_some_balances(accounts, found)
     yield from keep_pace(call, watch, watched)
 
 
@@ -81,7 +81,7 @@ class _Turn(msgspec.Struct, frozen=True):
 def _turns(call: Call, watch: Watch, throttled: tuple[Watched, ...]) -> list[_Turn]:
     """One for each account, whichever of its meters and thresholds slows it down most."""
     slowest: dict[int, _Turn] = {}
-    now_ms = call.runtime.now_ms()
+    now_ms = call.services.now_ms()
     for watched in throttled:
         account = watch.accounts[watched.place]
         expected = call.expected(watched.mark.meter)
@@ -138,7 +138,7 @@ def _too_late(watched: Watched, watch: Watch, call: Call, interval: int) -> Budg
     )
 
 
-def may_go_on(call: Call) -> Steps[None]:
+def check_preconditions(call: Call) -> Steps[None]:
     """Let the call go on, now or when its turn has come.
 
     Raises:
@@ -149,19 +149,19 @@ def may_go_on(call: Call) -> Steps[None]:
     if run is not None:
         run.check()
         if run.clock_ms is not None or scope.clocked:
-            call.late = yield from check_clocks(scope)
+            call.mark_late((yield from check_clocks(scope)))
     elif scope.clocked:
-        call.late = yield from check_clocks(scope)
-    watch = scope.watching()
+        call.mark_late((yield from check_clocks(scope)))
+    watch = scope.current_watch()
     if watch is not None:
-        yield from _marks_let_go_on(call, watch)
+        yield from _check_levels(call, watch)
     if run is not None and run.effects.brake is not None and not call.paced:
         yield from brake(call, run.effects.brake)
-        call.paced = True
+        call.mark_paced()
         run.check()
 
 
-def _marks_let_go_on(call: Call, watch: Watch) -> Steps[None]:
+def _check_levels(call: Call, watch: Watch) -> Steps[None]:
     """What thresholds that are passed do to a call before anything is asked to be held.
 
     Raises:
@@ -171,10 +171,10 @@ def _marks_let_go_on(call: Call, watch: Watch) -> Steps[None]:
     effects: Effects = watch.effects()
     if (effects.halt_run is not None and run is not None) or (effects.throttled and not call.paced):
         # What this process has seen may be long past: somebody may have given back what was held.
-        effects = yield from seen_now(call.scope, watch)
-    yield from halt_by_marks(call.scope, effects)
+        effects = yield from read_effects(call.scope, watch)
+    yield from halt_by_levels(call.scope, effects)
     if effects.throttled and not call.paced:
         yield from keep_pace(call, watch, effects.throttled)
-        call.paced = True
+        call.mark_paced()
         if run is not None:
             run.check()

@@ -9,20 +9,40 @@ from costscope.observe.events.records import CallDegraded, CallRefused
 from costscope.policy.model.controls import WALL_CLOCK
 
 if TYPE_CHECKING:
-    from costscope.engine.enforcement.wall_clocks import Late
-    from costscope.engine.state.level_watch import Watch
+    from costscope.engine.state.level_watch import Late, Watch
+    from costscope.engine.state.scope_state import ScopeState
     from costscope.errors import CallDenied, DenialKind
+    from costscope.observe.telemetry import CallKind, SpanHandle
     from costscope.policy import Budget
     from costscope.policy.resolve.resolved import Watched
-    from costscope.scope.scope import Scope
-
-__all__ = ["What", "tell_above", "tell_late", "tell_refused"]
 
 What = Literal["model", "tool", "run", "iteration"]
 
 
-def tell_refused(scope: Scope, what: What, name: str, error: CallDenied) -> None:
-    """A refusal of anything."""
+def emit_call_refused(
+    scope: ScopeState, kind: CallKind, name: str, error: CallDenied, span: SpanHandle | None = None
+) -> None:
+    """Count the refusal of a call, trace it and tell of it.
+
+    Args:
+        scope: where it was made; `outside_scope` for none, which is a place, too.
+        kind: model or tool.
+        name: of the model or tool.
+        error: what is about to be raised.
+        span: of the call, if there is one yet.
+    """
+    budget, meter = getattr(error, "budget", None), getattr(error, "meter", None)
+    scope.totals.add_denial(error.kind, budget, meter, kind)
+    spans = scope.services.spans
+    if spans is not None:
+        span = span or spans.start(kind, name, scope.labels)
+        if span is not None:
+            spans.refuse(span, error)
+    emit_refused(scope, kind, name, error)
+
+
+def emit_refused(scope: ScopeState, what: What, name: str, error: CallDenied) -> None:
+    """Tell of the refusal of a call, a run or an iteration."""
     if not isinstance(error, BudgetExceeded):
         scope.emit(CallRefused(**scope.stamp(), what=what, name=name, kind=error.kind, reason=str(error)))
         return
@@ -43,7 +63,7 @@ def tell_refused(scope: Scope, what: What, name: str, error: CallDenied) -> None
     )
 
 
-def tell_above(scope: Scope, what: What, name: str, watch: Watch, watched: Watched, asked: int) -> None:
+def emit_above(scope: ScopeState, what: What, name: str, watch: Watch, watched: Watched, asked: int) -> None:
     """Something that a budget has let through above its limit, or that a shadow budget would have refused.
 
     Args:
@@ -75,8 +95,8 @@ def tell_above(scope: Scope, what: What, name: str, watch: Watch, watched: Watch
     _tell_shadow(scope, what, name, watched.budget, mark.meter, (kind, mark.limit, spent, held, asked))
 
 
-def tell_late(scope: Scope, what: What, name: str, late: Late) -> None:
-    """`tell_above` for a wall clock; its numbers are in ms."""
+def emit_late(scope: ScopeState, what: What, name: str, late: Late) -> None:
+    """`emit_above` for a wall clock; its numbers are in ms."""
     budget, limit_ms = late.budget, late.budget.wall_clock_ms or 0
     if budget.enforcement != "shadow":
         scope.emit(
@@ -96,7 +116,7 @@ def tell_late(scope: Scope, what: What, name: str, late: Late) -> None:
 
 
 def _tell_shadow(
-    scope: Scope,
+    scope: ScopeState,
     what: What,
     name: str,
     budget: Budget,

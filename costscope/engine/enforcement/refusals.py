@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
-from costscope.errors import AmountOverflow, BudgetExceeded, CallUnscoped, HoldMismatch, StoreUnavailable
+from costscope.errors import (
+    AmountOverflow,
+    BudgetExceeded,
+    CallUnscoped,
+    HoldMismatch,
+    RunHalted,
+    StoreUnavailable,
+)
 from costscope.ledger import HALTS, Outcome
 from costscope.policy import INLINE_BUDGET, RUN_BUDGET
 from costscope.policy.resolve.account_info import about_of, resets_at
@@ -12,9 +19,10 @@ from costscope.policy.resolve.accounts import SLOTS_SUFFIX
 from costscope.pricing.money import format_amount
 
 if TYPE_CHECKING:
+    from costscope.engine.state.scope_state import ScopeState
+    from costscope.errors import CallDenied
     from costscope.ledger import Account, Reply
-
-__all__ = ["RETRY_AFTER_S", "contradicts", "exceeded", "forbids_runs", "refusal", "reset_of", "unscoped"]
+    from costscope.policy.model.controls import OnDenied
 
 RETRY_AFTER_S: Final = 1.0
 """What `in_flight` suggests: a model call lasts seconds, so looking again every second is soon enough."""
@@ -141,6 +149,25 @@ def contradicts(what: str, reply: Reply) -> Exception:
         return HoldMismatch(msg)
     msg = f"{what}: the store answered {outcome.name.lower()}, its clock does not agree with the proposed window"
     return StoreUnavailable(msg)
+
+
+def value_instead(scope: ScopeState, told: OnDenied | None, error: CallDenied) -> Any:
+    """Return what a refused call gives instead of raising.
+
+    Args:
+        scope: of the call.
+        told: what the call was told to do; None: what the budget that refuses it says.
+        error: the refusal.
+
+    Raises:
+        CallDenied: it raises. A halted run does so always: a loop that goes on with a value would never end.
+    """
+    said = told
+    if said is None and isinstance(error, BudgetExceeded):
+        said = scope.on_denied(error.budget)
+    if said is None or said.do != "return" or isinstance(error, RunHalted):
+        raise error
+    return said.value
 
 
 def unscoped() -> CallUnscoped:

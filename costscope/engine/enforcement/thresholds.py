@@ -6,7 +6,7 @@ import logging
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final
 
-from costscope.engine.enforcement.refusal_events import tell_above
+from costscope.engine.enforcement.refusal_events import emit_above
 from costscope.errors import StoreUnavailable
 from costscope.observe.events.records import ThresholdCrossed, encode_event
 from costscope.policy.resolve.account_info import about_of
@@ -18,12 +18,10 @@ if TYPE_CHECKING:
 
     from costscope.engine.enforcement.refusal_events import What
     from costscope.engine.state.level_watch import Watch
+    from costscope.engine.state.scope_state import ScopeState
     from costscope.policy.model.controls import Action
     from costscope.policy.resolve.resolved import Watched
-    from costscope.scope.scope import Scope
     from costscope.stores.effects import Steps
-
-__all__ = ["announce", "notice", "webhooks_of"]
 
 _ONCE_MS: Final = 400 * 86_400_000
 """How long a threshold of an account without a window is remembered to have fired."""
@@ -31,7 +29,9 @@ _ONCE_MS: Final = 400 * 86_400_000
 log = logging.getLogger("costscope")
 
 
-def notice(scope: Scope, watch: Watch, what: What, name: str, taken: Mapping[str, int]) -> Steps[None]:
+def announce_changes(
+    scope: ScopeState, watch: Watch, what: What, name: str, taken: Mapping[str, int]
+) -> Steps[None]:
     """What has come about by a run or an iteration: thresholds that are crossed, limits that are passed.
 
     Args:
@@ -46,10 +46,10 @@ def notice(scope: Scope, watch: Watch, what: What, name: str, taken: Mapping[str
         yield from announce(scope, watch, crossed)
     for watched in watch.effects().over:
         if watched.mark.meter in taken:
-            tell_above(scope, what, name, watch, watched, taken[watched.mark.meter])
+            emit_above(scope, what, name, watch, watched, taken[watched.mark.meter])
 
 
-def announce(scope: Scope, watch: Watch, crossed: list[Watched]) -> Steps[None]:
+def announce(scope: ScopeState, watch: Watch, crossed: list[Watched]) -> Steps[None]:
     """Claim each of these crossings; the process that gets it tells everybody."""
     events = [_record(scope, watch, watched) for watched in crossed]
     ops = tuple(
@@ -63,7 +63,7 @@ def announce(scope: Scope, watch: Watch, crossed: list[Watched]) -> Steps[None]:
             watch.again(watched)
         return
     if any(first and op.deliver for op, first in zip(ops, firsts, strict=True)):
-        scope.runtime.deliver()
+        scope.services.deliver()
     for event, first in zip(events, firsts, strict=True):
         if first:
             scope.emit(event, published=True)
@@ -77,7 +77,7 @@ def webhooks_of(actions: Iterable[Action], known: Iterable[str]) -> tuple[str, .
     )
 
 
-def _record(scope: Scope, watch: Watch, watched: Watched) -> ThresholdCrossed:
+def _record(scope: ScopeState, watch: Watch, watched: Watched) -> ThresholdCrossed:
     account, mark = watch.accounts[watched.place], watched.mark
     assert mark.threshold is not None, "only thresholds are crossed"
     spent, held = watch.used(watched)
@@ -100,16 +100,16 @@ def _record(scope: Scope, watch: Watch, watched: Watched) -> ThresholdCrossed:
     )
 
 
-def _publication(scope: Scope, watch: Watch, watched: Watched, event: ThresholdCrossed) -> Publish:
+def _publication(scope: ScopeState, watch: Watch, watched: Watched, event: ThresholdCrossed) -> Publish:
     account = watch.accounts[watched.place]
     assert watched.mark.threshold is not None, "only thresholds are crossed"
-    now_ms = scope.runtime.now_ms()
+    now_ms = scope.services.now_ms()
     return Publish(
         event.id,
         encode_event(event),
         once=f"{account.key}#threshold:{event.meter}:{event.threshold!r}",
         once_ms=max(account.end_ms - now_ms, 0) + account.keep_ms if account.end_ms else _ONCE_MS,
-        deliver=webhooks_of(watched.mark.threshold.actions, scope.runtime.policy.webhooks),
+        deliver=webhooks_of(watched.mark.threshold.actions, scope.services.policy.webhooks),
     )
 
 

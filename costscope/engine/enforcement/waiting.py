@@ -12,12 +12,12 @@ from costscope.policy.model.durations import to_ms
 from costscope.stores.effects import Pause, Wake
 
 if TYPE_CHECKING:
+    from costscope.engine.state.services import Services
     from costscope.ledger import Account, Reply
     from costscope.policy.model.controls import OnDenied
-    from costscope.scope.runtime import Runtime
     from costscope.stores.effects import Steps
 
-__all__ = ["Patience"]
+__all__ = ["QueuePlace"]
 
 _FIRST_S: Final = 0.02
 _LONGEST_S: Final = 0.25
@@ -26,12 +26,12 @@ _HONOURED_MS: Final = 2000
 behind a process that was killed are held up."""
 
 
-class Patience:
+class QueuePlace:
     """One caller's place in the queues of the accounts that refuse it, from the first refusal to the last attempt."""
 
-    def __init__(self, runtime: Runtime, timeout_s: float) -> None:
-        self.ticket = new_id(runtime.now_ms())
-        self._runtime = runtime
+    def __init__(self, services: Services, timeout_s: float) -> None:
+        self.ticket = new_id(services.now_ms())
+        self._services = services
         self._until_s = monotonic() + timeout_s
         self._pause_s = _FIRST_S
         self._wake = Wake()
@@ -39,45 +39,45 @@ class Patience:
         """Where the ticket may stand."""
 
     @classmethod
-    def of(cls, runtime: Runtime, on_denied: OnDenied) -> Self | None:
+    def of(cls, services: Services, on_denied: OnDenied) -> Self | None:
         """A place for a call that is to wait; None for one that is not."""
         if on_denied.do != "wait":
             return None
-        return cls(runtime, to_ms(on_denied.timeout, what="timeout") / 1000)
+        return cls(services, to_ms(on_denied.timeout, what="timeout") / 1000)
 
     def wait(self, accounts: tuple[Account, ...]) -> Steps[bool]:
         """Pause before another attempt; False when there is no time for one, or no way to wait."""
         left_s = self._until_s - monotonic()
         if left_s <= 0:
             return False
-        self._runtime.waiting.add(self._wake, accounts)
+        self._services.wait_list.add(self._wake, accounts)
         if not (yield Pause(min(self._pause_s, left_s), self._wake, for_others=True)):
             return False
         self._pause_s = min(self._pause_s * 2, _LONGEST_S)
         return True
 
-    def asks(self, accounts: tuple[Account, ...]) -> int:
-        """Another attempt is made on these accounts: how many ms the ticket is to be honoured after it."""
+    def honour_ms(self, accounts: tuple[Account, ...]) -> int:
+        """Return how many ms the ticket is to be honoured after another attempt on these accounts."""
         if monotonic() >= self._until_s:
             return 0  # the last one: who is refused now leaves the queues
         self._queued = accounts
         return _HONOURED_MS
 
-    def told(self, reply: Reply) -> None:
-        """The answer to the attempt: whoever is admitted, or cannot be helped by waiting, has left the queues."""
+    def on_reply(self, reply: Reply) -> None:
+        """Take the answer to the attempt: a caller that is admitted, or cannot be helped by waiting, has left the queues."""
         if reply.outcome is Outcome.GRANTED or (
             reply.denial is not None and reply.denial.kind != "in_flight"
         ):
             self._queued = ()
 
-    def over(self) -> None:
-        """Nobody waits any more, and the place in the queues is given up, so that it holds up nobody."""
-        self._runtime.waiting.discard(self._wake)
+    def leave(self) -> None:
+        """Wait no more, and give up the place in the queues, so that it holds up no other caller."""
+        self._services.wait_list.discard(self._wake)
         accounts, self._queued = self._queued, ()
         if accounts:
-            now_ms = self._runtime.now_ms()
+            now_ms = self._services.now_ms()
             hold_id = new_id(now_ms)
             with suppress(OutboxFull):  # then the ticket lapses by itself
                 # A reserve of nothing is always granted, and gives its ticket back.
-                self._runtime.outbox.put(Reserve(hold_id, accounts, {}, _HONOURED_MS, ticket=self.ticket))
-                self._runtime.outbox.put(Release(hold_id, accounts))
+                self._services.outbox.put(Reserve(hold_id, accounts, {}, _HONOURED_MS, ticket=self.ticket))
+                self._services.outbox.put(Release(hold_id, accounts))

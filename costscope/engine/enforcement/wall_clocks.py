@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from costscope.engine.enforcement.refusals import refusal, reset_of
+from costscope.engine.state.level_watch import Late
 from costscope.policy import refuses
 from costscope.policy.resolve.account_info import about_of
 from costscope.stores.coordination import SetOnce
@@ -13,10 +14,10 @@ from costscope.stores.effects import Ask
 if TYPE_CHECKING:
     from costscope.engine.state.account_views import View
     from costscope.engine.state.run import Run
+    from costscope.engine.state.scope_state import ScopeState
     from costscope.errors import BudgetExceeded
     from costscope.ledger import Account
     from costscope.policy import Budget
-    from costscope.scope.scope import Scope
     from costscope.stores.effects import Steps
 
 __all__ = ["CLOCK_KEPT_MS", "WALL_CLOCK", "Late", "check_clocks", "late", "opened_mark"]
@@ -27,14 +28,7 @@ CLOCK_KEPT_MS: Final = 400 * 86_400_000
 """How long the first use of an account without a window is remembered: longer than a year of silence."""
 
 
-class Late(NamedTuple):
-    """The time of a budget is over that lets calls through all the same."""
-
-    budget: Budget
-    elapsed_ms: int
-
-
-def check_clocks(scope: Scope) -> Steps[tuple[Late, ...]]:
+def check_clocks(scope: ScopeState) -> Steps[tuple[Late, ...]]:
     """Refuse what comes too late. The first use is agreed on over all processes, and asked for once.
 
     Returns:
@@ -44,8 +38,8 @@ def check_clocks(scope: Scope) -> Steps[tuple[Late, ...]]:
         BudgetExceeded: an account's time is over.
         RunHalted: the run's is.
     """
-    runtime, run = scope.runtime, scope.run
-    now_ms = runtime.now_ms()
+    services, run = scope.services, scope.run
+    now_ms = services.now_ms()
     clocks = scope.clocks(now_ms)
     unknown = [(account, view) for account, view, _ in clocks if not view.opened_ms]
     ops = [SetOnce(opened_mark(account.key), "", _keep_ms(account, now_ms)) for account, _ in unknown]
@@ -58,7 +52,7 @@ def check_clocks(scope: Scope) -> Steps[tuple[Late, ...]]:
         if len(answers) > len(unknown):
             assert run is not None, "the last one is the run's"
             run.opened_ms = int(answers[-1])
-        now_ms = runtime.now_ms()
+        now_ms = services.now_ms()
     if run is not None and run.clock_ms is not None:
         run.ends_at(run.opened_ms + run.clock_ms, late(run))
         if now_ms >= run.opened_ms + run.clock_ms:

@@ -6,13 +6,13 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from costscope.background.heartbeat import awake_s
-from costscope.engine.enforcement.refusal_events import tell_refused
+from costscope.engine.enforcement.refusal_events import emit_refused
 from costscope.engine.enforcement.refusals import exceeded, forbids_runs
-from costscope.engine.enforcement.thresholds import notice
-from costscope.engine.enforcement.waiting import Patience
+from costscope.engine.enforcement.thresholds import announce_changes
+from costscope.engine.enforcement.waiting import QueuePlace
 from costscope.engine.enforcement.wall_clocks import CLOCK_KEPT_MS, late, opened_mark
 from costscope.engine.run.end import ADMISSION
-from costscope.engine.run.halting import ordered_to_stop
+from costscope.engine.run.halting import halted_by_order
 from costscope.engine.state.run import SLOT_LOST
 from costscope.errors import BudgetExceeded, CallDenied, StoreUnavailable
 from costscope.ledger import MAX_AMOUNT, Outcome, Read, Release, Reserve, new_id
@@ -23,101 +23,108 @@ from costscope.stores.effects import Ask, Execute
 
 if TYPE_CHECKING:
     from costscope.engine.state.run import Run
-    from costscope.ledger import Account, Reply
-    from costscope.scope.scope import Scope
+    from costscope.engine.state.scope_state import ScopeState
+    from costscope.ledger import Reply
     from costscope.stores.effects import Steps
-
-__all__ = ["admit", "started"]
 
 _ATTEMPTS: Final = 3
 _SLOT: Final = "concurrent_runs"
 
 
-def admit(run: Run, scope: Scope) -> Steps[None]:
-    """Admit a run: one reserve that counts it, takes its slots, and is refused by any level that forbids new runs.
+def admit_run(scope: ScopeState) -> Steps[None]:
+    """Admit the run that a scope opens; a scope that was refused is closed.
+
+    One reserve counts it, takes its slots, and is refused by any level that forbids new runs.
 
     Raises:
         BudgetExceeded, RunHalted: refused; nothing is held.
         StoreUnavailable: the books could not be reached, and a budget over the run fails closed.
     """
+    run = scope.run
+    assert run is not None, "only a scope with a run opens one"
     try:
-        yield from _hold(run, scope)
-        yield from _noticed(run, scope)
-        started(run, scope)
+        admitted = yield from _hold(run, scope)
+        if admitted is not None:
+            yield from _announce_crossed(run, scope, admitted)
+        _start(run, scope)
     except CallDenied as error:
         _give_back(run)
         if not (isinstance(error, StoreUnavailable) and scope.fail_open):
-            run.status, run.reason = "halted", error.kind
-            tell_refused(scope, "run", run.name, error)
+            run.status, run.reason, scope.closed = "halted", error.kind, True
+            emit_refused(scope, "run", run.name, error)
             raise
-        started(run, scope)
+        _start(run, scope)
     except Exception:
+        scope.closed = True
         raise
     except BaseException:
+        scope.closed = True
         _give_back(run)
         raise
     if run.joined and run.clock_ms is not None:
         yield from _learn_clock(run)
 
 
-def _hold(run: Run, scope: Scope) -> Steps[None]:
-    """Try until the admission stands, or there is nothing to wait for.
+def _hold(run: Run, scope: ScopeState) -> Steps[Reply | None]:
+    """Try until the admission stands, or there is nothing to wait for; return the answer, None if nothing was asked.
 
     Raises:
         CallDenied: there is not.
     """
-    patience: Patience | None = None
+    place: QueuePlace | None = None
     try:
-        while (error := (yield from _tried(run, scope, patience))) is not None:
+        while isinstance(error := (yield from _attempt(run, scope, place)), CallDenied):
             if isinstance(error, BudgetExceeded) and error.kind == "in_flight":
-                patience = patience or Patience.of(run.runtime, scope.on_denied(error.budget) or OnDenied())
-                if patience is not None and (yield from patience.wait(run.accounts)):
+                place = place or QueuePlace.of(run.services, scope.on_denied(error.budget) or OnDenied())
+                if place is not None and (yield from place.wait(run.accounts)):
                     continue
             raise error
+        return error
     finally:
-        if patience is not None:
-            patience.over()
+        if place is not None:
+            place.leave()
 
 
-def _tried(run: Run, scope: Scope, patience: Patience | None) -> Steps[CallDenied | None]:
-    """One attempt; what refused it."""
-    runtime = run.runtime
+def _attempt(run: Run, scope: ScopeState, place: QueuePlace | None) -> Steps[Reply | CallDenied | None]:
+    """Make one attempt; return the answer, None if nothing was to be asked, or what refused it."""
+    services = run.services
     for _ in range(_ATTEMPTS):
-        now_ms = runtime.now_ms()
-        accounts = _accounts(run, scope, now_ms)
+        now_ms = services.now_ms()
+        if run.joined:
+            return None
+        admission = scope.covered(now_ms).admission
+        accounts = admission if run.account is None else (run.account, *admission)
         if not accounts:
             return None
         run.accounts, run.hold_id, sent_s = accounts, ADMISSION + new_id(now_ms), awake_s()
-        ticket, wait_ms = ("", 0) if patience is None else (patience.ticket, patience.asks(accounts))
-        reply: Reply = yield from _asked(scope, _reserve(run, ticket, wait_ms), now_ms)
-        if patience is not None:
-            patience.told(reply)
+        ticket, wait_ms = ("", 0) if place is None else (place.ticket, place.honour_ms(accounts))
+        reply: Reply = yield from _ask(scope, _reserve(run, ticket, wait_ms), now_ms)
+        if place is not None:
+            place.on_reply(reply)
         if reply.outcome is Outcome.GRANTED:
             _keep_up(run, scope, sent_s)
-            run.admitted = reply
-            return None
+            return reply
         run.hold_id = ""
         if reply.outcome is not Outcome.WRONG_WINDOW:
             break
-        runtime.learn_time(reply.now_ms)
+        services.learn_time(reply.now_ms)
     return _refusal(run, reply)
 
 
-def _asked(scope: Scope, reserve: Reserve, now_ms: int) -> Steps[Reply]:
+def _ask(scope: ScopeState, reserve: Reserve, now_ms: int) -> Steps[Reply]:
     """Ask for the admission and see in the same request how the budgets of calls stand, so that the first is not blind."""
-    calls = scope.accounts(now_ms) if scope.runtime.store.waits else ()
+    calls = scope.accounts(now_ms) if scope.services.store.waits else ()
     if not calls:
         return (yield Execute((reserve,)))[0]  # type: ignore[no-any-return]  # as `Steps` says
     reply, found = yield Execute((reserve, Read(calls)))
-    scope.seen(calls, found)
+    scope.record_balances(calls, found)
     return reply  # type: ignore[no-any-return]  # as above
 
 
-def _noticed(run: Run, scope: Scope) -> Steps[None]:
-    """What has come about by the admission: thresholds that are crossed, limits that are passed."""
-    reply, run.admitted = run.admitted, None
-    watch = scope.admitting() if reply is not None else None
-    if reply is None or watch is None:
+def _announce_crossed(run: Run, scope: ScopeState, reply: Reply) -> Steps[None]:
+    """Announce what has come about by the admission: thresholds that are crossed, limits that are passed."""
+    watch = scope.admission_watch()
+    if watch is None:
         return
     taken = _reserve(run, "", 0).amounts
     if reply.balances:
@@ -126,27 +133,20 @@ def _noticed(run: Run, scope: Scope) -> Steps[None]:
             view.balance = balance
     else:
         watch.below(taken)
-    yield from notice(scope, watch, "run", run.name, taken)
+    yield from announce_changes(scope, watch, "run", run.name, taken)
 
 
-def started(run: Run, scope: Scope) -> None:
-    """The run goes on from here, in this process."""
-    runtime = run.runtime
-    run.begun, run.opened_s, run.admitted_ms = True, monotonic(), runtime.now_ms()
+def _start(run: Run, scope: ScopeState) -> None:
+    """Let the run go on from here, in this process."""
+    services = run.services
+    run.begun, run.opened_s, run.admitted_ms = True, monotonic(), services.now_ms()
     if run.clock_ms is not None:
         run.ends_at(run.admitted_ms + run.clock_ms, late(run))
         if not run.joined:
             # Whoever joins finds it there; this process asks at its first call.
-            runtime.publisher.remember(SetOnce(opened_mark(run.key), str(run.admitted_ms), CLOCK_KEPT_MS))
+            services.publisher.remember(SetOnce(opened_mark(run.key), str(run.admitted_ms), CLOCK_KEPT_MS))
     if not run.joined:
         scope.emit(RunStarted(**scope.stamp(), run=run.name))
-
-
-def _accounts(run: Run, scope: Scope, now_ms: int) -> tuple[Account, ...]:
-    if run.joined:
-        return ()
-    own = () if run.account is None else (run.account,)
-    return (*own, *scope.admission(now_ms))
 
 
 def _refusal(run: Run, reply: Reply) -> CallDenied:
@@ -155,7 +155,7 @@ def _refusal(run: Run, reply: Reply) -> CallDenied:
         msg = f"run {run.name}: the store answered {reply.outcome.name.lower()}; its clock does not agree with ours"
         return StoreUnavailable(msg)
     if run.account is not None and denial.account == 0:
-        halted = ordered_to_stop(run, denial.meter)
+        halted = halted_by_order(run, denial.meter)
         if halted is not None:
             return halted
     if denial.requested == 0:
@@ -168,13 +168,21 @@ def _reserve(run: Run, ticket: str, wait_ms: int) -> Reserve:
     amounts = {meter: 0 for account in run.accounts for meter, _ in account.limits}
     amounts["runs"] = amounts[_SLOT] = 1
     return Reserve(
-        run.hold_id, run.accounts, amounts, run.runtime.heart.lease_ms, ticket=ticket, wait_ms=wait_ms
+        run.hold_id,
+        run.accounts,
+        amounts,
+        run.services.lease_renewer.lease_ms,
+        ticket=ticket,
+        wait_ms=wait_ms,
     )
 
 
-def _keep_up(run: Run, scope: Scope, since_s: float) -> None:
+def _keep_up(run: Run, scope: ScopeState, since_s: float) -> None:
     """From here on the heart renews the admission. A run that has a place which others want stops without it."""
-    heart, places = run.runtime.heart, (limit for a in run.accounts for m, limit in a.limits if m == _SLOT)
+    heart, places = (
+        run.services.lease_renewer,
+        (limit for a in run.accounts for m, limit in a.limits if m == _SLOT),
+    )
     if any(limit < MAX_AMOUNT for limit in places):
         run.beat = heart.add(
             run.hold_id,
@@ -203,6 +211,6 @@ def _learn_clock(run: Run) -> Steps[None]:
 
 def _give_back(run: Run) -> None:
     if run.hold_id:
-        run.runtime.heart.drop(run.hold_id)
-        run.runtime.outbox.put(Release(run.hold_id, run.accounts, run.runtime.store.keep_ms))
+        run.services.lease_renewer.drop(run.hold_id)
+        run.services.outbox.put(Release(run.hold_id, run.accounts, run.services.store.keep_ms))
         run.hold_id = ""

@@ -14,11 +14,10 @@ from costscope.stores.effects import Execute
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from costscope.engine.state.run import Run
+    from costscope.engine.state.scope_state import ScopeState
+    from costscope.engine.state.services import Services
     from costscope.ledger import LostHold
     from costscope.observe.events.records import RunStatus
-    from costscope.scope.runtime import Runtime
-    from costscope.scope.scope import Scope
     from costscope.stores.effects import Steps
 
 
@@ -31,13 +30,13 @@ ENDED_MS: Final = 48 * 3_600_000
 _PREFIXES: Final = tuple(f"{encode(budget)}/" for budget in (RUN_BUDGET, INLINE_BUDGET))
 
 
-def ended_mark(account_key: str, hold_id: str) -> str:
-    """What tells the end of a run on the board: whoever comes first says how it ended."""
+def _ended_mark(account_key: str, hold_id: str) -> str:
+    """Return the mark of the end of a run on the board: the first to put it there says how it ended."""
     return f"{account_key}#ended:{hold_id}"
 
 
-def abandoned(lost: Iterable[LostHold]) -> Iterator[tuple[LostHold, dict[str, str]]]:
-    """The admissions that were lost, with the labels of their runs, as the key of a run's account has them.
+def _abandoned_runs(lost: Iterable[LostHold]) -> Iterator[tuple[LostHold, dict[str, str]]]:
+    """Yield the admissions that were lost, with the labels of their runs, as the key of a run's account has them.
 
     An admission holds on the run's own account first; its id tells it from a call in the run, whose loss says nothing
     about the run.
@@ -51,35 +50,80 @@ def abandoned(lost: Iterable[LostHold]) -> Iterator[tuple[LostHold, dict[str, st
                 yield hold, labels
 
 
-def tell_abandoned(runtime: Runtime, lost: Iterable[LostHold]) -> None:
+def emit_abandoned(services: Services, lost: Iterable[LostHold]) -> None:
     """Tell of the runs that have been abandoned, once over all processes."""
-    for hold, labels in abandoned(lost):
-        if runtime.heart.keeps(hold.id):
+    for hold, labels in _abandoned_runs(lost):
+        if services.lease_renewer.keeps(hold.id):
             continue  # it is alive, here, and finds out by itself
-        runtime.events.emit(
+        now_ms = services.now_ms()
+        services.events.emit(
             RunEnded(
-                id=new_id(runtime.now_ms()),
-                at=runtime.now(),
+                id=new_id(now_ms),
+                at=services.now(),
                 labels=labels,
                 run=labels["run"],
                 status="abandoned",
                 reason="its process was silent for longer than its lease",
             ),
-            once=ended_mark(hold.accounts[0], hold.id),
+            once=_ended_mark(hold.accounts[0], hold.id),
             once_ms=ENDED_MS,
         )
 
 
-def ending(run: Run, scope: Scope, error: BaseException | None) -> Commit | None:
-    """How the run ended, told to whoever listens; the command that gives its slots back."""
-    if not run.begun or run.inherited:
+def leave_scope(scope: ScopeState, error: BaseException | None = None) -> Steps[None]:
+    """Leave a scope; a run that it opened gives back its slots at once, which may take a moment."""
+    if scope.closed:
+        return
+    command = _end_run(scope, error)
+    scope.leave(error)
+    if command is None:
+        return
+    services = scope.services
+    try:
+        yield Execute((command,))
+    except Exception:  # noqa: BLE001 - the run is over, whatever the store says
+        services.outbox.put(command)
+    except BaseException:
+        if services.store.waits:  # else it has been applied already
+            services.outbox.put(command)
+        raise
+    if services.wait_list:
+        services.wait_list.wake(command.accounts)
+
+
+def close_scope(scope: ScopeState, error: BaseException | None = None) -> None:
+    """Leave a scope from any context, without waiting for anything."""
+    if scope.closed:
+        return
+    command = _end_run(scope, error)
+    scope.leave(error)
+    if command is not None:
+        scope.services.outbox.put(command)
+
+
+def status_of(error: BaseException | None) -> RunStatus:
+    """Return how a run ended that was left like this.
+
+    An error is a failure. A generator is closed by callers that have had enough of it, and `sys.exit()` is an end like
+    any other. What is no `Exception` comes from outside: Ctrl-C, a task that is cancelled.
+    """
+    if isinstance(error, SystemExit):
+        return "failed" if error.code else "completed"
+    if error is None or isinstance(error, GeneratorExit):
+        return "completed"
+    return "failed" if isinstance(error, Exception) else "halted"
+
+
+def _end_run(scope: ScopeState, error: BaseException | None) -> Commit | None:
+    """End the run that the scope opened, if it did, and return the command that gives its slots back."""
+    run = scope.run
+    if run is None or not scope.opens_run or not run.begun or run.inherited:
         return None
-    runtime, hold_id = run.runtime, run.hold_id
+    services, hold_id = run.services, run.hold_id
     command: Commit | None = None
     if hold_id:
-        runtime.heart.drop(run.hold_id)
-        amounts = {"runs": 1}
-        command = Commit(run.hold_id, run.accounts, amounts, runtime.store.keep_ms)
+        services.lease_renewer.drop(hold_id)
+        command = Commit(hold_id, run.accounts, {"runs": 1}, services.store.keep_ms)
         run.hold_id = ""
     if run.status is None:
         run.status = status_of(error)
@@ -94,33 +138,6 @@ def ending(run: Run, scope: Scope, error: BaseException | None) -> Commit | None
             seconds=monotonic() - run.opened_s,
             iterations=run.iterations,
         )
-        once = ended_mark(run.key, hold_id) if hold_id else ""
-        runtime.events.emit(event, scope.callbacks, once=once, once_ms=ENDED_MS)
+        once = _ended_mark(run.key, hold_id) if hold_id else ""
+        services.events.emit(event, scope.callbacks, once=once, once_ms=ENDED_MS)
     return command
-
-
-def status_of(error: BaseException | None) -> RunStatus:
-    """How a run ended that was left like this.
-
-    An error is a failure. Whoever closes a generator has had enough of it, and `sys.exit()` is an end like any other.
-    What is no `Exception` comes from outside: Ctrl-C, a task that is cancelled.
-    """
-    if isinstance(error, SystemExit):
-        return "failed" if error.code else "completed"
-    if error is None or isinstance(error, GeneratorExit):
-        return "completed"
-    return "failed" if isinstance(error, Exception) else "halted"
-
-
-def end(runtime: Runtime, command: Commit) -> Steps[None]:
-    """Give back the slots of a run that has ended; what cannot be sent now waits in the outbox."""
-    try:
-        yield Execute((command,))
-    except Exception:  # noqa: BLE001 - the run is over, whatever the store says
-        runtime.outbox.put(command)
-    except BaseException:
-        if runtime.store.waits:  # else it has been applied already
-            runtime.outbox.put(command)
-        raise
-    if runtime.waiting:
-        runtime.waiting.nudge(command.accounts)

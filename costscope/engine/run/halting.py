@@ -13,18 +13,18 @@ if TYPE_CHECKING:
     from costscope.engine.control.effects import Effects
     from costscope.engine.state.level_watch import Watch
     from costscope.engine.state.run import Run
+    from costscope.engine.state.scope_state import ScopeState
     from costscope.errors import BudgetExceeded, RunHalted
-    from costscope.scope.scope import Scope
     from costscope.stores.effects import Steps
 
-__all__ = ["halt_at_limit", "halt_by_marks", "order_to_stop", "ordered_to_stop", "seen_now"]
+__all__ = ["halt_at_limit", "halt_by_levels", "halt_run", "halted_by_order", "read_effects"]
 
 STOPPED_ELSEWHERE: Final = "another process, or an earlier one, ordered it to stop"
 
 log = logging.getLogger("costscope")
 
 
-def order_to_stop(run: Run, reason: str) -> Steps[None]:
+def halt_run(run: Run, reason: str) -> Steps[None]:
     """Halt a run in every process that works in it."""
     if not run.halt(reason):
         return
@@ -33,19 +33,19 @@ def order_to_stop(run: Run, reason: str) -> Steps[None]:
             "run %s is halted in this process only: no budget covers it, so it has no books", run.name
         )
         return
-    runtime = run.runtime
-    command = Commit(new_id(runtime.now_ms()), (run.account,), {HALTS: 1}, runtime.store.keep_ms)
+    services = run.services
+    command = Commit(new_id(services.now_ms()), (run.account,), {HALTS: 1}, services.store.keep_ms)
     try:
         yield Execute((command,))
     except StoreUnavailable:
-        runtime.outbox.put(command)
+        services.outbox.put(command)
     except BaseException:
-        if runtime.store.waits:  # else it has been applied already
-            runtime.outbox.put(command)
+        if services.store.waits:  # else it has been applied already
+            services.outbox.put(command)
         raise
 
 
-def ordered_to_stop(run: Run | None, meter: str) -> RunHalted | None:
+def halted_by_order(run: Run | None, meter: str) -> RunHalted | None:
     """The order to stop that a refusal for want of this meter may be; None where it is something else."""
     if run is None or meter != HALTS:
         return None
@@ -53,22 +53,22 @@ def ordered_to_stop(run: Run | None, meter: str) -> RunHalted | None:
     return run.halted()
 
 
-def halt_at_limit(scope: Scope, refusal: BudgetExceeded) -> Steps[None]:
+def halt_at_limit(scope: ScopeState, refusal: BudgetExceeded) -> Steps[None]:
     """A budget may halt the run that has met its limit; what merely has to wait has not."""
     if scope.run is None or refusal.kind not in {"exhausted", "never_fits"}:
         return
-    budget = scope.runtime.budget(refusal.budget)
+    budget = scope.services.rules.budget(refusal.budget)
     if budget is not None and budget.on_limit == "halt_run":
         reason = f"budget {budget.id} has no more {refusal.meter}, and halts the run then"
-        yield from order_to_stop(scope.run, reason)
+        yield from halt_run(scope.run, reason)
 
 
-def halt_by_marks(scope: Scope, effects: Effects) -> Steps[None]:
+def halt_by_levels(scope: ScopeState, effects: Effects) -> Steps[None]:
     """A threshold that is passed may halt the run.
 
     Args:
         scope: of the run, or inside it.
-        effects: by the store's word, see `seen_now`.
+        effects: by the store's word, see `read_effects`.
 
     Raises:
         RunHalted: it does.
@@ -77,13 +77,13 @@ def halt_by_marks(scope: Scope, effects: Effects) -> Steps[None]:
     if run is None or by is None:
         return
     percent = f"{by.mark.threshold.at:g} %" if by.mark.threshold is not None else "its limit"
-    yield from order_to_stop(run, f"budget {by.budget.id} is at {percent}, where it halts runs")
+    yield from halt_run(run, f"budget {by.budget.id} is at {percent}, where it halts runs")
     run.check()
 
 
-def seen_now(scope: Scope, watch: Watch) -> Steps[Effects]:
+def read_effects(scope: ScopeState, watch: Watch) -> Steps[Effects]:
     """What is in force by the store's word: what this process has seen may be long past."""
-    accounts = scope.accounts(scope.runtime.now_ms())
+    accounts = scope.accounts(scope.services.now_ms())
     (found,) = yield Execute((Read(accounts),))
-    scope.seen(accounts, found)
+    scope.record_balances(accounts, found)
     return watch.effects()

@@ -54,6 +54,6 @@ class Interrupt:
         if run.cut_short:
             at_s = self._loop.time()
         elif run.ends_ms:
-            at_s = self._loop.time() + max(run.ends_ms - run.runtime.now_ms(), 0) / 1000
+            at_s = self._loop.time() + max(run.ends_ms - run.services.now_ms(), 0) / 1000
         with suppress(RuntimeError):  # it has ended meanwhile
             self._timeout.reschedule(at_s)

@@ -14,8 +14,8 @@ from costscope.policy import RUN_BUDGET
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from costscope.engine.state.scope_state import ScopeState
     from costscope.ledger import Account
-    from costscope.scope.scope import Scope
 
 __all__ = ["TURNS", "cap_of", "capped", "counting", "fewer"]
 
@@ -23,13 +23,13 @@ TURNS: Final = "iterations"
 """The meter."""
 
 
-def counting(scope: Scope, now_ms: int) -> tuple[Account, ...]:
+def counting(scope: ScopeState, now_ms: int) -> tuple[Account, ...]:
     """The accounts that count iterations, or may hold an order to stop; none where nothing does."""
     accounts = scope.accounts(now_ms)
     return tuple(a for a in accounts if any(meter in {TURNS, HALTS} for meter, _ in a.limits))
 
 
-def cap_of(scope: Scope) -> int | None:
+def cap_of(scope: ScopeState) -> int | None:
     """The most iterations the run may make by now, where a threshold or a runaway has limited them; else None."""
     working, watch = scope.run, scope.watch
     if working is None:

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from costscope.engine.control.effects import Effects
 from costscope.engine.enforcement.thresholds import webhooks_of
-from costscope.engine.run.halting import order_to_stop
+from costscope.engine.run.halting import halt_run
 from costscope.errors import StoreUnavailable
 from costscope.ledger import HALTS, Commit, new_id
 from costscope.observe.events.records import RunawayDetected, encode_event
-from costscope.stores.coordination import Publish
-from costscope.stores.effects import Ask
+from costscope.stores.coordination import RecordCall, CallCounts, Publish
+from costscope.stores.effects import Ask, run_sync
 
 if TYPE_CHECKING:
     from costscope.engine.control.runaway import Suspicion
     from costscope.engine.state.run import Run
-    from costscope.scope.scope import Scope
-    from costscope.stores.effects import Steps
+    from costscope.engine.state.scope_state import ScopeState
+    from costscope.stores.effects import Steps, Wake
 
-__all__ = ["act_on", "put_in_force"]
+_KEEP_MS: Final = 24 * 3_600_000
+"""How long the board counts for a run that is silent."""
 
 _ONCE_MS: Final = 35 * 86_400_000
 """As long as a run's account is kept."""
@@ -28,9 +30,9 @@ _ONCE_MS: Final = 35 * 86_400_000
 log = logging.getLogger("costscope")
 
 
-def act_on(run: Run, scope: Scope, suspicion: Suspicion) -> Steps[None]:
+def act_on(run: Run, scope: ScopeState, suspicion: Suspicion) -> Steps[None]:
     """Claim a runaway for all processes of the run, tell of it, and put its actions in force."""
-    runtime = scope.runtime
+    services = scope.services
     assert run.detector is not None, "who is suspected was watched"
     if not run.detector.claim(suspicion.reason):
         return
@@ -49,7 +51,7 @@ def act_on(run: Run, scope: Scope, suspicion: Suspicion) -> Steps[None]:
         encode_event(event),
         once=f"{run.key}#runaway:{suspicion.reason}",
         once_ms=_ONCE_MS,
-        deliver=webhooks_of(actions, runtime.policy.webhooks),
+        deliver=webhooks_of(actions, services.policy.webhooks),
     )
     claimed = True
     try:
@@ -57,18 +59,19 @@ def act_on(run: Run, scope: Scope, suspicion: Suspicion) -> Steps[None]:
     except StoreUnavailable:
         log.warning("the runaway of run %s could not be claimed; it is told all the same", run.name)
         claimed, first = False, True
-    put_in_force(run)
-    if runtime.store.waits:
-        runtime.notes.flag(run, scope, suspicion.reason)
+    apply_actions(run)
+    if services.store.waits:
+        flag = RecordCall(run.key, "", None, _KEEP_MS, flag=suspicion.reason, counts=False)
+        services.call_reports.put(flag, partial(_on_counts, run, scope))
     kinds = {action.do for action in actions}
     if "halt_run" in kinds:
-        yield from order_to_stop(run, f"it seems out of control: {suspicion.detail}")
+        yield from halt_run(run, f"it seems out of control: {suspicion.detail}")
     if first:
         if "halt_new_runs" in kinds:
             _admit_no_more(scope)
         if claimed and publication.deliver:
-            runtime.deliver()
-        runtime.events.emit(
+            services.deliver()
+        services.events.emit(
             event,
             scope.callbacks,
             published=claimed,
@@ -78,7 +81,37 @@ def act_on(run: Run, scope: Scope, suspicion: Suspicion) -> Steps[None]:
         )
 
 
-def put_in_force(run: Run) -> None:
+def report_call(
+    run: Run, scope: ScopeState, digest: int, cost: int, *, failed: bool | None, wake: Wake | None
+) -> None:
+    """Let the board count a call of the run that has ended. Does not wait.
+
+    Args:
+        run: it is watched, and other processes may work in it.
+        scope: of the call.
+        digest: of its arguments; 0 for none.
+        cost: in nano-units.
+        failed: see `Call.failed`.
+        wake: called when the report was sent and its answer acted on.
+    """
+    report = RecordCall(run.key, f"{digest:x}" if digest else "", failed, _KEEP_MS, cost)
+    scope.services.call_reports.put(report, partial(_on_counts, run, scope), wake)
+
+
+def _on_counts(run: Run, scope: ScopeState, counts: CallCounts) -> None:
+    """Act on what all processes of the run have counted; in the background."""
+    detector = run.detector
+    if detector is None:
+        return
+    for reason in counts.flags.split():
+        if detector.claim(reason):
+            apply_actions(run)
+    suspicion = detector.noted(counts)
+    if suspicion is not None:
+        run_sync(act_on(run, scope, suspicion), scope.services.store)
+
+
+def apply_actions(run: Run) -> None:
     """What the actions of a runaway change for this process's further calls in the run."""
     assert run.detector is not None, "who is suspected was watched"
     actions = run.detector.rule.actions
@@ -91,10 +124,10 @@ def put_in_force(run: Run) -> None:
     )
 
 
-def _admit_no_more(scope: Scope) -> None:
+def _admit_no_more(scope: ScopeState) -> None:
     """Order the most specific budget over the run to admit no further ones, until it is reset."""
-    admission = [a for a in scope.covered(scope.runtime.now_ms()).admission if (HALTS, 0) in a.limits]
+    admission = [a for a in scope.covered(scope.services.now_ms()).admission if (HALTS, 0) in a.limits]
     if admission:
         first = admission[0]
-        order = Commit(new_id(), (first,), {HALTS: 1}, scope.runtime.store.keep_ms)
-        scope.runtime.outbox.put(order)
+        order = Commit(new_id(), (first,), {HALTS: 1}, scope.services.store.keep_ms)
+        scope.services.outbox.put(order)

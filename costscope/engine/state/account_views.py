@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from costscope.ledger import Account, Balance
 
-__all__ = ["View", "Views"]
+__all__ = ["AccountViews", "View"]
 
 _KEPT_S: Final = 10.0
 _KEPT_MAX: Final = 4096
@@ -36,7 +36,7 @@ class View:
         """When the account was first used, where somebody asked; 0 while unknown."""
 
 
-class Views:
+class AccountViews:
     """The views of one runtime, as long as some scope looks at them, and for ten seconds after they heard something.
 
     An agent may have a scope for every step, with a single call in it, that would otherwise begin without knowing
@@ -70,7 +70,7 @@ class Views:
             if known == key:
                 view.balance = ()
 
-    def heard(self, views: list[View]) -> None:
+    def keep(self, views: list[View]) -> None:
         """Keep views that have just been told something."""
         now, heard = self._clock(), self._heard
         if not heard or heard[-1][0] is not views or now - heard[-1][1] > 1:

@@ -99,20 +99,9 @@ def joined(parts: Iterable[Past]) -> Past:
 class Tally:
     """Cost of the calls in a scope and in those nested in it, in nano-units, by this process only."""
 
-    __slots__ = ("_lock", "held", "spent")
+    __slots__ = ("held", "lock", "spent")
 
     def __init__(self) -> None:
-        self._lock = Lock()  # `+=` on an attribute loses updates between threads
+        self.lock = Lock()  # `+=` on an attribute loses updates between threads
         self.spent = 0
         self.held = 0
-
-    def hold(self, amount: int) -> None:
-        """A reservation was granted."""
-        with self._lock:
-            self.held += amount
-
-    def settle(self, amount: int, actual: int) -> None:
-        """A reservation of `amount` was settled with `actual`."""
-        with self._lock:
-            self.held -= amount
-            self.spent += actual

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from msgspec import structs
 
 from costscope.engine.control.effects import NOTHING, Effects, effects_of
+from costscope.policy import marks_of
+from costscope.policy.resolve.resolved import watched_in
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping, Sequence
@@ -14,7 +18,7 @@ if TYPE_CHECKING:
     from costscope.engine.state.account_views import View
     from costscope.ledger import Account
     from costscope.policy import Budget
-    from costscope.policy.resolve.resolved import Watched
+    from costscope.policy.resolve.resolved import Covered, Watched
 
 __all__ = ["Watch"]
 
@@ -22,6 +26,13 @@ _ASK_AGAIN_S: Final = 10.0
 """After so long it asks the store again whether a threshold has fired: somebody may have reset the account."""
 
 _REMEMBERED: Final = 16
+
+
+class Late(NamedTuple):
+    """The time of a budget is over that lets calls through all the same."""
+
+    budget: Budget
+    elapsed_ms: int
 
 
 class Watch:
@@ -171,3 +182,13 @@ def _levels(account: Account) -> Iterator[tuple[int, int, str]]:
         for watched, level in account.watch:
             if watched == meter:
                 yield 2 * index, level, meter
+
+
+def watch_over(observed: tuple[tuple[Account, Budget], ...], covered: Covered, views: list[View]) -> Watch:
+    """Watch the policy's accounts, and before them those of a run in which what is not enforced is counted."""
+    if not observed:
+        return Watch(covered.accounts, covered.budgets, covered.watched, views)
+    accounts, budgets = tuple(account for account, _ in observed), tuple(budget for _, budget in observed)
+    own = watched_in(accounts, [marks_of(budget, in_run=True) for budget in budgets], budgets)
+    behind = (structs.replace(watched, place=watched.place + len(observed)) for watched in covered.watched)
+    return Watch((*accounts, *covered.accounts), (*budgets, *covered.budgets), [*own, *behind], views)

@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
     from costscope.background.heartbeat import Beat
     from costscope.engine.control.runaway import Detector
-    from costscope.ledger import Account, Reply
+    from costscope.engine.state.services import Services
+    from costscope.ledger import Account
     from costscope.observe.events.records import RunStatus
     from costscope.policy import Budget
-    from costscope.scope.runtime import Runtime
 
 
 SLOT_LOST: Final = "its slot could not be renewed in time, and may be another's by now"
@@ -39,14 +39,14 @@ class Run:
 
     def __init__(
         self,
-        runtime: Runtime,
+        services: Services,
         labels: dict[str, str],
         account: Account | None,
         clock_ms: int | None,
         *,
         joined: bool,
     ) -> None:
-        self.runtime = runtime
+        self.services = services
         self.name = labels["run"]
         self.labels = labels
         self.account = account
@@ -60,8 +60,6 @@ class Run:
         self.hold_id = ""
         self.observed: tuple[tuple[Account, Budget], ...] = ()
         """Where constraints are counted that nothing enforces."""
-        self.admitted: Reply | None = None
-        """The answer to its admission, until it has been looked at."""
         self.beat: Beat | None = None
         self.admitted_ms = 0
         self.opened_ms = 0
@@ -71,10 +69,10 @@ class Run:
         self.opened_s = monotonic()
         self.cost = 0
         """Of this process's calls, in nano-units."""
-        runaway = runtime.runaway_for(labels)
+        runaway = services.rules.runaway_for(labels)
         self.detector: Detector | None = None
         if runaway is not None and account is not None:
-            self.detector = runtime.detectors.of(account.key, runaway)
+            self.detector = services.detectors.of(account.key, runaway)
         self.compares = self.detector is not None and bool(self.detector.rule.repeats)
         """It is watched for calls that repeat one another."""
         self.ends_ms = 0
@@ -164,7 +162,7 @@ class Run:
 
 
 def run_of(
-    runtime: Runtime, labels: dict[str, str], clock_ms: int | None, inline: Account | None, *, joined: bool
+    services: Services, labels: dict[str, str], clock_ms: int | None, inline: Account | None, *, joined: bool
 ) -> Run:
     """The run that a scope with these labels opens, not yet admitted.
 
@@ -173,22 +171,22 @@ def run_of(
     others find out when its process has died. A run that nothing limits has none: no books are kept of it.
 
     Args:
-        runtime: the one of the scope.
+        services: the one of the scope.
         labels: all that are in effect.
         clock_ms: how long it may last at most, besides what the policy says.
         inline: the account of the limits set on the scope, if there are any.
         joined: it was admitted elsewhere.
     """
-    covered = runtime.coverage.accounts(labels, runtime.now_ms())
+    covered = services.coverage.accounts(labels, services.now_ms())
     clocks = [ms for ms in (clock_ms, covered.run_clock_ms) if ms is not None]
     told = covered.observed or covered.accounts or covered.admission or covered.run_limits or clocks
-    runaway = runtime.runaway_for(labels)
+    runaway = services.rules.runaway_for(labels)
     turns = covered.curbs or (
         runaway is not None and any(action.iterations is not None for action in runaway.actions)
     )
     account = inline
     if told or runaway is not None:
         account = run_account(labels, dict(covered.run_limits), turns=turns)
-    opened = Run(runtime, labels, account, min(clocks, default=None), joined=joined)
+    opened = Run(services, labels, account, min(clocks, default=None), joined=joined)
     opened.observed = tuple((observed_account(budget, labels), budget) for budget in covered.observed)
     return opened

@@ -1,38 +1,77 @@
-"""Which accounts a scope pays, what its policies watch in them, and what was last seen there."""
+"""A scope: its labels and limits, the accounts it pays, what was last seen there, and what has happened in it."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from datetime import UTC, datetime
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
 
-from msgspec import structs
+import msgspec
 
-from costscope.engine.state.level_watch import Watch
+from costscope.context import current_scope, set_current_scope
+from costscope.engine.state.activity import History, Tally, joined, past_of
+from costscope.engine.state.level_watch import Watch, watch_over
+from costscope.engine.state.nesting import inherited, inline_accounts
+from costscope.engine.state.run import run_of
 from costscope.errors import InvalidInput
-from costscope.ledger import HALTS
-from costscope.policy import marks_of
-from costscope.policy.resolve.resolved import watched_in
+from costscope.ledger import HALTS, new_id
+from costscope.observe.events.callbacks import Callbacks
+from costscope.observe.telemetry import ScopeTotals
+from costscope.policy import check_labels
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from costscope.engine.control.router import Destination, Router
     from costscope.engine.state.account_views import View
-    from costscope.engine.state.activity import Tally
     from costscope.engine.state.run import Run
+    from costscope.engine.state.services import Services
     from costscope.ledger import Account, Amounts, Reply
+    from costscope.observe.events.records import Event, Stamp
     from costscope.policy import Budget
     from costscope.policy.model.controls import OnDenied
     from costscope.policy.resolve.resolved import Coverage, Covered
-    from costscope.scope.runtime import Runtime
-
-__all__ = ["ACCOUNTS_MAX", "Standing"]
-
-_DESTINATIONS_MAX: Final = 256
 
 ACCOUNTS_MAX: Final = 16
 """Accounts one reservation may touch: the cost of a step grows with each, and 16 levels are a mistake."""
 
+CHILDREN_SHOWN: Final = 256
+"""Nested scopes a scope remembers for its report; later ones are only counted."""
 
-class Standing:
-    """The part of a scope that knows its accounts."""
+_DESTINATIONS_MAX: Final = 256
+
+
+class ScopeOptions(msgspec.Struct, frozen=True):
+    """What a scope may be given beside labels and limits."""
+
+    callbacks: Callbacks | None = None
+    clock_ms: int | None = None
+    """How long its run may last."""
+    join_run: bool = False
+    """The run was admitted by another process."""
+
+
+PLAIN: Final = ScopeOptions()
+
+
+class ScopeState:
+    """A node of the context tree; `costscope.Scope` is what its user sees of it.
+
+    Attributes:
+        services: of the runtime it belongs to.
+        labels: every label in effect, the inherited ones included.
+        parent: the scope of the same runtime this one is nested in, or None.
+        outer: the scope around it in this context, of whatever runtime.
+        closed: True once it was left; calls are then charged to the nearest scope that is still open.
+        run: the run it is in, or None.
+        callbacks: its own, before those of the scopes around it; None where no callback was given.
+        inline: the accounts of limits that were set on it and on the scopes around it.
+        acts: a call here meets anything beside limits: thresholds, slots, clocks, routes, a run that is watched.
+        extra: what a call reserves beside its estimate: a slot, and that no order to stop was given.
+        takes_slot: a call holds one of a limited number of places.
+        clocked: an account over it stops some time after its first use; or none was looked for yet.
+        watch: the levels over it, as of the last call; None where nothing is watched.
+    """
 
     __slots__ = (
         "_accounts",
@@ -45,75 +84,137 @@ class Standing:
         "_until_ms",
         "_views",
         "acts",
+        "callbacks",
+        "children",
         "clocked",
+        "closed",
+        "ended_s",
         "extra",
+        "facade",
+        "history",
         "inline",
         "labels",
+        "more_children",
+        "opened_s",
+        "outer",
+        "parent",
         "run",
-        "runtime",
+        "services",
         "takes_slot",
+        "tallies",
         "tally",
+        "totals",
         "watch",
     )
 
-    runtime: Runtime
-    labels: dict[str, str]
-    inline: tuple[Account, ...]
-    run: Run | None
-    tally: Tally | None
-    extra: Amounts
-    """What a call reserves beside its estimate: a slot, and that no order to stop was given."""
-    acts: bool
-    """True if a call here meets anything beside limits: thresholds, slots, clocks, routes, a run that is watched."""
-
-    def __init__(self) -> None:
+    def __init__(
+        self,
+        services: Services,
+        labels: Mapping[str, object],
+        limits: Mapping[str, int],
+        options: ScopeOptions = PLAIN,
+        *,
+        outer: ScopeState | None,
+    ) -> None:
+        own = check_labels(labels)
+        self.services = services
+        self.outer = outer
+        self.parent = parent = open_scope_of(services, outer)
+        above: dict[str, str] | None = None if parent is None else parent.labels
+        self.labels: dict[str, str] = inherited(above, own)
+        self.closed = False
+        self.totals = ScopeTotals()
+        around = () if parent is None else parent.inline
+        in_run = parent is not None and parent.run is not None
+        self.inline: tuple[Account, ...] = inline_accounts(
+            around, above, self.labels, own, limits, in_run=in_run
+        )
+        self.tally = None if "cost" in limits else Tally()
+        outer_tallies = () if parent is None else parent.tallies
+        self.tallies: tuple[Tally, ...] = (
+            outer_tallies if self.tally is None else (*outer_tallies, self.tally)
+        )
+        """Of this scope and those around it: what a call must tell besides the ledger."""
+        callbacks = parent.callbacks if parent is not None else None
+        self.callbacks: Callbacks | None = (
+            options.callbacks.within(callbacks) if options.callbacks else callbacks
+        )
+        self.run: Run | None = parent.run if parent is not None else None
+        if self.run is None and "run" in self.labels:
+            mine = self.inline[0] if limits else None
+            self.run = run_of(services, self.labels, options.clock_ms, mine, joined=options.join_run)
+        elif options.clock_ms is not None or options.join_run:
+            msg = "max_wall_clock and join_run are about the run a scope opens; give it a `run` label of its own"
+            raise InvalidInput(msg)
+        self.acts = services.acts or self.run is not None
+        self.opened_s, self.ended_s = monotonic(), 0.0
+        self.history = History()
+        """Of what was recorded: of this scope, once it is closed, and of closed ones inside."""
+        self.facade: Any = None
+        """A weak reference to what its user holds of it, see `costscope.scope.scope`."""
+        self.watch: Watch | None = None
+        self.extra: Amounts = {}
+        self.takes_slot = False
+        self.clocked = True
         self._accounts: tuple[Account, ...] = ()
         self._coverage: Coverage | None = None
         self._covered: Covered | None = None
         self._views: list[View] = []
-        self.watch: Watch | None = None
-        """The marks over the scope, as of the last call; None where nothing is watched."""
-        self.takes_slot = False
-        """A call holds one of a limited number of places."""
-        self.clocked = True
-        """An account over the scope stops some time after its first use; or none was looked for yet."""
         self._router: Router | None = None
         self._destinations: dict[tuple[str, str | None], Destination | None] = {}
         self._own = self._from_ms = self._until_ms = 0
+        self.children: list[ScopeState] = []
+        self.more_children = 0
+        if parent is not None:
+            if len(parent.children) < CHILDREN_SHOWN:
+                parent.children.append(self)
+            else:
+                parent.more_children += 1
+
+    @property
+    def opens_run(self) -> bool:
+        """True if entering it is the admission of a run."""
+        return self.run is not None and (self.parent is None or self.parent.run is None)
+
+    # ------------------------------------------------------------------ which accounts it pays
 
     def accounts(self, now_ms: int) -> tuple[Account, ...]:
-        """The accounts a call at this instant must pay: own limits, innermost first, the run's, then the policy's.
+        """Return the accounts a call at this instant must pay: own limits, innermost first, the run's, the policy's.
 
         Raises:
             InvalidInput: more than 16.
         """
-        if not self._from_ms <= now_ms < self._until_ms or self._coverage is not self.runtime.coverage:
+        if not self._from_ms <= now_ms < self._until_ms or self._coverage is not self.services.coverage:
             self._resolve(now_ms)
         return self._accounts
 
     def covered(self, now_ms: int) -> Covered:
-        """What the policy says about the scope at this instant."""
+        """Return what the policy says about the scope at this instant."""
         self.accounts(now_ms)
         assert self._covered is not None, "resolved with the accounts"
         return self._covered
 
-    def admission(self, now_ms: int) -> tuple[Account, ...]:
-        """What the admission of a run in this scope reserves on, by the policy."""
-        return self.covered(now_ms).admission
-
     def clocks(self, now_ms: int) -> list[tuple[Account, View, Budget]]:
-        """These accounts, what is known of them, and whose they are."""
+        """Return the accounts with a wall clock, what is known of each, and whose it is."""
         covered = self.covered(now_ms)
         return [(covered.accounts[at], self._views[self._own + at], budget) for at, budget in covered.clocks]
 
-    def watching(self) -> Watch | None:
-        """The marks over the scope in the windows of this instant: before its first call too."""
-        self.accounts(self.runtime.now_ms())
+    def current_watch(self) -> Watch | None:
+        """Return the levels over the scope in the windows of this instant: before its first call too."""
+        self.accounts(self.services.now_ms())
         return self.watch
 
+    def admission_watch(self) -> Watch | None:
+        """Return the levels that the admission of a run may pass, as it was asked for; None if there are none."""
+        covered = self._covered
+        if covered is None or not covered.admission_watched:
+            return None
+        views = self.services.views.of(covered.admission)
+        return Watch(covered.admission, covered.admission_budgets, covered.admission_watched, views)
+
     def destination(self, model: str, stage: str | None) -> Destination | None:
-        """What the routes say about calls for a model, remembered."""
-        router = self.runtime.router
+        """Return what the routes say about calls for a model, remembered."""
+        router = self.services.router
         if not router.routes:
             return None
         if self._router is not router:
@@ -131,54 +232,33 @@ class Standing:
         return self._covered is not None and self._covered.fail_open and not self.inline
 
     def on_denied(self, budget_id: str) -> OnDenied | None:
-        """What the budget of that id says about a call that it refuses; None if it is none of the policy's."""
-        budget = self.runtime.budget(budget_id)
+        """Return what the budget of that id says about a call that it refuses; None if it is none of the policy's."""
+        budget = self.services.rules.budget(budget_id)
         return None if budget is None else budget.on_denied
 
-    def seen(self, accounts: tuple[Account, ...], reply: Reply) -> None:
-        """Remember the balances of a reply to a reserve or settlement on `accounts`."""
-        if accounts is not self._accounts:
-            return
-        if reply.balances:
-            for view, balance in zip(self._views, reply.balances, strict=False):
-                view.balance = balance
-            if self.watch is not None:
-                self.runtime.views.heard(self._views)
-
-    def saw(self, accounts: tuple[Account, ...], reply: Reply) -> None:
-        """`seen` for some of the accounts, in any order."""
-        for view, balance in zip(self.runtime.views.of(accounts), reply.balances, strict=False):
-            view.balance = balance
-
-    def admitting(self) -> Watch | None:
-        """The marks that the admission of a run may pass, by the policy of this instant; None if there are none."""
-        covered = self.covered(self.runtime.now_ms())
-        if not covered.admission_watched:
-            return None
-        views = self.runtime.views.of(covered.admission)
-        return Watch(covered.admission, covered.admission_budgets, covered.admission_watched, views)
-
     def _resolve(self, now_ms: int) -> None:
-        runtime, run = self.runtime, self.run
-        self._coverage = coverage = runtime.coverage
+        services, run = self.services, self.run
+        self._coverage = coverage = services.coverage
         covered = coverage.accounts(self.labels, now_ms)
-        apart = run is not None and run.account is not None and run.account not in self.inline
-        own = (*self.inline, run.account) if apart and run is not None and run.account else self.inline
-        observed = run.observed if run is not None else ()
+        own, observed = self.inline, () if run is None else run.observed
+        if run is not None and run.account is not None and run.account not in own:
+            own = (*own, run.account)
         own = (*own, *[account for account, _ in observed])
-        accounts = (*own, *covered.accounts)
+        # The very tuple of the policy where nothing is added: plans and account sets are remembered by identity.
+        accounts = (*own, *covered.accounts) if own else covered.accounts
         if len(accounts) > ACCOUNTS_MAX:
             names = ", ".join(account.key for account in accounts)
             msg = f"{len(accounts)} budgets cover this scope, at most {ACCOUNTS_MAX} may: {names}; merge some of them"
             raise InvalidInput(msg)
-        # A store that waits tells balances in every reply, for reports; another one only where a mark is passed.
-        looked_at = runtime.store.waits or covered.clocks or any(a.watch for a in accounts)
-        self._views = runtime.views.of(accounts) if looked_at else []
+        # A store that waits tells balances in every reply, for reports; another one only where a level is passed.
+        watched = any(account.watch for account in accounts)
+        looked_at = services.store.waits or covered.clocks or watched
+        self._views = services.views.of(accounts) if looked_at else []
         self._own = len(own)
-        self.watch = None
-        if any(account.watch for account in accounts):
-            self.watch = _watch(observed, covered, self._views[len(own) - len(observed) :])
-        self.acts = runtime.acts or run is not None
+        self.watch = (
+            watch_over(observed, covered, self._views[len(own) - len(observed) :]) if watched else None
+        )
+        self.acts = services.acts or run is not None
         self.extra, self.takes_slot = {}, covered.slots
         if run is not None and run.account is not None:
             self.extra[HALTS] = 0
@@ -187,12 +267,86 @@ class Standing:
         self._accounts, self._covered, self.clocked = accounts, covered, bool(covered.clocks)
         self._from_ms, self._until_ms = covered.from_ms, covered.until_ms
 
+    # ------------------------------------------------------------------ what was seen there
 
-def _watch(observed: tuple[tuple[Account, Budget], ...], covered: Covered, views: list[View]) -> Watch:
-    """Over the policy's accounts, and before them those of a run in which what is not enforced is counted."""
-    if not observed:
-        return Watch(covered.accounts, covered.budgets, covered.watched, views)
-    accounts, budgets = tuple(account for account, _ in observed), tuple(budget for _, budget in observed)
-    own = watched_in(accounts, [marks_of(budget, in_run=True) for budget in budgets], budgets)
-    behind = (structs.replace(watched, place=watched.place + len(observed)) for watched in covered.watched)
-    return Watch((*accounts, *covered.accounts), (*budgets, *covered.budgets), [*own, *behind], views)
+    @property
+    def views(self) -> list[View]:
+        """What was last seen of each account; empty where nothing is looked at."""
+        return self._views
+
+    def record_balances(self, accounts: tuple[Account, ...], reply: Reply) -> None:
+        """Remember the balances of a reply to a reserve, settlement or read on all accounts of the scope."""
+        if accounts is not self._accounts:
+            return
+        if reply.balances:
+            for view, balance in zip(self._views, reply.balances, strict=False):
+                view.balance = balance
+            if self.watch is not None:
+                self.services.views.keep(self._views)
+
+    def record_some_balances(self, accounts: tuple[Account, ...], reply: Reply) -> None:
+        """Remember the balances of a reply about some of the accounts, in any order."""
+        for view, balance in zip(self.services.views.of(accounts), reply.balances, strict=False):
+            view.balance = balance
+
+    # ------------------------------------------------------------------ what happens in it
+
+    def emit(self, event: Event, *, published: bool = False) -> None:
+        """Hand an event to all listeners, here and around; `published` if the board has it already."""
+        self.services.events.emit(event, self.callbacks, published=published)
+
+    def stamp(self) -> Stamp:
+        """Return what every record of this scope begins with."""
+        services = self.services
+        now_ms = services.now_ms()
+        return {
+            "id": new_id(now_ms),
+            "at": datetime.fromtimestamp(now_ms / 1000, UTC),
+            "labels": dict(self.labels),
+        }
+
+    def leave(self, error: BaseException | None) -> None:
+        """Record the scope's metrics, and make the scope around it current again."""
+        self.closed = True
+        if current_scope() is self:
+            set_current_scope(self.outer)
+        self.ended_s = monotonic()
+        services, parent = self.services, self.parent
+        sums = services.telemetry.record(
+            self.labels,
+            self.totals,
+            parent=parent.totals if parent is not None else None,
+            duration_seconds=self.ended_s - self.opened_s,
+            outcome="ok" if error is None else "error",
+        )
+        if not sums.is_empty:
+            self.history.add(past_of(sums, self.labels))
+        if parent is not None and self.history:
+            parent.history.add(self.history.all())
+        if parent is None:
+            services.telemetry.flush_soon()
+
+    def record_late_call(self) -> None:
+        """Record a call that has outlived the scope, here and around."""
+        sums = self.services.telemetry.record(self.labels, self.totals)
+        scope: ScopeState | None = self
+        while scope is not None:
+            scope.history.add(joined((past_of(sums, self.labels),)))
+            scope = scope.parent
+
+
+def open_scope_of(services: Services, scope: ScopeState | None) -> ScopeState | None:
+    """Return the first scope of this runtime that is open, from this one outwards."""
+    while scope is not None and (scope.closed or scope.services is not services):
+        scope = scope.outer
+    return scope
+
+
+def outside_scope(services: Services) -> ScopeState:
+    """Return the scope without labels in which unscoped calls count."""
+    found = services.outside
+    if found is None:
+        found = services.outside = ScopeState(services, {}, {}, outer=None)
+        found.totals = services.telemetry.endless_totals()
+    assert isinstance(found, ScopeState), "nothing else is put there"
+    return found

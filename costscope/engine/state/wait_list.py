@@ -1,4 +1,4 @@
-"""Who waits in this process for a refusal to end, so that a settlement here can wake the first of them."""
+"""Callers of this process that wait for a refusal to end, so that a settlement here can wake the first of them."""
 
 from __future__ import annotations
 
@@ -8,28 +8,26 @@ if TYPE_CHECKING:
     from costscope.ledger import Account
     from costscope.stores.effects import Wake
 
-__all__ = ["Waiting"]
-
 _WOKEN: Final = 4
 """By one settlement: what it frees seldom serves more, and the others ask again by themselves."""
 
 
-class Waiting(dict["Wake", "tuple[Account, ...]"]):
+class WaitList(dict["Wake", "tuple[Account, ...]"]):
     """The pauses of one runtime's callers, the longest waiting first, and what each of them waits for.
 
     Single steps of a dict, so it takes no lock; and a dict, since every settlement asks whether it is empty.
     """
 
     def add(self, wake: Wake, accounts: tuple[Account, ...]) -> None:
-        """Somebody waits for these accounts; who has waited already keeps the place."""
+        """Enter a caller that waits for these accounts; one that is there already keeps its place."""
         self[wake] = accounts
 
     def discard(self, wake: Wake) -> None:
-        """Nobody waits here any more."""
+        """Take a caller out."""
         self.pop(wake, None)
 
-    def nudge(self, accounts: tuple[Account, ...]) -> None:
-        """Something was given back to these accounts: let the first who wait for one of them try."""
+    def wake(self, accounts: tuple[Account, ...]) -> None:
+        """Let the first who wait for one of these accounts try: something was given back to them."""
         keys = {account.key for account in accounts}
         woken = 0
         for wake, wanted in list(self.items()):

@@ -14,7 +14,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from costscope.background.worker import begins
-from costscope.context import ambient_call, in_empty_context, set_ambient_call
+from costscope.context import current_call, in_empty_context, set_current_call
 from costscope.observe.events.records import kind_of
 
 if TYPE_CHECKING:
@@ -186,17 +186,17 @@ class Calling:
 
     def call(self, callback: Callback[object], event: Event) -> None:
         """Tell it of the event, unless it is told of what it has caused itself."""
-        running, call = _running.get(), ambient_call()
+        running, call = _running.get(), current_call()
         if callback in running or len(running) >= _DEPTH_MAX:
             return
         _running.set((*running, callback))
-        set_ambient_call(None)  # what a callback calls is no part of the call it is told of
+        set_current_call(None)  # what a callback calls is no part of the call it is told of
         try:
             result = callback(event)
             if isinstance(result, Awaitable):
                 self._await(result, f"{name_of(callback)} of {kind_of(event)!r}")
         finally:
-            set_ambient_call(call)
+            set_current_call(call)
             _running.set(running)
 
     def _await(self, awaitable: Awaitable[object], what: str) -> None:

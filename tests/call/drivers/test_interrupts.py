@@ -18,6 +18,7 @@ import pytest
 import costscope
 import costscope_memory
 import costscope_valkey
+from costscope.scope.runtime import services_of
 from costscope import budget_scope, metered_model, metered_tool
 
 PRICE = 10_000_000
@@ -232,7 +233,7 @@ with costscope.budget_scope(runtime=runtime, max_cost="1000") as scope:
             pass
         interrupts += 1
         os.write(1, b"!\n")
-assert runtime.outbox.drain(30)
+assert services_of(runtime).outbox.drain(30)
 snapshot = store.snapshot()
 (account,) = snapshot.accounts
 cost = account.meters["cost"]

@@ -8,6 +8,7 @@ import gc
 import pytest
 
 import costscope
+from costscope.scope.runtime import services_of
 from costscope import (
     BudgetExceeded,
     CallUnscoped,
@@ -161,7 +162,7 @@ def test_a_refusal_holds_nothing_and_may_be_tried_again(runtime, books, colour):
             assert (refusal.value.kind, refusal.value.held) == ("in_flight", 10_000_000)
             assert refusal.value.retry_after is not None
             other.release()
-        assert runtime.outbox.drain(30)
+        assert services_of(runtime).outbox.drain(30)
         colour.run(enter if colour.name == "sync" else aenter)
     assert books.spent() == 50_000_000
     books.settle()

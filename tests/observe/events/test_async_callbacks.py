@@ -15,7 +15,7 @@ import pytest
 from happenings import happening
 
 from costscope import Runtime, budget_scope
-from costscope.context import ambient_call, set_ambient_call
+from costscope.context import current_call, set_current_call
 from costscope.events import Callbacks, CallSettled, EventStream, RunStarted
 
 BACKGROUND = "costscope-callbacks"
@@ -186,22 +186,22 @@ def test_callbacks_run_in_the_scope_of_what_happened_and_in_no_call(stream, runn
     seen = []
 
     async def later(event):
-        seen.append((runtime.current_scope(), ambient_call()))
+        seen.append((runtime.current_scope(), current_call()))
 
     def at_once(event):
-        seen.append((runtime.current_scope(), ambient_call()))
+        seen.append((runtime.current_scope(), current_call()))
 
     stream.on("settled", later)
     stream.on("settled", at_once)
     call = object()
 
     def emit():
-        set_ambient_call(call)
+        set_current_call(call)
         try:
             stream.emit(happening(CallSettled))
-            assert ambient_call() is call
+            assert current_call() is call
         finally:
-            set_ambient_call(None)
+            set_current_call(None)
 
     async def main():
         emit()

@@ -10,6 +10,7 @@ from datetime import timedelta
 import pytest
 
 import costscope
+from costscope.scope.runtime import services_of
 from costscope import (
     BudgetExceeded,
     CallUnscoped,
@@ -175,7 +176,7 @@ def test_ctrl_c_in_a_callback_reaches_the_caller_and_the_call_is_settled_once(ar
     with budget_scope(tenant="acme", runtime=runtime) as scope:
         with pytest.raises(KeyboardInterrupt):
             half_run(colour, half)
-        assert runtime.outbox.drain(30)
+        assert services_of(runtime).outbox.drain(30)
         assert len(heard) == 1
     report = runtime.audit()
     assert report.exact

@@ -9,6 +9,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from webhook_workers import SECRET
 
+from costscope.scope.runtime import services_of
 from costscope import BudgetExceeded, Runtime, budget_scope, metered_tool
 from costscope.events import RunawayDetected, ThresholdCrossed, decode_event
 from costscope.webhooks import verify
@@ -73,7 +74,7 @@ def test_a_threshold_that_is_crossed_arrives_signed_with_all_that_was_promised(
     assert record.actions == ("webhook",)
     assert json.loads(request.body)["type"] == "threshold"
     assert runtime.events.drain(30)
-    runtime.webhooks.close(30)
+    services_of(runtime).webhooks.close(30)
     assert len(receiver.requests) == 1
     assert runtime.audit().exact
 
@@ -123,7 +124,7 @@ def test_what_a_process_has_left_behind_is_delivered_by_the_next_one_that_starts
     """It needs nothing to happen in the second one."""
     receiver = receive(204)
     with Runtime(store=patient_url, policy=policy_for(receiver.url)) as first:
-        first.webhooks.close(0)  # as if it were killed at this moment
+        services_of(first).webhooks.close(0)  # as if it were killed at this moment
         with budget_scope(tenant="acme", runtime=first):
             metered_tool("step", price="0.09", runtime=first)(lambda: None)()
     assert receiver.requests == []
@@ -147,5 +148,5 @@ def test_a_receiver_that_fails_costs_no_call_anything(answer, make_runtime, rece
         assert [colour.run(step) for _ in range(10)] == ["done"] * 10
         receiver.wait_for(1)
         assert str(scope.spent) == "0.10"
-    runtime.webhooks.close(0)
+    services_of(runtime).webhooks.close(0)
     assert runtime.audit().exact

@@ -1,0 +1,166 @@
+"""What the calls, runs and scopes of one runtime share: its store, its policy in force, and what runs beside them."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Literal
+
+from costscope.background.call_reports import CallReports
+from costscope.background.heartbeat import Heart
+from costscope.background.outbox import Outbox
+from costscope.engine.control.call_stats import Health, Usual
+from costscope.engine.control.runaway import Detectors
+from costscope.engine.state.account_views import AccountViews
+from costscope.engine.state.rules import Rules
+from costscope.engine.state.wait_list import WaitList
+from costscope.errors import InvalidPolicy
+from costscope.ledger import LEASE_MAX_MS
+from costscope.observe.events import EventStream, Publisher
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from costscope.engine.control.router import Router
+    from costscope.observe.events import Callbacks
+    from costscope.observe.telemetry import Telemetry
+    from costscope.observe.telemetry.spans import Spans
+    from costscope.observe.webhooks import WebhookSender
+    from costscope.policy import Policy
+    from costscope.policy.resolve.resolved import Coverage
+    from costscope.pricing.prices import PriceBook
+    from costscope.stores import Store
+
+
+class Services:
+    """What one runtime has at work. Plain attributes: every call reads most of them.
+
+    Args:
+        store: where the books are.
+        policy: the first one in force.
+        clock: the time in ns since the epoch.
+        unscoped: what becomes of calls outside every scope; None for what the policy says.
+        lease_ms: of holds.
+        slot_lease_ms: of runs and of calls that hold a slot.
+        outbox_limit: settlements that may wait for the store.
+        telemetry: the metrics.
+        spans: the traces; None where nothing traces.
+        callbacks: those of the whole runtime.
+
+    Raises:
+        InvalidPolicy: a webhook of the policy cannot be used here.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        policy: Policy,
+        *,
+        clock: Callable[[], int],
+        unscoped: Literal["allow", "deny"] | None,
+        lease_ms: int,
+        slot_lease_ms: int,
+        outbox_limit: int,
+        telemetry: Telemetry,
+        spans: Spans | None,
+        callbacks: Callbacks,
+    ) -> None:
+        self.store = store
+        self.clock_ns = clock
+        self.ahead_ms = 0
+        """What the store's clock shows beyond this process's own."""
+        self.outside: object | None = None
+        """The `ScopeState` without labels in which unscoped calls count, once there was one."""
+        self.health = Health()
+        self.averages = Usual()
+        self._unscoped_given = unscoped
+        self._put_in_force(Rules(policy, self.health))
+        self.telemetry = telemetry
+        self.spans = spans
+        self.views = AccountViews()
+        self.wait_list = WaitList()
+        self.lease_ms = lease_ms
+        self.outbox = Outbox(store, limit=outbox_limit)
+        self.lease_renewer = Heart(store, slot_lease_ms if store.waits else LEASE_MAX_MS)
+        self.webhooks = _sender(store, policy)
+        self.events = EventStream(currency=policy.currency)
+        self.events.add_sink(telemetry.events.count)
+        self.publisher = Publisher(store, delivering=self.deliver)
+        self.events.publish_with(self.publisher)
+        self.events.add_callbacks(callbacks)
+        self.settled_listeners = self.events.listeners_of("settled")
+        self.detectors = Detectors(shared=store.waits)
+        self.call_reports = CallReports(store)
+
+    def now_ms(self) -> int:
+        """Return the store's time as far as this process knows it, in ms since the epoch."""
+        return self.clock_ns() // 1_000_000 + self.ahead_ms
+
+    def now(self) -> datetime:
+        """Return the store's time as far as this process knows it, UTC."""
+        return datetime.fromtimestamp(self.now_ms() / 1000, UTC)
+
+    def learn_time(self, store_now_ms: int) -> None:
+        """Propose windows by the store's clock from now on."""
+        self.ahead_ms = store_now_ms - self.clock_ns() // 1_000_000
+
+    def deliver(self) -> None:
+        """Wake the sender: something was published that webhooks wait for. Does not wait."""
+        if self.webhooks is not None:
+            self.webhooks.wake()
+
+    def adopt(self, policy: Policy) -> WebhookSender | None:
+        """Act by this policy from the next call on, in scopes that are open as well.
+
+        Returns:
+            What delivered to the webhooks of the policy before, to be closed, unless it goes on.
+
+        Raises:
+            InvalidPolicy: it cannot be used here; the policy before stays.
+        """
+        books = self.policy.currency
+        if policy.currency != books:
+            msg = f"the currency changed from {books} to {policy.currency}; books have one, restart"
+            raise InvalidPolicy(msg, path="$.currency")
+        before, kept = self.webhooks, policy.webhooks == self.policy.webhooks
+        if not kept:
+            self.webhooks = _sender(self.store, policy)
+        self._put_in_force(Rules(policy, self.health))
+        return None if kept else before
+
+    def close(self) -> None:
+        """Send what waits, and end what runs beside; each waits for at most two seconds."""
+        self.lease_renewer.close()
+        self.outbox.close()
+        self.call_reports.close()
+        self.events.close()
+        if self.webhooks is not None:
+            self.webhooks.close()
+
+    def _put_in_force(self, rules: Rules) -> None:
+        self.rules = rules
+        self.policy: Policy = rules.policy
+        """What is in force now."""
+        self.acts: bool = rules.acts
+        """The policy does more than refuse."""
+        self.prices: PriceBook = rules.prices
+        self.router: Router = rules.router
+        """Where calls go."""
+        self.coverage: Coverage = rules.coverage
+        """Which budgets cover which scopes."""
+        self.unscoped: Literal["allow", "deny"] = self._unscoped_given or rules.policy.unscoped
+
+
+def _sender(store: Store, policy: Policy) -> WebhookSender | None:
+    """Make what delivers events to the policy's webhooks; None where it has none.
+
+    Raises:
+        InvalidPolicy: a webhook cannot be used here.
+    """
+    if not policy.webhooks:
+        return None
+    from costscope.observe.webhooks import WebhookSender  # noqa: PLC0415 - needs an HTTP client, which few use
+
+    sender = WebhookSender(store, policy.webhooks)
+    if store.waits:  # a process that has died may have left something to be delivered
+        sender.wake()
+    return sender
