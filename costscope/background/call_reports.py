@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from costscope.background.worker import Worker, ends_with_process
 from costscope.errors import StoreUnavailable
-from costscope.stores.coordination import RecordCall, CallCounts
+from costscope.stores.coordination import CallCounts, RecordCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable

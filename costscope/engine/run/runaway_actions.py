@@ -12,7 +12,7 @@ from costscope.engine.run.halting import halt_run
 from costscope.errors import StoreUnavailable
 from costscope.ledger import HALTS, Commit, new_id
 from costscope.observe.events.records import RunawayDetected, encode_event
-from costscope.stores.coordination import RecordCall, CallCounts, Publish
+from costscope.stores.coordination import CallCounts, Publish, RecordCall
 from costscope.stores.effects import Ask, run_sync
 
 if TYPE_CHECKING:

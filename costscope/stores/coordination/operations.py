@@ -5,7 +5,8 @@ did last, what is to be delivered. Nothing here admits or refuses a call. Every 
 of them is not; each may be repeated when its answer was lost (`RecordCall` and `Pace` then count once too often,
 which makes a detector early and a pace slow, never the other way round).
 
-Times are in ms and at most 100 years, which stands for ever; less than 0 is 0.
+Times are in ms and at most 100 years, which stands for ever; less than 0 is 0. Five operations had shorter names at
+first: these are still their tags, for what others have written down stays readable.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ LEASED_MAX: Final = 256
 """Deliveries one `LeaseDeliveries` brings at most."""
 
 
-class SetOnce(msgspec.Struct, frozen=True, tag=True):
+class SetOnce(msgspec.Struct, frozen=True, tag="First"):
     """Put `value` under `key` unless something is there. Answer (`str`): what is there now."""
 
     key: str
@@ -65,7 +66,7 @@ class Forget(msgspec.Struct, frozen=True, tag=True):
     group: str
 
 
-class RecordCall(msgspec.Struct, frozen=True, tag=True):
+class RecordCall(msgspec.Struct, frozen=True, tag="Note"):
     """Count one settled call of a run, for the detection of runaways. Answer: `CallCounts`."""
 
     run: str
@@ -141,7 +142,7 @@ class Published(msgspec.Struct, frozen=True):
     record: str
 
 
-class ReadEvents(msgspec.Struct, frozen=True, tag=True):
+class ReadEvents(msgspec.Struct, frozen=True, tag="Recent"):
     """Read the last records, oldest first. Answer: `list[Published]`.
 
     The log keeps at least the last 1,000, until nothing has been published for 35 days.
@@ -153,7 +154,7 @@ class ReadEvents(msgspec.Struct, frozen=True, tag=True):
     """Only records behind this place; empty: from the start of what is kept."""
 
 
-class LeaseDeliveries(msgspec.Struct, frozen=True, tag=True):
+class LeaseDeliveries(msgspec.Struct, frozen=True, tag="Take"):
     """Take deliveries that are due; they are due again in `lease_ms` unless acknowledged until then.
 
     Answer: `list[Delivery]`, the longest due first. Due times are kept by the store's clock.
@@ -175,7 +176,7 @@ class Delivery(msgspec.Struct, frozen=True):
     """1 for the first one taken, counted over all processes."""
 
 
-class AckDeliveries(msgspec.Struct, frozen=True, tag=True):
+class AckDeliveries(msgspec.Struct, frozen=True, tag="Ack"):
     """Say that these deliveries need no further attempt. Answer (`int`): how many were still waiting."""
 
     ids: tuple[str, ...]
