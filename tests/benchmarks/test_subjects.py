@@ -7,6 +7,7 @@ import importlib
 import pytest
 
 from costscope import metered_tool
+from costscope.scope.scope import state_of
 
 
 @pytest.fixture
@@ -30,10 +31,10 @@ def test_only_the_acting_calls_meet_thresholds_a_route_and_detection(subject):
         for name, (runtime, context) in settings.items():
             scope = context.run(runtime.current_scope)
             acting = name == "acting"
-            assert (scope.watching() is not None) is acting
-            assert (scope.destination("bench-model", None) is not None) is acting
+            assert (state_of(scope).current_watch() is not None) is acting
+            assert (state_of(scope).destination("bench-model", None) is not None) is acting
             assert (scope.run is not None) is (name != "plain")
-            assert (scope.run is not None and scope.run.detector is not None) is acting
+            assert (scope.run is not None and state_of(scope).run.detector is not None) is acting
             assert len([row for row in scope.balances() if row.meter in {"cost", "tool_calls"}]) == 6
 
 

@@ -10,7 +10,6 @@ import time
 import pytest
 from running import Books
 
-from costscope.scope.runtime import services_of
 from costscope import (
     BudgetExceeded,
     InvalidInput,
@@ -22,6 +21,7 @@ from costscope import (
     metered_tool,
     reserve,
 )
+from costscope.scope.runtime import services_of
 
 LIMITED = {"budgets": [{"id": "all", "limits": {"cost": "0.01"}}]}
 """Room for one call of 0.01: a policy that does nothing but refuse."""

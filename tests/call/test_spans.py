@@ -15,7 +15,6 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from opentelemetry.trace import StatusCode
 
 import costscope
-from costscope.scope.runtime import services_of
 from costscope import (
     BudgetExceeded,
     CallUnscoped,
@@ -28,6 +27,7 @@ from costscope import (
     metered_tool,
 )
 from costscope.metered.options import Return, Wait
+from costscope.scope.runtime import services_of
 from costscope.testing import OutageStore
 
 PRICE = {"input": "1", "output": "2"}

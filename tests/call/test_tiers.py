@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 import costscope
-from costscope.scope.runtime import services_of
 from costscope import BudgetExceeded, InvalidInput, ModelUnpriced, Usage, budget_scope, metered_model
 from costscope.pricing.estimate import settled
+from costscope.scope.runtime import services_of
 
 PRICES = {
     "models": {

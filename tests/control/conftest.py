@@ -5,6 +5,8 @@ from passing_time import passing
 from run_agent import make_agent
 from running import Books, books, colour, make_runtime, make_store, patient_url, policy, runtime, store_kind
 
+from costscope.scope.runtime import services_of
+
 __all__ = [
     "books",
     "colour",

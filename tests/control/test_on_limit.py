@@ -7,9 +7,9 @@ import threading
 import pytest
 from running import Books
 
-from costscope.scope.runtime import services_of
 from costscope import BudgetExceeded, RunHalted, Wait, budget_scope, metered_model, metered_tool, reserve
 from costscope.events import CallRefused, Downgraded, RunEnded
+from costscope.scope.runtime import services_of
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ import pytest
 from control_workers import cross, degraded, model_used, pace, wait_in_line, work_in_run
 from running import open_url
 
-from costscope.scope.runtime import services_of
 from costscope import Runtime, budget_scope, metered_tool, reserve
+from costscope.scope.runtime import services_of
 
 PROCESSES = 4
 CONTEXT = multiprocessing.get_context("spawn")

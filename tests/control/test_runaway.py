@@ -12,6 +12,7 @@ import pytest
 from suspects import OFF, failing
 
 from costscope import BudgetExceeded, RunHalted, budget_scope, metered_model, metered_tool
+from costscope.scope.scope import state_of
 
 
 def paying(runtime, colour):
@@ -306,7 +307,7 @@ def test_another_run_is_left_alone_and_counted_by_itself(watching, colour):
         fail(3)
         fail(4)
         fail(5, fails=False)
-        assert scope.run.goes_on
+        assert state_of(scope).run.goes_on
     assert [(event.run, event.reason) for event in heard()] == [("bad", "failures")]
 
 

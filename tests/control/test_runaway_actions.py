@@ -11,8 +11,9 @@ import pytest
 from paced import Paced
 from suspects import OFF, failing
 
-from costscope.scope.runtime import services_of
 from costscope import BudgetExceeded, RunHalted, Runtime, budget_scope, metered_model, metered_tool
+from costscope.scope.runtime import services_of
+from costscope.scope.scope import state_of
 from costscope.testing import ManualClock
 
 MODELS = {"big": {"input": "10", "output": "100"}, "small": {"input": "1", "output": "10"}}
@@ -50,7 +51,7 @@ def test_log(watched, colour, caplog):
     runtime, heard = watched("log")
     with budget_scope(runtime=runtime, run="r-1") as scope, caplog.at_level(logging.WARNING, "costscope"):
         make_suspect(runtime, colour, heard)
-        assert scope.run.goes_on, "nothing else was asked for"
+        assert state_of(scope).run.goes_on, "nothing else was asked for"
     (line,) = [record for record in caplog.records if "out of control" in record.message]
     assert "run r-1 seems out of control: 2 calls failed one after the other" in line.message
     assert line.levelno == logging.WARNING

@@ -11,8 +11,8 @@ from route_workers import fail_together, repeat_together
 from running import Sync, open_url
 from suspects import OFF, failing
 
-from costscope.scope.runtime import services_of
 from costscope import RunHalted, Runtime, StoreUnavailable, budget_scope, metered_tool
+from costscope.scope.runtime import services_of
 
 RUN = {"tenant": "acme", "run": "r-1"}
 

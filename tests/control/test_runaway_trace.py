@@ -10,6 +10,7 @@ from azure_trace import AGENTS, CUTS, cut, dealt, replay, requests
 
 from costscope import RunHalted, budget_scope, metered_model
 from costscope.policy.model.controls import Runaway
+from costscope.scope.scope import state_of
 
 DEFAULT = Runaway()
 ANY = Runaway(failures=0, burn_rate=0.01, repeats=2)
@@ -136,7 +137,7 @@ def test_through_the_decorators(trace, watching, passing, settle, colour):
             passing(scope, one.at_s - last_s)
             last_s = one.at_s
             colour.run(ask, (one.context, one.generated))
-        assert scope.run.goes_on
+        assert state_of(scope).run.goes_on
     assert heard() == []
     snapshot = runtime.store.snapshot()
     (account,) = [account for account in snapshot.accounts if account.key.startswith("all/")]

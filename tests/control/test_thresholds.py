@@ -7,8 +7,8 @@ from contextvars import Context
 
 import pytest
 
-from costscope.scope.runtime import services_of
 from costscope import BudgetExceeded, RunHalted, Runtime, budget_scope, metered_model, metered_tool, reserve
+from costscope.scope.runtime import services_of
 from costscope.stores.effects import run_async, run_sync
 from costscope_memory import MemoryStore
 

@@ -59,7 +59,7 @@ def run_page(root, provider, tmp_path, monkeypatch):
 
     def run(page: Path) -> None:
         document = READER.parse(page)
-        with openai.OpenAI(**provider.openai) as client, installed(Runtime()):
+        with openai.OpenAI(**provider.openai) as client, default_in_block(Runtime()):
             document.namespace.update(__name__="page", client=client)
             try:
                 for example in document.examples():

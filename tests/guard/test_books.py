@@ -6,7 +6,6 @@ import uuid
 
 import pytest
 
-from costscope.scope.runtime import services_of
 from costscope import (
     BudgetExceeded,
     Guard,
@@ -17,6 +16,7 @@ from costscope import (
     metered_model,
     metered_tool,
 )
+from costscope.scope.runtime import services_of
 
 POLICY = {
     "prices": {

@@ -165,7 +165,7 @@ def test_all_of_them_are_errors_of_the_guard():
 
 def test_a_guard_without_a_runtime_uses_the_default_one(runtime):
     guard = Guard()
-    with installed(runtime):
+    with default_in_block(runtime):
         guard.on_run_start("r")
     guard.before_tool_call("r", "search", price="0.02")
     guard.after_tool_call("r")

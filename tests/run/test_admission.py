@@ -12,7 +12,6 @@ from monitoring import Monitor
 from opened_runs import OpenedRuns
 from until import until
 
-from costscope.scope.runtime import services_of
 from costscope import (
     BudgetExceeded,
     InvalidInput,
@@ -24,6 +23,8 @@ from costscope import (
     metered_model,
     metered_tool,
 )
+from costscope.scope.runtime import services_of
+from costscope.scope.scope import state_of
 from costscope.testing.outage import OutageStore
 from costscope_valkey.codec import source_of
 from costscope_valkey.script import Script
@@ -137,7 +138,7 @@ def test_a_run_that_is_opened_again_under_its_name_is_admitted_again_on_the_same
 @contextmanager
 def reserve(scope):
     """A call of a cent in this scope, wherever the context is."""
-    tool = metered_tool("t", price="0.01", runtime=scope.runtime)(lambda: None)
+    tool = metered_tool("t", price="0.01", runtime=state_of(scope).services)(lambda: None)
     contextvars.copy_context().run(lambda: (scope.enter(), tool()))
     yield
 
@@ -149,14 +150,14 @@ def test_a_run_waits_for_a_place_where_its_budget_says_so(make_runtime, colour):
     first, _ = opened.enter(run="r-1")
 
     def leave_when_somebody_waits() -> None:
-        until(lambda: bool(services_of(opened.runtime).wait_list))
+        until(lambda: bool(services_of(state_of(opened).services).wait_list))
         contextvars.copy_context().run(first.__exit__, None, None, None)
 
     with ThreadPoolExecutor(1) as pool:
         leaving = pool.submit(leave_when_somebody_waits)
         second, scope = opened.enter(run="r-2")
         leaving.result(20)
-    assert scope.run.begun
+    assert state_of(scope).run.begun
     opened.leave(second)
 
 
@@ -188,13 +189,13 @@ def test_a_run_in_a_run_is_the_same_run(runtime, books):
     with budget_scope(runtime=runtime, team="a", run="r-1") as outer:
         with budget_scope(runtime=runtime, run="r-1", agent="w") as inner:
             assert inner.run is outer.run
-            assert not inner.opens_run
+            assert not state_of(inner).opens_run
         with pytest.raises(InvalidLabel, match="run='r-2'"), budget_scope(runtime=runtime, run="r-2"):
             pass
         for about_runs in ({"max_wall_clock": 1}, {"join_run": True}):
             with pytest.raises(InvalidInput, match="max_wall_clock and join_run are about the run"):
                 budget_scope(runtime=runtime, **about_runs).open()
-        assert outer.run.status is None
+        assert outer.summary().status is None
     assert outer.run.status == "completed"
     assert meters(books, "team-day", "runs") == (1, 0)
 

@@ -8,8 +8,9 @@ from datetime import UTC, datetime
 
 import pytest
 
-from costscope.scope.runtime import services_of
 from costscope import BudgetExceeded, RunHalted, Runtime, bind_scope, budget_scope, metered_tool
+from costscope.scope.runtime import services_of
+from costscope.scope.scope import state_of
 from costscope.testing import ManualClock
 from costscope_memory import MemoryStore
 
@@ -125,10 +126,10 @@ def test_the_clock_of_an_account_whose_window_ends_before_ends_no_run(clock):
         tool = metered_tool("t", price="0.01", runtime=runtime)(lambda: None)
         with budget_scope(runtime=runtime, team="a", run="r-1") as run:
             tool()
-            assert run.run.ends_ms == 0
+            assert state_of(run).run.ends_ms == 0
             clock.advance(1800)
             tool()
-            assert run.run.ends_ms == (datetime(2026, 1, 2, 1, tzinfo=UTC).timestamp()) * 1000
+            assert state_of(run).run.ends_ms == (datetime(2026, 1, 2, 1, tzinfo=UTC).timestamp()) * 1000
 
 
 # --------------------------------------------------------------- in real time, on both stores

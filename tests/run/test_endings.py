@@ -11,10 +11,11 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from until import until
 
-from costscope.scope.runtime import services_of
 from costscope import BudgetExceeded, RunHalted, Runtime, budget_scope, metered_tool
 from costscope.board import ReadEvents
 from costscope.events import RunEnded, decode_event
+from costscope.scope.runtime import services_of
+from costscope.scope.scope import state_of
 
 CENT = 10_000_000
 
@@ -64,7 +65,7 @@ def free(books) -> None:
 def test_the_status_says_what_left_the_run(opened, ends, books, error, status, reason):
     opener, scope = opened.enter(run="r-1")
     opened.leave(opener, error)
-    assert (scope.run.status, scope.run.reason) == (status, reason)
+    assert (scope.summary().status, state_of(scope).run.reason) == (status, reason)
     assert [(event.status, event.reason) for event in ends] == [(status, reason)]
     free(books)
 
@@ -332,7 +333,7 @@ def test_a_run_whose_runtime_was_closed_stops_when_its_lease_is_over(patient_url
         with budget_scope(runtime=runtime, run="r-1") as scope:
             tool()
             services_of(runtime).lease_renewer.close()
-            until(lambda: scope.run.beat.lost)
+            until(lambda: state_of(scope).run.beat.lost)
             with pytest.raises(RunHalted, match="its slot could not be renewed in time"):
                 tool()
 

@@ -11,10 +11,11 @@ import time
 import pytest
 from until import until
 
-from costscope.scope.runtime import services_of
 from costscope import Runtime, budget_scope, metered_tool
 from costscope.board import ReadEvents
 from costscope.events import RunEnded, decode_event
+from costscope.scope.runtime import services_of
+from costscope.scope.scope import state_of
 from costscope.stores import open_store
 
 LEASE_S = 1.0
@@ -74,7 +75,7 @@ def test_a_child_that_leaves_its_parents_run_does_not_end_it(runtime):
         assert ends(runtime) == []
         tool()
     assert ends(runtime) == [("r-1", "completed")]
-    assert run.run.iterations == 0, "of this process"
+    assert state_of(run).run.iterations == 0, "of this process"
     assert counters(runtime, "all", "cost").spent == 2 * CENT
     assert counters(runtime, "~run", "iterations").spent == 1
     assert runtime.audit().exact

@@ -8,8 +8,9 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from costscope.scope.runtime import services_of
 from costscope import InvalidInput, RunHalted, bind_scope, budget_scope, metered_tool
+from costscope.scope.runtime import services_of
+from costscope.scope.scope import state_of
 
 ELSEWHERE = "halted: another process, or an earlier one, ordered it to stop"
 POLICIES = {
@@ -70,7 +71,7 @@ def test_a_halted_run_makes_no_call_and_no_turn_in_any_thread(runtime, halt, col
                 stopped()
             assert (halted.value.run, halted.value.reason, halted.value.kind) == ("r-1", "enough", "frozen")
     run.end()
-    assert (run.run.status, run.run.reason) == ("halted", "enough")
+    assert (run.summary().status, state_of(run).run.reason) == ("halted", "enough")
     with budget_scope(runtime=runtime, run="r-2"):
         colour.run(tool)
 

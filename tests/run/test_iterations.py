@@ -9,8 +9,8 @@ import pytest
 from monitoring import Monitor
 from until import until
 
-from costscope.scope.runtime import services_of
 from costscope import BudgetExceeded, RunHalted, Runtime, StoreUnavailable, budget_scope
+from costscope.scope.runtime import services_of
 from costscope.testing.outage import OutageStore
 from costscope_valkey.codec import source_of
 from costscope_valkey.script import Script

@@ -10,7 +10,6 @@ from contextlib import suppress
 import pytest
 from running import Books
 
-from costscope.scope.runtime import services_of
 from costscope import (
     BudgetExceeded,
     CallDenied,
@@ -21,6 +20,7 @@ from costscope import (
     metered_model,
     metered_tool,
 )
+from costscope.scope.runtime import services_of
 
 HASTY = "?ledger=outage&connect_timeout_ms=50&operation_timeout_ms=50&total_timeout_ms=100"
 

@@ -16,10 +16,10 @@ import pytest
 from running import Books
 from workers import abandon
 
-from costscope.scope.runtime import services_of
 from costscope import OutboxFull, Runtime, StoreError, StoreUnavailable, budget_scope, metered_tool
 from costscope.background.outbox import Outbox
 from costscope.ledger import Account, Commit, Read, Reserve, new_id
+from costscope.scope.runtime import services_of
 from costscope_memory import MemoryStore
 
 ACCOUNTS = (Account("a", (("cost", 10**15),)),)

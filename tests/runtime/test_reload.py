@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from config_map import mount_config_map
 
-from costscope.scope.runtime import services_of
 from costscope import BudgetExceeded, Runtime, budget_scope, reserve
 from costscope.errors import InvalidPolicy
 from costscope.events import PolicyReloaded
 from costscope.policy.load.reload import PolicyReloader
 from costscope.policy.load.watcher import PolicyWatcher
+from costscope.scope.runtime import services_of
 
 LIMIT = "budgets: [{{id: day, match: {{tenant: '*'}}, per: [tenant], period: daily, limits: {{tool_calls: {}}}}}]\n"
 

@@ -9,7 +9,6 @@ import time
 import pytest
 
 import costscope
-from costscope.scope.runtime import services_of
 from costscope import (
     InvalidPolicy,
     Runtime,
@@ -22,6 +21,8 @@ from costscope import (
     set_runtime,
 )
 from costscope.scope import default_runtime as default
+from costscope.scope.runtime import services_of
+from costscope.scope.scope import state_of
 from costscope_memory import MemoryStore
 
 POLICY = {"budgets": [{"id": "all", "limits": {"cost": "1"}}]}
@@ -217,6 +218,6 @@ def test_many_runs_are_one_entry_of_the_coverage(make_runtime):
     assert len(found) == 1
     other = services_of(runtime).coverage.accounts({"tenant": "b"}, 1_800_000_000_000)
     assert (
-        other.accounts[0].key
+        state_of(other).accounts[0].key
         != services_of(runtime).coverage.accounts({"tenant": "a"}, 1_800_000_000_000).accounts[0].key
     )

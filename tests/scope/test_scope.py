@@ -19,6 +19,9 @@ from costscope import (
     budget_scope,
     metered_tool,
 )
+from costscope.engine.run.end import close_scope
+from costscope.scope.runtime import services_of
+from costscope.scope.scope import state_of
 
 CENT = 10_000_000
 
@@ -390,8 +393,8 @@ def test_leaving_twice_or_without_entering_does_no_harm(runtime):
     opener = budget_scope(runtime=runtime)
     opener.__exit__(None, None, None)
     with opener as scope:
-        scope.close()
-        scope.close()
+        close_scope(state_of(scope))
+        close_scope(state_of(scope))
     assert scope.closed
 
 
@@ -534,7 +537,7 @@ def test_a_call_of_one_runtime_inside_a_call_of_the_other_is_charged_in_both(mak
 def test_the_default_runtime_is_found_when_a_scope_opens(runtime):
     opener = budget_scope(tenant="a")
     with default_runtime(runtime), opener as scope:
-        assert scope.runtime is runtime
+        assert state_of(scope).services is services_of(runtime)
 
 
 # ------------------------------------------------------------------------------------ report

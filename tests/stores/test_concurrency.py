@@ -34,7 +34,7 @@ def store(request):
 
 @pytest.fixture
 def runtime(store):
-    with Runtime(store=store) as runtime, installed(runtime):
+    with Runtime(store=store) as runtime, default_in_block(runtime):
         yield runtime
 
 

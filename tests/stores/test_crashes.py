@@ -11,10 +11,10 @@ import pytest
 import spender
 from holds import held_by_calls
 
-from costscope.scope.runtime import services_of
 from costscope import Runtime, StoreUnavailable, budget_scope, metered_tool
 from costscope.ledger import Account, Commit, Outcome, Read, Release, Reserve, new_id
 from costscope.scope.default_runtime import default_in_block
+from costscope.scope.runtime import services_of
 
 CENT = 10_000_000
 LEASE_S = 0.4
@@ -209,7 +209,7 @@ def test_calls_fail_closed_while_the_server_is_dead_and_go_on_after(durable_serv
     import costscope_valkey
 
     store = costscope_valkey.open_url(f"{durable_server.url}?ledger=crash")
-    with Runtime(store=store) as runtime, installed(runtime), budget_scope(run="r-1", max_cost="1.00"):
+    with Runtime(store=store) as runtime, default_in_block(runtime), budget_scope(run="r-1", max_cost="1.00"):
         step()
         step(during=durable_server.kill)
         with pytest.raises(StoreUnavailable):

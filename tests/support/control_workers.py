@@ -6,8 +6,8 @@ import threading
 import time
 from typing import TYPE_CHECKING, Any
 
-from costscope.scope.runtime import services_of
 from costscope import BudgetExceeded, RunHalted, Runtime, Wait, budget_scope, metered_model, metered_tool
+from costscope.scope.runtime import services_of
 
 if TYPE_CHECKING:
     from multiprocessing import Queue

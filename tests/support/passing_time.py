@@ -11,6 +11,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from costscope.scope.scope import state_of
+
 if TYPE_CHECKING:
     from costscope import Scope
 
@@ -35,8 +37,8 @@ class OnTheServer:
         (self._ledger,) = parse_qs(urlsplit(url).query)["ledger"]
 
     def __call__(self, scope: Scope, seconds: float) -> None:
-        assert services_of(scope.runtime).call_reports.drain(30)
-        key = f"costscope:1:{{{self._ledger}}}:board:notes:{scope.run.key}"
+        assert state_of(scope).services.call_reports.drain(30)
+        key = f"costscope:1:{{{self._ledger}}}:board:notes:{state_of(scope).run.key}"
         if self._server.ask(f"HEXISTS {key} t").strip() == ":1":
             self._server.ask(f"HINCRBY {key} t -{round(seconds * 1000)}")
 

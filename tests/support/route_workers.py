@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from costscope.scope.runtime import services_of
 from costscope import CallDenied, Runtime, budget_scope, metered_model, metered_tool
+from costscope.scope.runtime import services_of
 
 if TYPE_CHECKING:
     from multiprocessing import Queue

@@ -19,7 +19,6 @@ from pathlib import Path
 import pytest
 from until import until
 
-from costscope.scope.runtime import services_of
 from costscope import (
     BudgetExceeded,
     CallDenied,
@@ -30,6 +29,7 @@ from costscope import (
     metered_tool,
 )
 from costscope.engine.state.run import Run
+from costscope.scope.runtime import services_of
 from costscope.stores import open_store
 
 __all__ = ["RunAgent", "make_agent"]
@@ -297,7 +297,7 @@ class _Agent:
         """Leave the run; its status."""
         opener, scope = self.opened.pop()
         opener.__exit__(None, None, None)
-        return scope.run.status
+        return scope.summary().status
 
     def open_many(self, tries: int, name: str) -> int:
         """Try to enter so many runs, and stay in those that are admitted; how many."""

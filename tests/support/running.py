@@ -14,6 +14,7 @@ import pytest
 
 from costscope import Runtime
 from costscope.scope.default_runtime import default_in_block as default_runtime
+from costscope.scope.runtime import services_of
 from costscope.stores import open_store as open_url
 
 __all__ = [
@@ -94,7 +95,7 @@ class Books:
         self._runtime = runtime
 
     def snapshot(self):
-        assert self._runtime.outbox.drain(30), "settlements still wait"
+        assert services_of(self._runtime).outbox.drain(30), "settlements still wait"
         return self._runtime.store.snapshot()
 
     def counters(self, budget="all", meter="cost"):

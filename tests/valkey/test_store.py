@@ -9,11 +9,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from holds import held_by_calls
 
-from costscope.scope.runtime import services_of
 from costscope import Runtime, StoreUnavailable, budget_scope, metered_tool
 from costscope.errors import LayoutMismatch, StoreMisconfigured
 from costscope.ledger import Account, Commit, Outcome, Read, Reserve, new_id
 from costscope.scope.default_runtime import default_in_block
+from costscope.scope.runtime import services_of
 from costscope_valkey import open_url
 from costscope_valkey.store import ValkeyStore
 
@@ -190,7 +190,7 @@ def test_a_reserve_in_a_frozen_server_is_given_back_when_it_thaws(valkey_server_
     def call() -> None:
         asyncio.run(main()) if colour == "async" else step()
 
-    with Runtime(store=store) as runtime, installed(runtime), budget_scope(run="r-1", max_cost="1.00"):
+    with Runtime(store=store) as runtime, default_in_block(runtime), budget_scope(run="r-1", max_cost="1.00"):
         call()
         server.freeze()
         started = time.monotonic()

@@ -18,7 +18,6 @@ import pytest
 import costscope
 import costscope_memory
 import costscope_valkey
-from costscope.scope.runtime import services_of
 from costscope import budget_scope, metered_model, metered_tool
 
 PRICE = 10_000_000
@@ -199,6 +198,7 @@ LOOP = r"""
 import os, signal, sys
 import costscope
 from running import open_url
+from costscope.scope.runtime import services_of
 
 store = open_url(sys.argv[1])
 runtime = costscope.Runtime(store=store, lease_s=3600)

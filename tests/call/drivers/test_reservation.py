@@ -8,7 +8,6 @@ import gc
 import pytest
 
 import costscope
-from costscope.scope.runtime import services_of
 from costscope import (
     BudgetExceeded,
     CallUnscoped,
@@ -20,6 +19,7 @@ from costscope import (
     Usage,
     budget_scope,
 )
+from costscope.scope.runtime import services_of
 
 PRICE = {"input": "1", "output": "2"}
 

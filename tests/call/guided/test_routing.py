@@ -328,7 +328,7 @@ def test_a_model_that_is_not_well_is_left_and_gets_another_chance(trigger, slow,
     runtime, told = routed({"fallbacks": ["small"], "downgrade_on": trigger})
     made, now = [], [100.0]
     monkeypatch.setattr("costscope.engine.state.call.perf_counter", lambda: now[0])
-    monkeypatch.setattr("costscope.engine.call.settle.perf_counter", lambda: now[0])
+    monkeypatch.setattr("costscope.engine.call.after_settle.perf_counter", lambda: now[0])
     monkeypatch.setattr("costscope.metered.reroute.perf_counter", lambda: now[0])
 
     def ask(text, model="big", max_tokens=1000):

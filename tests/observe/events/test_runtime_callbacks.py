@@ -10,7 +10,6 @@ from datetime import timedelta
 import pytest
 
 import costscope
-from costscope.scope.runtime import services_of
 from costscope import (
     BudgetExceeded,
     CallUnscoped,
@@ -23,6 +22,7 @@ from costscope import (
     metered_model,
     metered_tool,
 )
+from costscope.scope.runtime import services_of
 
 ARGUMENTS = ("on_threshold", "on_denied", "on_downgrade", "on_runaway", "on_settled")
 PRICES = {"models": {"big": {"input": 1, "output": 4}, "small": {"input": 0.1, "output": 0.4}}}

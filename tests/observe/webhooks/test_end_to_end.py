@@ -9,9 +9,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from webhook_workers import SECRET
 
-from costscope.scope.runtime import services_of
 from costscope import BudgetExceeded, Runtime, budget_scope, metered_tool
 from costscope.events import RunawayDetected, ThresholdCrossed, decode_event
+from costscope.scope.runtime import services_of
 from costscope.webhooks import verify
 
 STEP = 10_000_000
