@@ -1,35 +1,49 @@
 """The board: what several processes must agree on beside the books. No lock, no clock, no I/O."""
 
 from costscope.stores.coordination import (
-    Ack,
+    AckDeliveries,
     Answer,
     Board,
+    CallCounts,
     Delivery,
-    First,
     Forget,
-    Note,
-    Noted,
+    LeaseDeliveries,
     Op,
     Pace,
     Publish,
     Published,
-    Recent,
-    Take,
+    ReadEvents,
+    RecordCall,
+    SetOnce,
 )
+
+# The names that these had first; they go on working.
+First = SetOnce
+Note = RecordCall
+Noted = CallCounts
+Recent = ReadEvents
+Take = LeaseDeliveries
+Ack = AckDeliveries
 
 __all__ = [
     "Ack",
+    "AckDeliveries",
     "Answer",
     "Board",
+    "CallCounts",
     "Delivery",
     "First",
     "Forget",
+    "LeaseDeliveries",
     "Note",
     "Noted",
     "Op",
     "Pace",
     "Publish",
     "Published",
+    "ReadEvents",
     "Recent",
+    "RecordCall",
+    "SetOnce",
     "Take",
 ]

@@ -6,19 +6,20 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 from costscope.ledger import new_id
 from costscope.stores.coordination import (
-    Ack,
+    AckDeliveries,
+    CallCounts,
     Delivery,
-    First,
     Forget,
-    Note,
-    Noted,
+    LeaseDeliveries,
     Pace,
     Publish,
     Published,
-    Recent,
-    Take,
+    ReadEvents,
+    RecordCall,
+    SetOnce,
 )
-from costscope.stores.coordination.limits import RECENT_MAX, TAKE_MAX, kept_ms, place_key, place_of
+from costscope.stores.coordination.board_state import kept_ms, place_key, place_of
+from costscope.stores.coordination.operations import LEASED_MAX, READ_MAX
 from costscope_valkey.coalesce_threads import BATCH_MAX
 
 if TYPE_CHECKING:
@@ -39,14 +40,13 @@ class BoardRequest:
         """Put the operations into words.
 
         Raises:
-            InvalidInput: `Recent.after` is no place in the stream.
+            InvalidInput: `ReadEvents.after` is no place in the stream.
         """
         self.ops = ops
         places = _Places(keys)
+        words = [word for op in ops for word in _WORDS[type(op)](op, places)]
         # sent again as it is when the answer was lost, so that the script knows its own publications
-        self.args = [new_id()]
-        for op in ops:
-            self.args += _WORDS[type(op)](op, places)
+        self.args = [new_id(), *words]
         self.keys = places.keys
 
     def read(self, reply: object) -> list[Answer]:
@@ -83,17 +83,17 @@ class _Places:
         return place
 
 
-def _first(op: First, places: _Places) -> tuple[str, ...]:
-    marks, values, what = _mark(op.key, places)
-    return "first", marks, values, what, op.value, _ms(op.keep_ms)
+def _set_once(op: SetOnce, places: _Places) -> tuple[str, ...]:
+    marks, values, what, keep_ms = _mark(op.key, op.keep_ms, places)
+    return "first", marks, values, what, op.value, keep_ms
 
 
 def _forget(op: Forget, places: _Places) -> tuple[str, ...]:
-    marks, values, what = _mark(op.group, places)
+    marks, values, what, _ = _mark(op.group, 0, places)
     return "forget", marks, values, what + "#", places.of("notes", op.group), places.of("pace", op.group)
 
 
-def _note(op: Note, places: _Places) -> tuple[str, ...]:
+def _record_call(op: RecordCall, places: _Places) -> tuple[str, ...]:
     digest = op.digest.replace("%", "%25").replace(" ", "%20")  # the script keeps them with spaces between
     failed = _FAILED[op.failed]
     flag = op.flag.replace(" ", "%20")
@@ -106,41 +106,41 @@ def _pace(op: Pace, places: _Places) -> tuple[str, ...]:
 
 
 def _publish(op: Publish, places: _Places) -> tuple[str, ...]:
-    once = _mark(op.once, places) if op.once else ("0", "0", "")
-    return "publish", op.id, op.record, *once, _ms(op.once_ms), str(len(op.deliver)), *op.deliver
+    once = _mark(op.once, op.once_ms, places) if op.once else ("0", "0", "", "0")
+    return "publish", op.id, op.record, *once, str(len(op.deliver)), *op.deliver
 
 
-def _recent(op: Recent, _: _Places) -> tuple[str, ...]:
+def _read_events(op: ReadEvents, _: _Places) -> tuple[str, ...]:
     after = "({}-{}".format(*place_of(op.after)) if op.after else "-"
-    return "recent", str(max(0, min(op.count, RECENT_MAX))), after
+    return "recent", str(max(0, min(op.count, READ_MAX))), after
 
 
-def _take(op: Take, _: _Places) -> tuple[str, ...]:
-    return "take", _ms(op.lease_ms), str(max(0, min(op.count, TAKE_MAX)))
+def _lease_deliveries(op: LeaseDeliveries, _: _Places) -> tuple[str, ...]:
+    return "take", _ms(op.lease_ms), str(max(0, min(op.count, LEASED_MAX)))
 
 
-def _ack(op: Ack, _: _Places) -> tuple[str, ...]:
+def _ack_deliveries(op: AckDeliveries, _: _Places) -> tuple[str, ...]:
     return "ack", str(len(op.ids)), *op.ids
 
 
 _FAILED: Final = {True: "1", False: "0", None: ""}
 
 _WORDS: Final[dict[type[Op], Callable[..., tuple[str, ...]]]] = {
-    First: _first,
+    SetOnce: _set_once,
     Forget: _forget,
-    Note: _note,
+    RecordCall: _record_call,
     Pace: _pace,
     Publish: _publish,
-    Recent: _recent,
-    Take: _take,
-    Ack: _ack,
+    ReadEvents: _read_events,
+    LeaseDeliveries: _lease_deliveries,
+    AckDeliveries: _ack_deliveries,
 }
 
 
-def _mark(key: str, places: _Places) -> tuple[str, str, str]:
-    """The two keys of a group, and what `key` is called there."""
-    group, what = place_key(key)
-    return places.of("marks", group), places.of("values", group), what
+def _mark(key: str, keep_ms: int, places: _Places) -> tuple[str, str, str, str]:
+    """Return the two keys of a group, what `key` is called there, and how long it stands."""
+    span_ms, (group, what) = _ms(keep_ms), place_key(key)
+    return places.of("marks", group), places.of("values", group), what, span_ms
 
 
 def _ms(span_ms: int) -> str:
@@ -148,15 +148,15 @@ def _ms(span_ms: int) -> str:
 
 
 def _answer(op: Op, found: Any) -> Answer:  # what the script returns for this kind of operation
-    if isinstance(op, Note):
-        return Noted(found[0], found[1], found[2], found[3], found[4], _text(found[5]))
+    if isinstance(op, RecordCall):
+        return CallCounts(found[0], found[1], found[2], found[3], found[4], _text(found[5]))
     if isinstance(op, Publish):
         return bool(found)
-    if isinstance(op, First):
+    if isinstance(op, SetOnce):
         return _text(found)
-    if isinstance(op, Recent):
+    if isinstance(op, ReadEvents):
         return [Published(_text(place), _text(record)) for place, record in _rows(found, 2)]
-    if isinstance(op, Take):
+    if isinstance(op, LeaseDeliveries):
         return [
             Delivery(_text(name), _text(webhook), _text(record), attempt)
             for name, webhook, record, attempt in _rows(found, 4)

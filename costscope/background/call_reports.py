@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from costscope.background.worker import Worker, ends_with_process
 from costscope.errors import StoreUnavailable
-from costscope.stores.coordination import Note, Noted
+from costscope.stores.coordination import CallCounts, RecordCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,11 +29,15 @@ class CallReports:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._waiting: deque[tuple[Note, Callable[[Noted], object], Wake | None]] = deque(maxlen=_WAITING_MAX)
+        self._waiting: deque[tuple[RecordCall, Callable[[CallCounts], object], Wake | None]] = deque(
+            maxlen=_WAITING_MAX
+        )
         self._worker = Worker(self._send, "costscope-reports")
         ends_with_process(self, "callbacks")
 
-    def put(self, report: Note, on_counts: Callable[[Noted], object], wake: Wake | None = None) -> None:
+    def put(
+        self, report: RecordCall, on_counts: Callable[[CallCounts], object], wake: Wake | None = None
+    ) -> None:
         """Enter a report. Does not wait.
 
         Args:
@@ -66,7 +70,7 @@ class CallReports:
             except StoreUnavailable:
                 return _AGAIN_S
             for (_, on_counts, wake), answer in zip(batch, answers, strict=True):
-                assert isinstance(answer, Noted), "the answer to a report"
+                assert isinstance(answer, CallCounts), "the answer to a report"
                 try:
                     on_counts(answer)
                 finally:

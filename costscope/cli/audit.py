@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from costscope.cli.books import StoreOption, open_books
-from costscope.observe.reports.as_json import counted, json_text
+from costscope.observe.reports.as_json import format_count, json_text
 
 if TYPE_CHECKING:
     from costscope.ledger import AuditReport
@@ -37,8 +37,10 @@ def audit(
 
 def _words(url: str, report: AuditReport) -> str:
     now = dt.datetime.fromtimestamp(report.now_ms / 1000, dt.UTC)
-    checked = f"{counted(report.accounts, 'account')} and {counted(report.holds, 'live hold')} checked"
-    verdict = "exact" if report.exact else counted(len(report.differences), "difference")
+    checked = (
+        f"{format_count(report.accounts, 'account')} and {format_count(report.holds, 'live hold')} checked"
+    )
+    verdict = "exact" if report.exact else format_count(len(report.differences), "difference")
     lines = [f"{url}  {now:%Y-%m-%d %H:%M:%S} UTC", f"{checked}: {verdict}", *map(str, report.differences)]
     return "\n".join(lines)
 

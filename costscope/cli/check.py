@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 
 from costscope.errors import InvalidInput, InvalidPolicy
-from costscope.observe.reports.as_json import counted, json_text
+from costscope.observe.reports.as_json import format_count, json_text
 from costscope.policy import check_labels, explain, explain_scope
 
 if TYPE_CHECKING:
@@ -164,4 +164,4 @@ def _print_warnings(warnings: list[tuple[Place, str]], notes: tuple[str, ...]) -
     for note in notes:
         sys.stderr.write(f"note: {note}\n")
     if warnings:
-        sys.stderr.write(f"{counted(len(warnings), 'warning')}\n")
+        sys.stderr.write(f"{format_count(len(warnings), 'warning')}\n")

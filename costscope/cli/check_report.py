@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from rich.console import Group
 from rich.text import Text
 
-from costscope.observe.reports.as_json import counted, instant
+from costscope.observe.reports.as_json import format_count, format_instant
 from costscope.pricing.prices.tiers import Rates
 
 if TYPE_CHECKING:
@@ -101,7 +101,9 @@ def _lines(console: Console, text: Text, width: int) -> Iterator[Text]:
 def _window(budget: BudgetExplained) -> str:
     if budget.window_start is None or budget.window_end is None:
         return "never resets"
-    return f"{budget.resets}; now {instant(budget.window_start)} to {instant(budget.window_end)}"
+    return (
+        f"{budget.resets}; now {format_instant(budget.window_start)} to {format_instant(budget.window_end)}"
+    )
 
 
 def _denied(on_denied: str) -> str:
@@ -124,9 +126,9 @@ _RATES = (
 
 def policy_title(source: str, words: PolicyExplained) -> Text:
     """Which policy, and how much there is in it."""
-    counts = [counted(len(words.budgets), "budget")]
+    counts = [format_count(len(words.budgets), "budget")]
     if words.routes:
-        counts.append(counted(len(words.routes), "route"))
+        counts.append(format_count(len(words.routes), "route"))
     return Text(f"{source}: {', '.join(counts)}, amounts in {words.currency}", style="bold")
 
 
@@ -197,7 +199,7 @@ def _scope_screen(words: ScopeExplained, rules: Policy) -> Iterator[RenderableTy
     named = ", ".join(f"{label}={value}" for label, value in words.labels.items())
     met = len(words.budgets)
     all_hold = "; all must hold" if met > 1 else ""
-    title = f"{named} meets {met} of {counted(len(rules.budgets), 'budget')}{all_hold}"
+    title = f"{named} meets {met} of {format_count(len(rules.budgets), 'budget')}{all_hold}"
     yield Wrapped(Text(title, style="bold"))
     for one in words.budgets:
         yield Text()

@@ -13,8 +13,8 @@ from rich.text import Text
 from costscope.cli.books import StoreOption, open_books
 from costscope.cli.widgets import span
 from costscope.errors import StoreUnavailable
-from costscope.observe.events.json_lines import line_of
-from costscope.observe.events.reader import EventStream
+from costscope.observe.events.log_lines import line_of
+from costscope.observe.events.reader import EventReader
 from costscope.observe.events.records import (
     AccountReset,
     CallDegraded,
@@ -56,8 +56,8 @@ def events(
     """Print the last events: thresholds, refusals, downgrades, runaways, runs, resets."""
     books = open_books(store)
     try:
-        stream = EventStream()
-        past = stream.new(books, _ALL)
+        stream = EventReader()
+        past = stream.read(books, _ALL)
         _print(past[len(past) - min(count, len(past)) :], json=json)
         if follow:
             with contextlib.suppress(KeyboardInterrupt):
@@ -66,12 +66,12 @@ def events(
         books.close()
 
 
-def _follow(books: Store, stream: EventStream, *, json: bool) -> None:
+def _follow(books: Store, stream: EventReader, *, json: bool) -> None:
     away = False
     while True:
         time.sleep(_OFTEN_S)
         try:
-            _print(stream.new(books, _ALL), json=json)
+            _print(stream.read(books, _ALL), json=json)
         except StoreUnavailable as error:  # it may come back while we wait
             if not away:
                 typer.echo(f"costscope: {error}", err=True)

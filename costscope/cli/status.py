@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from costscope.cli.books import StoreOption, open_books
-from costscope.observe.reports import account_rows, untouched
+from costscope.observe.reports import account_rows, untouched_budgets
 from costscope.observe.reports.as_json import as_data, json_text
 from costscope.policy import load_policy
 
@@ -65,7 +65,7 @@ def _json(books: Store, rules: Policy | None) -> str:
             "currency": rules.currency if rules is not None else "USD",
             "live_holds": len(snapshot.holds),
             "accounts": [as_data(row) for row in rows],
-            "unused_budgets": untouched(rows, rules),
+            "unused_budgets": untouched_budgets(rows, rules),
         }
     )
 

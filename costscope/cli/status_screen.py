@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Final
 from rich.text import Text
 
 from costscope.cli.widgets import bar, legend, percent
-from costscope.observe.reports import account_rows, untouched
-from costscope.observe.reports.as_json import counted, instant, short_amount
+from costscope.observe.reports import account_rows, untouched_budgets
+from costscope.observe.reports.as_json import format_count, format_instant, short_amount
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -63,7 +63,7 @@ def account_blocks(
 
 def _heading(row: AccountRow, width: int) -> Text:
     if row.window_end:
-        reset = f"resets {instant(row.window_end)}"
+        reset = f"resets {format_instant(row.window_end)}"
     else:
         reset = "never resets" if any(line.spends for line in row.meters) else "slots"
     text = Text(overflow="fold")
@@ -121,13 +121,13 @@ class StatusScreen:
         ):
             yield Text()
             yield from block
-        unused = untouched(rows, self._policy)
+        unused = untouched_budgets(rows, self._policy)
         if unused:
             yield Text(f"Not used yet: {', '.join(unused)}", style="bright_black")
         if rows:
             yield Text()
             silent = f" ({len(rows) - len(said):,} with nothing to show)" if len(said) < len(rows) else ""
-            count = f"{counted(len(rows), 'account')}{silent}, {counted(len(self._snapshot.holds), 'live hold')}   "
+            count = f"{format_count(len(rows), 'account')}{silent}, {format_count(len(self._snapshot.holds), 'live hold')}   "
             yield Text(count) + legend(ascii_only=options.ascii_only)
 
 

@@ -17,10 +17,10 @@ from costscope.cli.events import short_line
 from costscope.cli.status_screen import account_blocks, title
 from costscope.cli.widgets import legend, outlook
 from costscope.errors import StoreUnavailable
-from costscope.observe.events.reader import EventStream
+from costscope.observe.events.reader import EventReader
 from costscope.observe.events.records import CallSettled
-from costscope.observe.reports import BurnRates, account_rows, forecast, untouched
-from costscope.observe.reports.as_json import counted
+from costscope.observe.reports import BurnRates, account_rows, forecast, untouched_budgets
+from costscope.observe.reports.as_json import format_count
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,14 +42,14 @@ _LOOK: Final = 1000
 def watch(books: Store, policy: Policy | None, interval_s: float) -> None:
     """Draw a screen, and again every `interval_s` seconds until Ctrl-C."""
     console = Console()
-    rates, stream = BurnRates(), EventStream()
+    rates, stream = BurnRates(), EventReader()
     last: deque[Event] = deque(maxlen=_EVENTS)
 
     def look() -> WatchScreen:
         snapshot = books.snapshot()
         rates.observe(snapshot.now_ms, account_rows(snapshot, policy))
         # a call that ended is no news; there may be many of them between two that are
-        last.extend(event for event in stream.new(books, _LOOK) if not isinstance(event, CallSettled))
+        last.extend(event for event in stream.read(books, _LOOK) if not isinstance(event, CallSettled))
         return WatchScreen(books.url, snapshot, policy, rates, list(last))
 
     screen = look()
@@ -172,7 +172,7 @@ class WatchScreen:
         if len(chosen) < len(blocks):
             yield Text()
             yield Text(
-                f"and {counted(len(blocks) - len(chosen), 'account')} further from their limits",
+                f"and {format_count(len(blocks) - len(chosen), 'account')} further from their limits",
                 style="bright_black",
             )
 
@@ -180,7 +180,7 @@ class WatchScreen:
         lines = []
         if not rows:
             lines.append(Text("This ledger is empty: nothing has been reserved in it yet."))
-        if unused := untouched(rows, self._policy):
+        if unused := untouched_budgets(rows, self._policy):
             lines.append(Text(f"Not used yet: {', '.join(unused)}", style="bright_black"))
         if self._events:
             lines += [Text(), Text("last events", style="bold")]
@@ -188,7 +188,7 @@ class WatchScreen:
             lines += [short_line(event, now) for event in self._events]
         if rows:
             ended = f" ({over:,} over or idle)" if over else ""
-            count = f"{counted(len(rows), 'account')}{ended}, {counted(len(self._snapshot.holds), 'live hold')}   "
+            count = f"{format_count(len(rows), 'account')}{ended}, {format_count(len(self._snapshot.holds), 'live hold')}   "
             lines += [Text(), Text(count) + legend(ascii_only=ascii_only)]
         return lines
 

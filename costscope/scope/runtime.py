@@ -172,7 +172,7 @@ class Runtime:
 
     def _on_lost_holds(self, lost: Sequence[LostHold]) -> None:
         """Tell of holds of silent processes that were presumed lost: runs among them have been abandoned."""
-        self._services.telemetry.presumed(len(lost))
+        self._services.telemetry.count_presumed(len(lost))
         emit_abandoned(self._services, lost)
 
     def __enter__(self) -> Self:

@@ -6,7 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from costscope.board import Ack, First, Forget, Note, Pace, Publish, Recent, Take
+from costscope.board import (
+    AckDeliveries,
+    Forget,
+    LeaseDeliveries,
+    Pace,
+    Publish,
+    ReadEvents,
+    RecordCall,
+    SetOnce,
+)
 from costscope.ledger import Account, Commit, Extend, Outcome, Read, Release, Reserve, new_id
 from costscope.stores import open_store
 
@@ -15,14 +24,14 @@ STORES = Path(__file__).parents[2] / "docs" / "stores.md"
 NOT_PROVOKED = {"+hdel", "+select"}
 """Needed all the same: the index forgets what is long gone; another database than 0."""
 ON_THE_BOARD = [
-    First("g#x", "v", 60_000),
+    SetOnce("g#x", "v", 60_000),
     Forget("other"),
-    Note("run", "digest", True, 60_000),
+    RecordCall("run", "digest", True, 60_000),
     Pace("line", 60_000, 0),
     Publish("id", "{}", "g#80", 60_000, ("ops",)),
-    Recent(),
-    Take(60_000),
-    Ack(("id:ops",)),
+    ReadEvents(),
+    LeaseDeliveries(60_000),
+    AckDeliveries(("id:ops",)),
 ]
 
 

@@ -12,7 +12,7 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from until import until
 
 from costscope import BudgetExceeded, RunHalted, Runtime, budget_scope, metered_tool
-from costscope.board import Recent
+from costscope.board import ReadEvents
 from costscope.events import RunEnded, decode_event
 from costscope.scope.runtime import services_of
 from costscope.scope.scope import state_of
@@ -111,7 +111,7 @@ def test_a_run_that_was_left_twice_ends_once(opened, ends):
 def test_start_and_end_stand_on_the_board_for_other_processes(opened, runtime):
     opened.leave(opened.enter(run="r-1")[0], ValueError())
     assert runtime.events.drain(20)
-    found = [decode_event(entry.record) for entry in runtime.store.tell([Recent(10)])[0]]
+    found = [decode_event(entry.record) for entry in runtime.store.tell([ReadEvents(10)])[0]]
     assert [(type(event).__name__, event.run) for event in found] == [
         ("RunStarted", "r-1"),
         ("RunEnded", "r-1"),
@@ -346,5 +346,5 @@ def test_ends_are_told_once_to_the_board_even_if_another_process_took_it_for_dea
         event = RunEnded(id=f"{number}", at=runtime.now(), run="r-1", status="abandoned")
         runtime.events.emit(event, once=ended_mark("~run/run=r-1/0-0", "run-1"), once_ms=ENDED_MS)
     assert runtime.events.drain(20)
-    assert len(runtime.store.tell([Recent(10)])[0]) == 1
+    assert len(runtime.store.tell([ReadEvents(10)])[0]) == 1
     assert ended.status == "abandoned"

@@ -12,7 +12,7 @@ import pytest
 from until import until
 
 from costscope import Runtime, budget_scope, metered_tool
-from costscope.board import Recent
+from costscope.board import ReadEvents
 from costscope.events import RunEnded, decode_event
 from costscope.scope.runtime import services_of
 from costscope.scope.scope import state_of
@@ -49,7 +49,7 @@ def forked(body) -> int:
 
 def ends(runtime):
     assert runtime.events.drain(20)
-    found = [decode_event(entry.record) for entry in runtime.store.tell([Recent(100)])[0]]
+    found = [decode_event(entry.record) for entry in runtime.store.tell([ReadEvents(100)])[0]]
     return [(event.run, event.status) for event in found if isinstance(event, RunEnded)]
 
 

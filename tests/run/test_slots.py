@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from until import until
 
-from costscope.board import Recent
+from costscope.board import ReadEvents
 from costscope.events import RunEnded, decode_event
 from costscope.stores import open_store
 
@@ -79,7 +79,7 @@ def test_the_slot_of_a_killed_process_is_free_when_its_lease_is_over_and_not_bef
 
 
 def ends_of(store, run: str):
-    found = [decode_event(entry.record) for entry in store.tell([Recent(1000)])[0]]
+    found = [decode_event(entry.record) for entry in store.tell([ReadEvents(1000)])[0]]
     return [event for event in found if isinstance(event, RunEnded) and event.run == run]
 
 

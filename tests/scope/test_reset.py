@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 
 from costscope import BudgetExceeded, InvalidInput, RunHalted, budget_scope, metered_tool
-from costscope.board import Recent
+from costscope.board import ReadEvents
 from costscope.events import AccountReset, decode_event
 
 CENT = 10_000_000
@@ -42,7 +42,7 @@ def reset(colour, scope, **options):
 
 def published(runtime):
     assert runtime.events.drain(30)
-    records = [decode_event(one.record) for one in runtime.store.tell([Recent()])[0]]
+    records = [decode_event(one.record) for one in runtime.store.tell([ReadEvents()])[0]]
     return [record for record in records if isinstance(record, AccountReset)]
 
 

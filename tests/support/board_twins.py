@@ -11,7 +11,18 @@ import hypothesis.strategies as st
 from hypothesis import HealthCheck, Phase, given, settings
 from ledger_twins import Disagreement, with_clock
 
-from costscope.board import Ack, Board, First, Forget, Note, Pace, Publish, Published, Recent, Take
+from costscope.board import (
+    AckDeliveries,
+    Board,
+    Forget,
+    LeaseDeliveries,
+    Pace,
+    Publish,
+    Published,
+    ReadEvents,
+    RecordCall,
+    SetOnce,
+)
 from costscope_valkey.codec import source_of
 from costscope_valkey.coordination import board_requests
 from costscope_valkey.keys import LedgerKeys
@@ -55,7 +66,7 @@ class BoardTwins:
             request.args[0] = f"{self.now_ms}:{request.args[0]}"
             found += request.read(self._link.call(self._script, request.keys, request.args))
         for op, one, other in zip(templates, expected, found, strict=True):
-            if isinstance(op, Recent):
+            if isinstance(op, ReadEvents):
                 self._learn(one, other)
             if _shown(one) != _shown(other):
                 msg = f"the answer to {op} in {templates}, at {self.now_ms}:\n  python: {one}\n  lua:    {other}"
@@ -69,12 +80,12 @@ class BoardTwins:
 
     def _pair(self, op: Op) -> tuple[Op, Op]:
         """The operation for each host: places in the stream differ."""
-        if not isinstance(op, Recent) or not op.after:
+        if not isinstance(op, ReadEvents) or not op.after:
             return op, op
         if not self._places:
-            return Recent(op.count), Recent(op.count)
+            return ReadEvents(op.count), ReadEvents(op.count)
         here, there = self._places[int(op.after) % len(self._places)]
-        return Recent(op.count, here), Recent(op.count, there)
+        return ReadEvents(op.count, here), ReadEvents(op.count, there)
 
     def _learn(self, one, other) -> None:
         for here, there in zip(one, other, strict=False):
@@ -103,10 +114,10 @@ _deliveries = st.lists(
     max_size=4,
 ).map(tuple)
 _ops = st.one_of(
-    st.builds(First, key=_keys, value=_values, keep_ms=_keeps),
+    st.builds(SetOnce, key=_keys, value=_values, keep_ms=_keeps),
     st.builds(Forget, group=_groups),
     st.builds(
-        Note,
+        RecordCall,
         run=_groups,
         digest=_digests,
         failed=st.sampled_from([True, False, None]),
@@ -129,11 +140,15 @@ _ops = st.one_of(
         once_ms=_keeps,
         deliver=_hooks,
     ),
-    st.builds(Recent, count=st.sampled_from([0, 1, 2, 5, 2000]), after=st.sampled_from(["", "0", "1", "5"])),
-    st.builds(Take, lease_ms=_keeps, count=st.sampled_from([0, 1, 2, 300])),
-    st.builds(Ack, ids=_deliveries),
+    st.builds(
+        ReadEvents, count=st.sampled_from([0, 1, 2, 5, 2000]), after=st.sampled_from(["", "0", "1", "5"])
+    ),
+    st.builds(LeaseDeliveries, lease_ms=_keeps, count=st.sampled_from([0, 1, 2, 300])),
+    st.builds(AckDeliveries, ids=_deliveries),
 )
-_many_notes = st.integers(20, 40).map(lambda n: [Note("g", f"d{at % 33}", True, 1000) for at in range(n)])
+_many_notes = st.integers(20, 40).map(
+    lambda n: [RecordCall("g", f"d{at % 33}", True, 1000) for at in range(n)]
+)
 _batches = st.one_of(st.lists(_ops, min_size=1, max_size=4), _many_notes)
 _pauses = st.sampled_from([0, 0, 0, 1, 39, 40, 41, 999, 1000, 1001, 7 * _DAY - 1, 7 * _DAY])
 _histories = st.lists(st.tuples(_pauses, _batches), min_size=1, max_size=16)
@@ -178,7 +193,11 @@ def compare_boards(
             for pause, ops in history:
                 twins.now_ms = min(twins.now_ms + pause, start + _EPOCH_DAYS * _DAY)
                 twins.apply(*ops)
-            twins.apply(Recent(2000), Take(0, 256), *[Forget(group) for group in ("g", "h", "g#sub", "")])
+            twins.apply(
+                ReadEvents(2000),
+                LeaseDeliveries(0, 256),
+                *[Forget(group) for group in ("g", "h", "g#sub", "")],
+            )
         finally:
             twins.remove()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from costscope.board import Ack, Note, Pace, Publish, Take
+from costscope.board import AckDeliveries, LeaseDeliveries, Pace, Publish, RecordCall
 from costscope.stores import open_store
 
 if TYPE_CHECKING:
@@ -30,10 +30,10 @@ def take(url: str, barrier: Barrier, results: Queue[list[tuple[str, int]]], leas
     store = open_store(url)
     barrier.wait(30)
     taken = []
-    while (some := store.tell([Take(lease_ms, 3)])[0]) != []:
+    while (some := store.tell([LeaseDeliveries(lease_ms, 3)])[0]) != []:
         assert isinstance(some, list)
         taken += [(one.id, one.attempt) for one in some]
-        store.tell([Ack(tuple(one.id for one in some[1:]))])
+        store.tell([AckDeliveries(tuple(one.id for one in some[1:]))])
     results.put(taken)
     store.close()
 
@@ -41,7 +41,7 @@ def take(url: str, barrier: Barrier, results: Queue[list[tuple[str, int]]], leas
 def take_and_die(url: str) -> None:
     """Take what is due for a moment, and acknowledge nothing."""
     store = open_store(url)
-    assert len(store.tell([Take(1)])[0]) > 0
+    assert len(store.tell([LeaseDeliveries(1)])[0]) > 0
     store.close()
 
 
@@ -57,6 +57,6 @@ def fail(url: str, barrier: Barrier, results: Queue[list[tuple[int, int]]]) -> N
     """Note five failures of the same call in one run."""
     store = open_store(url)
     barrier.wait(30)
-    noted = [store.tell([Note("run", "same", True, HOUR_MS)])[0] for _ in range(5)]
+    noted = [store.tell([RecordCall("run", "same", True, HOUR_MS)])[0] for _ in range(5)]
     results.put([(one.failures, one.repeats) for one in noted])
     store.close()

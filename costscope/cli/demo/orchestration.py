@@ -14,9 +14,9 @@ from costscope.cli.demo.provider import Provider
 from costscope.cli.demo.verdict import Verdict
 from costscope.errors import StoreUnavailable
 from costscope.observe.events import decode_event
-from costscope.observe.reports.as_json import counted
+from costscope.observe.reports.as_json import format_count
 from costscope.scope.runtime import Runtime
-from costscope.stores.coordination import Published, Recent
+from costscope.stores.coordination import Published, ReadEvents
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -76,8 +76,8 @@ async def _keep_watching(progress: Progress, store: Store, show: Callable[[Progr
 async def _watch(progress: Progress, store: Store) -> None:
     """Take what the stream of events has got since the last time, and what the books say now."""
     while True:
-        (found,) = await asyncio.to_thread(store.tell, [Recent(_RECENT, progress.place)])
-        assert isinstance(found, list), "the answer to Recent"
+        (found,) = await asyncio.to_thread(store.tell, [ReadEvents(_RECENT, progress.place)])
+        assert isinstance(found, list), "the answer to ReadEvents"
         if not found:
             break
         for published in found:
@@ -119,7 +119,7 @@ async def _kill(worker: Worker, progress: Progress) -> None:
                 await provider.silenced.acquire()
     if worker.kill():
         progress.killed += 1
-        calls = counted(provider.unanswered, "billed call")
+        calls = format_count(provider.unanswered, "billed call")
         progress.happened(f"worker {worker.job.process + 1} killed (SIGKILL) with {calls} in flight")
 
 
@@ -128,7 +128,7 @@ async def _await_lost_holds(progress: Progress, store: Store) -> None:
     lease_s = progress.scenario.lease_s
     deadline_s = time.monotonic() + lease_s + _GRACE_S
     while holds := (await asyncio.to_thread(store.snapshot)).holds:
-        lost = counted(len(holds), "lost hold")
+        lost = format_count(len(holds), "lost hold")
         progress.happened(f"agents done; {lost} until the lease of {lease_s:g} s ends", once="lost")
         if time.monotonic() > deadline_s:
             msg = f"{len(holds)} holds are still live long after their lease of {lease_s} s"

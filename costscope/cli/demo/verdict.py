@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from costscope.cli.demo.scenario import LABELS, PERCENTS, RUNAWAY, TENANTS
-from costscope.observe.reports.as_json import counted
+from costscope.observe.reports.as_json import format_count
 from costscope.pricing.money import currency
 
 if TYPE_CHECKING:
@@ -121,7 +121,7 @@ def broken_promises(progress: Progress) -> list[str]:
     broken = [*_broken_thresholds(progress), *_broken_runs(progress), *_broken_runaways(progress)]
     told, served = progress.downgraded, progress.provider.instead
     if told != served:
-        broken.append(f"the stream told of {counted(told, 'downgrade')}, the provider served {served:,}")
+        broken.append(f"the stream told of {format_count(told, 'downgrade')}, the provider served {served:,}")
     return broken
 
 
@@ -147,7 +147,7 @@ def _broken_thresholds(progress: Progress) -> Iterator[str]:
 def _broken_runs(progress: Progress) -> Iterator[str]:
     """The books have admitted as many runs as the stream saw end, and never more at once than there are places."""
     for tenant, runs in progress.places.items():
-        admitted = counted(runs.admitted, "run")
+        admitted = format_count(runs.admitted, "run")
         ended = sum(path[0] == tenant for path in progress.ended)
         if runs.admitted != ended:
             yield f"{tenant}: {admitted} admitted by the ledger, {ended:,} ended"
@@ -169,7 +169,7 @@ def _broken_runaways(progress: Progress) -> Iterator[str]:
         how = progress.ended.get(path, "open")
         if made > allowed or (made == allowed and (found.get(path), how) != (reason, "halted")):
             yield (
-                f"run {path[-1]} went out of control ({reason}) and made {counted(made, 'call')} where "
+                f"run {path[-1]} went out of control ({reason}) and made {format_count(made, 'call')} where "
                 f"{allowed} are enough to halt it; it is {how}"
             )
     for path, mistaken in found.items():

@@ -106,7 +106,7 @@ def _announce_crossed(call: Call) -> Steps[None]:
 
 def _emit_settled(call: Call, cost: int) -> None:
     scope, usage = call.scope, call.usage
-    if not scope.services.events.wanted("settled", scope.callbacks):
+    if not scope.services.events.has_listeners("settled", scope.callbacks):
         return
     scope.emit(
         CallSettled(

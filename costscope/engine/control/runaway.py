@@ -16,11 +16,11 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from costscope.engine.control.effects import NOTHING, Effects
-from costscope.stores.coordination.run_stats import RunNotes
+from costscope.stores.coordination.run_stats import RunStats
 
 if TYPE_CHECKING:
     from costscope.policy.model.controls import Runaway
-    from costscope.stores.coordination import Noted
+    from costscope.stores.coordination import CallCounts
 
 
 RECENT_MS: Final = 450_000
@@ -130,7 +130,7 @@ class Detector:
         """Know nothing."""
         self.effects: Effects = NOTHING
         """What a runaway has put in force for the rest of the run."""
-        self._own = RunNotes()
+        self._own = RunStats()
         self._calls = 0
         self._claimed: set[str] = set()
         self._burn = BurnRate()
@@ -147,14 +147,14 @@ class Detector:
         """
         with self._lock:
             own, found = self._own, None
-            repeats = own.count(digest, failed, cost, now_ms)
+            repeats = own.count_call(digest, failed, cost, now_ms)
             if own.failures or repeats > 1:
                 found = self._counted(own.failures, repeats)
             if found is None and own.active_ms >= self._look_ms and not self.shared:
                 return self._burnt((own.active_ms, own.cost, own.calls))
             return found
 
-    def noted(self, answer: Noted) -> Suspicion | None:
+    def noted(self, answer: CallCounts) -> Suspicion | None:
         """The board has answered a note of the run: what all processes together say."""
         with self._lock:
             if answer.calls < self._calls:

@@ -32,7 +32,7 @@ def emit_call_refused(
         span: of the call, if there is one yet.
     """
     budget, meter = getattr(error, "budget", None), getattr(error, "meter", None)
-    scope.totals.denial(error.kind, budget, meter, kind)
+    scope.totals.add_denial(error.kind, budget, meter, kind)
     spans = scope.services.spans
     if spans is not None:
         span = span or spans.start(kind, name, scope.labels)

@@ -8,7 +8,7 @@ from costscope.engine.enforcement.refusals import refusal, reset_of
 from costscope.engine.state.level_watch import Late
 from costscope.policy import refuses
 from costscope.policy.resolve.account_info import about_of
-from costscope.stores.coordination import First
+from costscope.stores.coordination import SetOnce
 from costscope.stores.effects import Ask
 
 if TYPE_CHECKING:
@@ -42,9 +42,9 @@ def check_clocks(scope: ScopeState) -> Steps[tuple[Late, ...]]:
     now_ms = services.now_ms()
     clocks = scope.clocks(now_ms)
     unknown = [(account, view) for account, view, _ in clocks if not view.opened_ms]
-    ops = [First(opened_mark(account.key), "", _keep_ms(account, now_ms)) for account, _ in unknown]
+    ops = [SetOnce(opened_mark(account.key), "", _keep_ms(account, now_ms)) for account, _ in unknown]
     if run is not None and run.clock_ms is not None and not run.opened_ms:
-        ops.append(First(opened_mark(run.key), str(run.admitted_ms or now_ms), CLOCK_KEPT_MS))
+        ops.append(SetOnce(opened_mark(run.key), str(run.admitted_ms or now_ms), CLOCK_KEPT_MS))
     if ops:
         answers = yield Ask(tuple(ops))
         for (_, view), answer in zip(unknown, answers, strict=False):

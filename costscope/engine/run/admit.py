@@ -18,7 +18,7 @@ from costscope.errors import BudgetExceeded, CallDenied, StoreUnavailable
 from costscope.ledger import MAX_AMOUNT, Outcome, Read, Release, Reserve, new_id
 from costscope.observe.events.records import RunStarted
 from costscope.policy.model.controls import OnDenied
-from costscope.stores.coordination import First
+from costscope.stores.coordination import SetOnce
 from costscope.stores.effects import Ask, Execute
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def _start(run: Run, scope: ScopeState) -> None:
         run.ends_at(run.admitted_ms + run.clock_ms, late(run))
         if not run.joined:
             # Whoever joins finds it there; this process asks at its first call.
-            services.publisher.remember(First(opened_mark(run.key), str(run.admitted_ms), CLOCK_KEPT_MS))
+            services.publisher.remember(SetOnce(opened_mark(run.key), str(run.admitted_ms), CLOCK_KEPT_MS))
     if not run.joined:
         event = RunStarted(**services.stamp(scope.labels), run=run.name)
         services.events.emit(event, scope.callbacks)
@@ -203,7 +203,7 @@ def _learn_clock(run: Run) -> Steps[None]:
     """When the run was admitted, as its other processes know it."""
     assert run.clock_ms is not None, "only asked of a run with a clock"
     try:
-        answers = yield Ask((First(opened_mark(run.key), str(run.admitted_ms), CLOCK_KEPT_MS),))
+        answers = yield Ask((SetOnce(opened_mark(run.key), str(run.admitted_ms), CLOCK_KEPT_MS),))
     except StoreUnavailable:
         return  # the first call asks again
     run.opened_ms = int(answers[0])

@@ -12,7 +12,7 @@ from costscope.engine.run.halting import halt_run
 from costscope.errors import StoreUnavailable
 from costscope.ledger import HALTS, Commit, new_id
 from costscope.observe.events.records import RunawayDetected, encode_event
-from costscope.stores.coordination import Note, Noted, Publish
+from costscope.stores.coordination import CallCounts, Publish, RecordCall
 from costscope.stores.effects import Ask, run_sync
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def act_on(run: Run, scope: ScopeState, suspicion: Suspicion) -> Steps[None]:
         claimed, first = False, True
     apply_actions(run)
     if services.store.waits:
-        flag = Note(run.key, "", None, _KEEP_MS, flag=suspicion.reason, counts=False)
+        flag = RecordCall(run.key, "", None, _KEEP_MS, flag=suspicion.reason, counts=False)
         services.call_reports.put(flag, partial(_on_counts, run, scope))
     kinds = {action.do for action in actions}
     if "halt_run" in kinds:
@@ -94,11 +94,11 @@ def report_call(
         failed: see `Call.failed`.
         wake: called when the report was sent and its answer acted on.
     """
-    report = Note(run.key, f"{digest:x}" if digest else "", failed, _KEEP_MS, cost)
+    report = RecordCall(run.key, f"{digest:x}" if digest else "", failed, _KEEP_MS, cost)
     scope.services.call_reports.put(report, partial(_on_counts, run, scope), wake)
 
 
-def _on_counts(run: Run, scope: ScopeState, counts: Noted) -> None:
+def _on_counts(run: Run, scope: ScopeState, counts: CallCounts) -> None:
     """Act on what all processes of the run have counted; in the background."""
     detector = run.detector
     if detector is None:

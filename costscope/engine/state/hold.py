@@ -326,7 +326,7 @@ class Hold:
         totals = scope.totals
         if type(command) is Release or amounts is None:
             if settlement is not None:
-                totals.settlement(settlement)
+                totals.add_settlement(settlement)
         else:
             if type(command) is Commit:
                 amounts = command.amounts  # all that was held, where its own settlement was interrupted
@@ -334,11 +334,11 @@ class Hold:
             overrun = 0 if amounts is self.amounts else cost - self.amounts.get("cost", 0)
             seconds = perf_counter() - self.began_s
             if settlement == "committed" and overrun <= 0:
-                totals.committed(self.kind, self.name, self.outcome, cost, self.usage, seconds)
+                totals.add_committed_call(self.kind, self.name, self.outcome, cost, self.usage, seconds)
             else:
-                totals.call(self.kind, self.name, self.outcome, cost, self.usage, seconds)
+                totals.add_call(self.kind, self.name, self.outcome, cost, self.usage, seconds)
                 if settlement is not None:
-                    totals.settlement(settlement, max(overrun, 0))
+                    totals.add_settlement(settlement, max(overrun, 0))
         if settlement is not None and scope.closed:  # a stream that outlived its scope
             scope.record_late_call()
 

@@ -334,6 +334,6 @@ def outside_scope(services: Services) -> ScopeState:
     found = services.outside
     if found is None:
         found = services.outside = ScopeState(services, {}, {}, outer=None)
-        found.totals = services.telemetry.endless()
+        found.totals = services.telemetry.endless_totals()
     assert isinstance(found, ScopeState), "nothing else is put there"
     return found

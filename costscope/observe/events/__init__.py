@@ -1,8 +1,8 @@
 """One stream of typed records that callbacks, logs, webhooks and telemetry all consume."""
 
 from costscope.observe.events.callbacks import Callback, Callbacks
-from costscope.observe.events.event_stream import EventStream
-from costscope.observe.events.json_lines import level_of, line_of
+from costscope.observe.events.event_stream import EventStream, level_of
+from costscope.observe.events.log_lines import line_of
 from costscope.observe.events.publisher import Publisher
 from costscope.observe.events.records import (
     KINDS,

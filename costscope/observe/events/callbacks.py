@@ -17,8 +17,6 @@ from costscope.observe.events.records import (
     ThresholdCrossed,
 )
 
-__all__ = ["Callback", "Callbacks", "Given", "must_be_callable"]
-
 E = TypeVar("E")
 
 Callback = Callable[[E], object]
@@ -52,15 +50,15 @@ class Callbacks(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         for argument in _ARGUMENTS.values():
             for one in _several(getattr(self, argument)):
-                must_be_callable(one, argument)
+                check_callback(one, argument)
 
     def of(self, kind: Kind) -> tuple[Callback[object], ...]:
-        """The callbacks for a kind of record, in the order in which they are called."""
+        """Return the callbacks for a kind of record, in the order in which they are called."""
         argument = _ARGUMENTS.get(kind)
         return _several(getattr(self, argument)) if argument is not None else ()
 
     def within(self, outer: Callbacks | None) -> Callbacks:
-        """These, and behind them those of the scope around."""
+        """Join these with those of the scope around, which come behind them."""
         if outer is None:
             return self
         both = {
@@ -70,7 +68,7 @@ class Callbacks(msgspec.Struct, frozen=True, kw_only=True):
         return Callbacks(**both)
 
 
-def must_be_callable(given: object, what: str) -> None:
+def check_callback(given: object, what: str) -> None:
     """Refuse what cannot be a callback.
 
     Raises:

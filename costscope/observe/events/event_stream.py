@@ -1,4 +1,4 @@
-"""The one stream of a runtime's events: whoever wants to know of something hears of it here.
+"""The one stream of a runtime's events, on which everything that happens is told.
 
 No I/O, and no locks: a finalizer may emit in the middle of anything that its own thread is doing.
 """
@@ -16,21 +16,28 @@ from typing import TYPE_CHECKING, Final
 from costscope.background.worker import CLOSING_S, ends_with_process
 from costscope.errors import InvalidInput
 from costscope.observe.events.async_callbacks import Calling, name_of
-from costscope.observe.events.callbacks import must_be_callable
-from costscope.observe.events.json_lines import level_of, line_of
-from costscope.observe.events.records import KINDS, RunawayDetected, ThresholdCrossed, kind_of
+from costscope.observe.events.callbacks import check_callback
+from costscope.observe.events.log_lines import line_of
+from costscope.observe.events.records import (
+    KINDS,
+    TRAITS,
+    PolicyReloaded,
+    RunawayDetected,
+    RunEnded,
+    ThresholdCrossed,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterator
+    from collections.abc import Callable, Collection
 
     from costscope.observe.events.callbacks import Callback, Callbacks
     from costscope.observe.events.publisher import Publisher
     from costscope.observe.events.records import Event, Kind
 
-__all__ = ["EventStream"]
+_TOLD_ALWAYS: Final = ("log", "callback")
+"""As if an action said it: of kinds that have no actions."""
 
-_ACTED_ON: Final = frozenset({"threshold", "runaway"})
-"""Kinds of which the policy says whom to tell, by the actions `log` and `callback`."""
+_BY_ACTIONS: Final = frozenset(traits.kind for traits in TRAITS.values() if traits.by_actions)
 
 log = logging.getLogger("costscope.events")
 
@@ -47,7 +54,7 @@ class EventStream:
         # By a key of their own, so that adding and removing are single steps of a dict.
         self._callbacks: dict[str, dict[object, Callback[object]]] = {kind: {} for kind in KINDS}
         self._sinks: dict[str, dict[object, Callback[object]]] = {kind: {} for kind in KINDS}
-        self._asked: dict[str, tuple[Callback[object], ...]] = {}
+        self._by_action: dict[str, tuple[Callback[object], ...]] = {}
         self._publisher: Publisher | None = None
         self._calling = Calling()
         weakref.finalize(self, self._calling.background.stop, 0.0).atexit = False
@@ -69,14 +76,14 @@ class EventStream:
         if listeners is None:
             msg = f"on({kind!r}): there is no such kind of event; take one of {', '.join(KINDS)}"
             raise InvalidInput(msg)
-        must_be_callable(callback, f"on({kind!r})")
-        return _added(listeners, callback)
+        check_callback(callback, f"on({kind!r})")
+        return _register(listeners, callback)
 
-    def tell(self, callbacks: Callbacks) -> None:
-        """`on` for all of these, for good. As of a scope's, of them is only asked what actions call `callback`."""
+    def add_callbacks(self, callbacks: Callbacks) -> None:
+        """Add all of these for good. As a scope's, they hear of a threshold or a runaway only where an action says so."""
         for kind in KINDS:
-            if kind in _ACTED_ON:
-                self._asked[kind] = (*self._asked.get(kind, ()), *callbacks.of(kind))
+            if kind in _BY_ACTIONS:
+                self._by_action[kind] = (*self._by_action.get(kind, ()), *callbacks.of(kind))
                 continue
             for callback in callbacks.of(kind):
                 self.on(kind, callback)
@@ -91,7 +98,7 @@ class EventStream:
             kinds: by default every kind but `settled`, which comes with every call.
         """
         chosen = [kind for kind in KINDS if kind != "settled"] if kinds is None else kinds
-        removals = [_added(self._sinks[kind], sink) for kind in chosen]
+        removals = [_register(self._sinks[kind], sink) for kind in chosen]
 
         def remove() -> None:
             for removal in removals:
@@ -103,12 +110,12 @@ class EventStream:
         """Put what is emitted on the board, too."""
         self._publisher = publisher
 
-    def listening(self, kind: Kind) -> Collection[object]:
-        """The global callbacks for a kind, a live view: empty as long as nobody listens."""
+    def listeners_of(self, kind: Kind) -> Collection[object]:
+        """Return the global callbacks for a kind, a live view: empty as long as there are none."""
         return self._callbacks[kind].keys()
 
-    def wanted(self, kind: Kind, local: Callbacks | None = None) -> bool:
-        """Whether a callback or sink would be told: `settled` is only made when somebody listens."""
+    def has_listeners(self, kind: Kind, local: Callbacks | None = None) -> bool:
+        """Say whether a callback or sink would be told: without one no `settled` is made."""
         return bool(self._callbacks[kind] or self._sinks[kind] or (local is not None and local.of(kind)))
 
     def emit(
@@ -121,7 +128,7 @@ class EventStream:
         once_ms: int = 0,
         deliver: tuple[str, ...] = (),
     ) -> None:
-        """Tell everybody, in this order: the log, the sinks, the board, the scope's callbacks, the global ones.
+        """Tell all who listen, in this order: the log, the sinks, the board, the scope's callbacks, the global ones.
 
         A threshold or a runaway is told to the log and to the scope's callbacks only if its actions say `log` and
         `callback`.
@@ -139,11 +146,20 @@ class EventStream:
             deliver: the names of webhooks it goes to.
         """
         interrupt: BaseException | None = None
-        kind = kind_of(event)
-        publish = None
-        if self._publisher is not None and not published:
-            publish = partial(self._publisher.put, once=once, once_ms=once_ms, deliver=deliver)
-        for tell in self._listeners(event, kind, local, publish):
+        traits = TRAITS[type(event)]
+        kind = traits.kind
+        # What a policy says is to be done is done; who listens to the stream hears of everything.
+        actions = event.actions if isinstance(event, ThresholdCrossed | RunawayDetected) else _TOLD_ALWAYS
+        listeners: list[Callable[[Event], object]] = [self._log] if traits.level and "log" in actions else []
+        listeners += self._sinks[kind].values()
+        if self._publisher is not None and traits.published and not published:
+            listeners.append(partial(self._publisher.put, once=once, once_ms=once_ms, deliver=deliver))
+        callbacks = [*self._callbacks[kind].values()]
+        if "callback" in actions:
+            local_callbacks = local.of(kind) if local is not None else ()
+            callbacks = [*local_callbacks, *self._by_action.get(kind, ()), *callbacks]
+        listeners += [partial(self._calling.call, callback) for callback in callbacks]
+        for tell in listeners:
             try:
                 tell(event)
             except (Exception, asyncio.CancelledError):
@@ -156,7 +172,7 @@ class EventStream:
             raise interrupt
 
     def drain(self, timeout_s: float = CLOSING_S) -> bool:
-        """Wait until async callbacks and publications are done, at most so long; say whether they are.
+        """Wait until async callbacks and publications are done, at most so long, and say whether they are.
 
         In a coroutine use `adrain`: this one cannot wait for tasks of the loop it holds up.
         """
@@ -167,7 +183,7 @@ class EventStream:
         return (self._publisher is None or self._publisher.drain(rest)) and not self._calling
 
     async def adrain(self, timeout_s: float = CLOSING_S) -> bool:
-        """`drain` for an event loop, whose tasks go on meanwhile. Await it before the loop ends, which cancels them."""
+        """Drain in an event loop, whose tasks go on meanwhile. Await this before the loop ends, which cancels them."""
         return await asyncio.to_thread(self.drain, timeout_s)
 
     def close(self, timeout_s: float = CLOSING_S) -> None:
@@ -181,31 +197,15 @@ class EventStream:
         """Start without the parent's async callbacks after a fork."""
         self._calling.restart_in_child()
 
-    def _listeners(
-        self, event: Event, kind: Kind, local: Callbacks | None, publish: Callback[Event] | None
-    ) -> Iterator[Callable[[Event], object]]:
-        # What a policy says is to be done is done; who listens to the stream hears of everything.
-        actions = (
-            event.actions if isinstance(event, ThresholdCrossed | RunawayDetected) else ("log", "callback")
-        )
-        if "log" in actions:
-            yield self._log
-        yield from tuple(self._sinks[kind].values())
-        if publish is not None:
-            yield publish
-        asked: tuple[Callback[object], ...] = ()
-        if "callback" in actions:
-            asked = (*(local.of(kind) if local is not None else ()), *self._asked.get(kind, ()))
-        for callback in (*asked, *self._callbacks[kind].values()):
-            yield partial(self._calling.call, callback)
-
     def _log(self, event: Event) -> None:
         level = level_of(event)
         if level and log.isEnabledFor(level):
             log.log(level, line_of(event, self._currency), extra={"costscope_event": event})
 
 
-def _added(listeners: dict[object, Callback[object]], listener: Callable[..., object]) -> Callable[[], None]:
+def _register(
+    listeners: dict[object, Callback[object]], listener: Callable[..., object]
+) -> Callable[[], None]:
     key = object()
     listeners[key] = listener
 
@@ -213,3 +213,14 @@ def _added(listeners: dict[object, Callback[object]], listener: Callable[..., ob
         listeners.pop(key, None)
 
     return remove
+
+
+def level_of(event: Event) -> int:
+    """Return the level of `logging` for a record; 0: it is not logged."""
+    if isinstance(event, ThresholdCrossed | RunawayDetected) and "log" in event.actions:
+        return logging.WARNING
+    if isinstance(event, RunEnded) and event.status in {"halted", "abandoned"}:
+        return logging.WARNING
+    if isinstance(event, PolicyReloaded) and not event.accepted:
+        return logging.ERROR
+    return TRAITS[type(event)].level

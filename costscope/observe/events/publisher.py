@@ -14,7 +14,7 @@ from costscope.background.worker import CLOSING_S, Worker, ends_with_process
 from costscope.errors import CostscopeError, StoreUnavailable
 from costscope.observe.events.records import CallRefused, CallSettled, encode_event
 from costscope.stores.backoff import Backoff
-from costscope.stores.coordination import First, Publish
+from costscope.stores.coordination import Publish, SetOnce
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -58,9 +58,9 @@ class Publisher:
         self._store_codes = frozenset(_codes(type(store)))
         self._worker = Worker(self._send_all, "costscope-publisher")
         self._number = itertools.count()
-        self._plain: deque[tuple[int, First | Publish]] = deque()
-        self._delivered: deque[tuple[int, First | Publish]] = deque()
-        self._sending: list[First | Publish] = []
+        self._plain: deque[tuple[int, SetOnce | Publish]] = deque()
+        self._delivered: deque[tuple[int, SetOnce | Publish]] = deque()
+        self._sending: list[SetOnce | Publish] = []
         self._refused: dict[object, float] = {}
         self._loss = _Loss()
         ends_with_process(self, "publisher")
@@ -95,7 +95,7 @@ class Publisher:
                 return
         self._wait(op)
 
-    def remember(self, op: First) -> None:
+    def remember(self, op: SetOnce) -> None:
         """Put this on the board together with the records. Does not wait, and may be lost as records may."""
         if not self._worker.closing.is_set():
             self._wait(op)
@@ -139,7 +139,7 @@ class Publisher:
             frame = frame.f_back
         return False
 
-    def _wait(self, op: First | Publish) -> None:
+    def _wait(self, op: SetOnce | Publish) -> None:
         queue = self._delivered if _delivers(op) else self._plain
         queue.append((next(self._number), op))
         if len(queue) > self._limit:
@@ -148,7 +148,7 @@ class Publisher:
             self._drop(self._plain, deliver=False)
         self._worker.wake()
 
-    def _drop(self, queue: deque[tuple[int, First | Publish]], *, deliver: bool) -> None:
+    def _drop(self, queue: deque[tuple[int, SetOnce | Publish]], *, deliver: bool) -> None:
         try:
             queue.popleft()
         except IndexError:  # the thread has just taken it
@@ -188,13 +188,13 @@ class Publisher:
             log.exception("the store refused %d records of events for good", len(self._sending))
         self._sending = []
 
-    def _publish(self, ops: list[First | Publish]) -> None:
+    def _publish(self, ops: list[SetOnce | Publish]) -> None:
         self._store.tell(ops)
         if self._delivering is not None and any(_delivers(op) for op in ops):
             self._delivering()
 
 
-def _delivers(op: First | Publish) -> bool:
+def _delivers(op: SetOnce | Publish) -> bool:
     return isinstance(op, Publish) and bool(op.deliver)
 
 

@@ -7,36 +7,36 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from costscope.observe.events.records import decode_event
-from costscope.stores.coordination import Published, Recent
+from costscope.stores.coordination import Published, ReadEvents
 
 if TYPE_CHECKING:
     from costscope.observe.events.records import Event
     from costscope.stores import Store
 
-__all__ = ["EventStream"]
 
-
-class EventStream:
-    """Follows the stream of a ledger."""
+class EventReader:
+    """Follows the event log of a ledger: each look brings what came since the one before."""
 
     def __init__(self) -> None:
         self._place = ""
 
-    def new(self, store: Store, count: int) -> list[Event]:
-        """The last `count` of those that came since the last look, oldest first.
+    def read(self, store: Store, count: int) -> list[Event]:
+        """Return the last `count` of the new events, oldest first; what cannot be decoded here is passed over."""
+        records = self.read_records(store, count) or ()
+        return [event for record in records if (event := _try_decode(record)) is not None]
 
-        A store by other hands may have no board; what nobody here can decode is passed over.
-        """
+    def read_records(self, store: Store, count: int) -> list[str] | None:
+        """Return the JSON of the new events; None if the store, by other hands, has no board."""
         if getattr(store, "tell", None) is None:
-            return []
-        [answer] = store.tell((Recent(count=count, after=self._place),))
+            return None
+        [answer] = store.tell((ReadEvents(count=count, after=self._place),))
         found = [each for each in answer if isinstance(each, Published)] if isinstance(answer, list) else []
         if found:
             self._place = found[-1].place
-        return [event for each in found if (event := _decoded(each.record)) is not None]
+        return [each.record for each in found]
 
 
-def _decoded(record: str) -> Event | None:
+def _try_decode(record: str) -> Event | None:
     try:
         return decode_event(record)
     except msgspec.DecodeError:  # by other hands, or by a newer version

@@ -1,38 +1,18 @@
 """What can happen, as typed records. One union, encoded as one JSON object with its `type`.
 
 Money is in nano-units of the currency, like everywhere in the ledger; other meters in their own unit. Labels hold the
-run's id too: whoever turns a record into a metric leaves that out.
+run's id too, which must be left out where a record becomes a metric.
 """
 
 from __future__ import annotations
 
+import logging
 from datetime import datetime
-from typing import Final, Literal, TypedDict, get_args
+from typing import Final, Literal, NamedTuple, TypedDict, get_args
 
 import msgspec
 
 from costscope.ledger.meters import Meter
-
-__all__ = [
-    "KINDS",
-    "AccountReset",
-    "CallDegraded",
-    "CallRefused",
-    "CallSettled",
-    "Downgraded",
-    "Event",
-    "Kind",
-    "PolicyReloaded",
-    "RunEnded",
-    "RunStarted",
-    "RunStatus",
-    "RunawayDetected",
-    "Stamp",
-    "ThresholdCrossed",
-    "decode_event",
-    "encode_event",
-    "kind_of",
-]
 
 RunStatus = Literal["completed", "failed", "halted", "abandoned"]
 
@@ -184,7 +164,7 @@ class RunEnded(Record, frozen=True, kw_only=True, tag="run_ended"):
 
 
 class AccountReset(Record, frozen=True, kw_only=True, tag="reset"):
-    """Somebody set what an account had spent back, and why."""
+    """What an account had spent was set back, and why."""
 
     budget: str
     reason: str
@@ -213,25 +193,48 @@ Event = (
     | PolicyReloaded
 )
 
-_RECORDS: Final[tuple[type[Record], ...]] = get_args(Event)
-_KIND_OF: Final[dict[type[Record], Kind]] = dict(zip(_RECORDS, KINDS, strict=True))
+
+class Traits(NamedTuple):
+    """What is the same of all records of one type."""
+
+    kind: Kind
+    level: int
+    """Of `logging`; 0: it is not logged. What a record says may make it louder: see `level_of`."""
+    published: bool = True
+    """It goes to the board, where other processes and webhooks find it."""
+    by_actions: bool = False
+    """The policy says who is told, by the actions `log` and `callback`."""
+
+
+TRAITS: Final[dict[type[Record], Traits]] = {
+    ThresholdCrossed: Traits("threshold", logging.DEBUG, by_actions=True),
+    CallRefused: Traits("denied", logging.INFO),  # the call raises anyhow
+    CallDegraded: Traits("degraded", logging.INFO),
+    Downgraded: Traits("downgrade", logging.INFO),
+    RunawayDetected: Traits("runaway", logging.DEBUG, by_actions=True),
+    CallSettled: Traits("settled", logging.NOTSET, published=False),  # one comes with every call
+    RunStarted: Traits("run_started", logging.DEBUG),
+    RunEnded: Traits("run_ended", logging.INFO),
+    AccountReset: Traits("reset", logging.WARNING),
+    PolicyReloaded: Traits("policy", logging.INFO),
+}
 
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Event)
 
 
 def kind_of(event: Event) -> Kind:
-    """The tag of a record."""
-    return _KIND_OF[type(event)]
+    """Return the tag of a record."""
+    return TRAITS[type(event)].kind
 
 
 def encode_event(event: Event) -> str:
-    """The record as one JSON object."""
+    """Write the record as one JSON object."""
     return _encoder.encode(event).decode()
 
 
 def decode_event(record: str | bytes) -> Event:
-    """The record that `encode_event` wrote.
+    """Read the record that `encode_event` wrote.
 
     Raises:
         msgspec.ValidationError: something else.

@@ -3,8 +3,8 @@
 One process, or one replica of one, serves a whole ledger: the books are in the store, so nothing is gained by asking
 each worker. Flows (calls, tokens, cost by model) are the workers' own OpenTelemetry metrics.
 
-`grouping`, `series` and `figures` are pure: from a snapshot to samples. `reading` looks into the store, `collector`
-and `server` hand the samples to Prometheus; only these two need the extra `prometheus`.
+`grouping` and `series` are pure: from a snapshot to samples. `reading` looks into the store, `server` hands the samples
+to Prometheus; only this one needs the extra `prometheus`.
 """
 
 from costscope.observe.exporter.grouping import DEFAULT_LABELS, Grouping

@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 
 class Figures(msgspec.Struct, frozen=True):
-    """Amounts are in base units: `cost` in the currency, other meters as counted. None: not known, or no limit."""
+    """What is published of one meter, of one account or of several together.
+
+    Amounts are in base units: `cost` in the currency, other meters as counted. None: not known, or no limit.
+    """
 
     held: float
     spent: float | None = None
@@ -46,7 +49,7 @@ class Figures(msgspec.Struct, frozen=True):
 
 
 def figures(row: AccountRow, line: MeterRow, now_ms: int, rates: BurnRates) -> Figures:
-    """The figures of one meter of one account, at the instant of a snapshot."""
+    """Make the figures of one meter of one account, at the instant of a snapshot."""
     unit = NANO if line.meter == "cost" else 1
     rate = rates.per_second(row.key, line.meter)
     ahead = forecast(row, line, now_ms, rate)
@@ -62,8 +65,8 @@ def figures(row: AccountRow, line: MeterRow, now_ms: int, rates: BurnRates) -> F
     )
 
 
-def together(one: Figures, more: Figures) -> Figures:
-    """Two accounts as one: amounts are added, of the rest the one that is worse off counts."""
+def add_figures(one: Figures, more: Figures) -> Figures:
+    """Join two accounts as one: amounts are added, of the rest the one that is worse off counts."""
     return Figures(
         held=one.held + more.held,
         spent=_total(one.spent, more.spent),
@@ -87,7 +90,7 @@ def _worst(one: float | None, more: float | None, *, highest: bool = False) -> f
 
 
 DEFAULT_LABELS: Final = ("organization", "team", "tenant", "user", "workflow", "strand", "agent")
-"""Without the runs: every run would be new series that nobody looks at again."""
+"""Without the runs: every run would be new series that are never looked at again."""
 
 OTHER: Final = "other"
 _ABSENT: Final = "(none)"
@@ -140,7 +143,7 @@ class Grouping:
         self._shown: set[tuple[str, tuple[str, ...]]] = set()
 
     def groups(self, rows: Iterable[AccountRow], now_ms: int, rates: BurnRates) -> list[Group]:
-        """The groups of a snapshot, by budget and labels; at most `top` + 1 of each budget.
+        """Sort a snapshot into groups, by budget and labels; at most `top` + 1 of each budget.
 
         Left out are windows that are over, and accounts of runs and of scopes' own limits that hold nothing and are
         not being spent: most of them are those of runs that have ended.
@@ -154,8 +157,8 @@ class Grouping:
                 continue
             group = Group(row.budget, self._values(row), meters, 1, int(row.halted))
             place = (group.budget, group.labels)
-            found[place] = _merged(found[place], group) if place in found else group
-        return sorted(self._bounded(found.values()), key=lambda group: (group.budget, group.labels))
+            found[place] = _merge(found[place], group) if place in found else group
+        return sorted(self._limit_groups(found.values()), key=lambda group: (group.budget, group.labels))
 
     def _values(self, row: AccountRow) -> tuple[str, ...]:
         return tuple(
@@ -163,7 +166,7 @@ class Grouping:
             for name in self.labels
         )
 
-    def _bounded(self, groups: Collection[Group]) -> Iterator[Group]:
+    def _limit_groups(self, groups: Collection[Group]) -> Iterator[Group]:
         budgets: dict[str, list[Group]] = {}
         for group in groups:
             budgets.setdefault(group.budget, []).append(group)
@@ -173,7 +176,7 @@ class Grouping:
             own, rest = ranked[: self._top], ranked[self._top :]
             shown.update((budget, group.labels) for group in own)
             if rest:
-                own = _with_rest(own, rest)
+                own = _add_rest(own, rest)
             yield from own
         self._shown = shown
 
@@ -182,21 +185,21 @@ class Grouping:
         return -group.fullest - stays, group.labels
 
 
-def _with_rest(own: list[Group], rest: list[Group]) -> list[Group]:
-    """The groups, with one more that is the sum of the rest."""
+def _add_rest(own: list[Group], rest: list[Group]) -> list[Group]:
+    """Return the groups with one more that is the sum of the rest."""
     names = [any(group.labels[at] for group in rest) for at in range(len(rest[0].labels))]
     total = msgspec.structs.replace(rest[0], labels=tuple(OTHER if name else "" for name in names))
     for group in rest[1:]:
-        total = _merged(total, group)
+        total = _merge(total, group)
     # A tenant may be called `other`: two series with the same labels would be refused, and the scrape with them.
     alike = [group for group in own if group.labels == total.labels]
     for group in alike:
-        total = _merged(total, group)
+        total = _merge(total, group)
     return [group for group in own if group not in alike] + [total]
 
 
-def _merged(one: Group, more: Group) -> Group:
+def _merge(one: Group, more: Group) -> Group:
     meters = dict(one.meters)
     for meter, found in more.meters.items():
-        meters[meter] = together(meters[meter], found) if meter in meters else found
+        meters[meter] = add_figures(meters[meter], found) if meter in meters else found
     return Group(one.budget, one.labels, meters, one.accounts + more.accounts, one.halted + more.halted)

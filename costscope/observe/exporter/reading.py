@@ -12,10 +12,10 @@ import msgspec
 
 from costscope.errors import CostscopeError
 from costscope.ledger import audit
+from costscope.observe.events.reader import EventReader
 from costscope.observe.events.records import KINDS
 from costscope.observe.exporter.series import Family, families, rules, status, up
 from costscope.observe.reports import BurnRates, account_rows
-from costscope.stores.coordination import Published, Recent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -46,18 +46,18 @@ class EventCounts:
 
     def __init__(self) -> None:
         self._counts = dict.fromkeys((*KINDS, _OTHER), 0)
-        self._place: str | None = None
+        self._reader = EventReader()
+        self._has_looked = False
 
     def look(self, store: Store) -> Mapping[str, int] | None:
-        """The counts, with what has come since the last look; None if the store, by other hands, has no board."""
-        if getattr(store, "tell", None) is None:
+        """Return the counts, with what has come since the last look; None if the store keeps no board."""
+        records = self._reader.read_records(store, _ALL)
+        if records is None:
             return None
-        [answer] = store.tell((Recent(count=_ALL, after=self._place or ""),))
-        found = [each for each in answer if isinstance(each, Published)] if isinstance(answer, list) else []
-        if self._place is not None:
-            for published in found:
-                self._counts[_type(published.record)] += 1
-        self._place = found[-1].place if found else self._place or ""
+        if self._has_looked:
+            for record in records:
+                self._counts[_type(record)] += 1
+        self._has_looked = True
         return dict(self._counts)
 
 
@@ -73,7 +73,7 @@ _OFTEN_S: Final = 1.0
 _PATIENCE_S: Final = 5.0
 """Half of what Prometheus waits for a scrape by default."""
 
-_log = logging.getLogger("costscope.observe.exporter")
+_log = logging.getLogger("costscope.exporter")
 
 
 class Reader:
@@ -109,25 +109,25 @@ class Reader:
         self._trouble = ""
 
     def families(self) -> tuple[Family, ...]:
-        """The samples of a reading that is at most a second old, or just that there is none.
+        """Return the samples of a reading that is at most a second old, or just that there is none.
 
-        Never raises and never waits for longer than `patience_s`, whatever the store does.
+        Never raises and never waits for longer than `patience_s`, even where the store never answers.
         """
-        began, reading = self._reading()
+        began, reading = self._current_reading()
         try:
             found = reading.result(max(began + self._patience_s - self._clock(), 0))
-        except Exception as error:  # noqa: BLE001 - whatever it is, the scrape must say that something is wrong
+        except Exception as error:  # noqa: BLE001 - the scrape must say that something is wrong in any case
             if not reading.done():
-                self._trouble_is(f"no answer within {self._patience_s:g} s")
+                self._log_change(f"no answer within {self._patience_s:g} s")
             else:
-                self._trouble_is(
+                self._log_change(
                     str(error) or repr(error), None if isinstance(error, CostscopeError) else error
                 )
             return (up(reachable=False),)
-        self._trouble_is("")
+        self._log_change("")
         return found
 
-    def _trouble_is(self, problem: str, error: Exception | None = None) -> None:
+    def _log_change(self, problem: str, error: Exception | None = None) -> None:
         """Log a change: the store may be away for hours, and scrapes come every few seconds."""
         if problem == self._trouble:
             return
@@ -137,8 +137,8 @@ class Reader:
         else:
             _log.warning("%s can be read again", self._store.url)
 
-    def _reading(self) -> tuple[float, Future[tuple[Family, ...]]]:
-        """When the last reading began, and what it came to or will; a new one if it is old."""
+    def _current_reading(self) -> tuple[float, Future[tuple[Family, ...]]]:
+        """Return when the last reading began, and what it came to or will; begin a new one if it is old."""
         with self._starting:
             last, now = self._last, self._clock()
             if last is not None and (not last[1].done() or now - last[0] < _OFTEN_S):
@@ -153,7 +153,7 @@ class Reader:
     def _read_into(self, future: Future[tuple[Family, ...]]) -> None:
         try:
             future.set_result(self._read())
-        except BaseException as error:  # noqa: BLE001 - whoever waits gets it
+        except BaseException as error:  # noqa: BLE001 - the thread that waits gets it
             future.set_exception(error)
 
     def _read(self) -> tuple[Family, ...]:

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from costscope.observe.exporter.grouping import Figures, Group
     from costscope.policy import Policy
 
-__all__ = ["Family", "families", "rules", "status"]
-
 Labels = tuple[str, ...]
 
 
@@ -54,7 +52,7 @@ _SLOTS: Final = (
 
 
 def families(groups: Iterable[Group], labels: Labels) -> list[Family]:
-    """Everything that is said of budgets.
+    """Make the families of all that is said of budgets.
 
     `cost` is in units of the policy's currency, the other meters as they are counted.
 
@@ -85,7 +83,7 @@ def families(groups: Iterable[Group], labels: Labels) -> list[Family]:
 
 
 def rules(policy: Policy) -> Family:
-    """What the policy says of its budgets; the value is always 1.
+    """Make the family of what the policy says of its budgets; the value is always 1.
 
     The books do not know it: a budget that only records what it would have refused is as full as one that refuses.
     """
@@ -97,7 +95,7 @@ def rules(policy: Policy) -> Family:
 def status(
     *, holds: int, differences: int, accounts: int, events: Mapping[str, int] | None, seconds: float
 ) -> list[Family]:
-    """What is said of the ledger as a whole, and that it could be read.
+    """Make the families of what is said of the ledger as a whole, and that it could be read.
 
     Args:
         holds: calls in flight.
@@ -125,7 +123,7 @@ def status(
 
 
 def up(*, reachable: bool) -> Family:
-    """Whether the store could be read."""
+    """Make the family that says whether the store could be read."""
     return _one("costscope_exporter_up", "1: the store was read; 0: it could not be.", int(reachable))
 
 

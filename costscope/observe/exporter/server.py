@@ -1,4 +1,4 @@
-"""Serving the metrics over HTTP until somebody closes the server."""
+"""Serving the metrics over HTTP until the server is closed."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class BudgetCollector(Collector):
         self._reader = reader
 
     def collect(self) -> Iterator[Metric]:
-        """Every metric that has a sample."""
+        """Return every metric that has a sample."""
         return (_metric(family) for family in self._reader.families() if family.samples)
 
 

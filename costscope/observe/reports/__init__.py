@@ -3,7 +3,7 @@
 Everything here is computed from snapshots of a ledger; no I/O, no clock but that of the snapshot.
 """
 
-from costscope.observe.reports.account_rows import AccountRow, MeterRow, account_rows, untouched
+from costscope.observe.reports.account_rows import AccountRow, MeterRow, account_rows, untouched_budgets
 from costscope.observe.reports.forecast import BurnRates, Forecast, forecast
 
 __all__ = [
@@ -13,5 +13,5 @@ __all__ = [
     "MeterRow",
     "account_rows",
     "forecast",
-    "untouched",
+    "untouched_budgets",
 ]

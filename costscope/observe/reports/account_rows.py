@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from costscope.ledger import Snapshot, SnapshotAccount
     from costscope.policy import Policy
 
-__all__ = ["AccountRow", "MeterRow", "account_rows", "untouched"]
-
 _SHOWN: Final = tuple(meter for meter in METERS if meter != HALTS)
 _OF_A_RUN: Final = frozenset({"run", "run_id"})
 _SLOTS_OF: Final = "~slots"
@@ -53,7 +51,7 @@ class AccountRow(msgspec.Struct, frozen=True):
     """The window, in ms since the epoch; 0 and 0: it never resets."""
     meters: tuple[MeterRow, ...]
     halted: bool = False
-    """Somebody ordered a stop: nothing is admitted here any more."""
+    """A stop was ordered: nothing is admitted here any more."""
     enforcement: Enforcement = "hard"
     """What the policy says becomes of what does not fit."""
 
@@ -92,7 +90,7 @@ class AccountRow(msgspec.Struct, frozen=True):
 
 
 def account_rows(snapshot: Snapshot, policy: Policy | None = None) -> list[AccountRow]:
-    """Every account of a snapshot: the policy's budgets first, then limits of scopes as the tree of their labels.
+    """Sort every account of a snapshot: the policy's budgets, then limits of scopes as the tree of their labels.
 
     Args:
         snapshot: what stands in the books.
@@ -115,8 +113,8 @@ def account_rows(snapshot: Snapshot, policy: Policy | None = None) -> list[Accou
     )
 
 
-def untouched(rows: list[AccountRow], policy: Policy | None) -> list[str]:
-    """The policy's budgets that have no account yet: nothing was ever reserved under them."""
+def untouched_budgets(rows: list[AccountRow], policy: Policy | None) -> list[str]:
+    """Return the policy's budgets that have no account yet: nothing was ever reserved under them."""
     touched = {row.budget for row in rows}
     return [budget.id for budget in policy.budgets if budget.id not in touched] if policy is not None else []
 

@@ -21,7 +21,7 @@ _encoder: Final = msgspec.json.Encoder(decimal_format="number")
 
 
 def short_money(nano: int) -> str:
-    """Nano-units as a short decimal, rounded up as the ledger rounds: `0.0054`, `12.8000`, `1,234.57`.
+    """Write nano-units as a short decimal, rounded up as the ledger rounds: `0.0054`, `12.8000`, `1,234.57`.
 
     A column of them lines up; what is not zero never reads as zero.
     """
@@ -30,32 +30,32 @@ def short_money(nano: int) -> str:
 
 
 def short_amount(meter: str, amount: int) -> str:
-    """An amount of a meter without its unit."""
+    """Write an amount of a meter without its unit."""
     return short_money(amount) if meter == "cost" else f"{amount:,}"
 
 
-def exact(meter: str, amount: int) -> Decimal | int:
-    """An amount for JSON: `cost` in units of the currency with every digit, other meters as they are."""
+def exact_amount(meter: str, amount: int) -> Decimal | int:
+    """Return an amount for JSON: `cost` in units of the currency with every digit, other meters as they are."""
     return currency(amount) if meter == "cost" else amount
 
 
-def counted(number: int, noun: str) -> str:
-    """`1 account`, `1,200 accounts`."""
+def format_count(number: int, noun: str) -> str:
+    """Write a number and its noun: `1 account`, `1,200 accounts`."""
     return f"{number:,} {noun}{'s' * (number != 1)}"
 
 
-def instant(moment: dt.datetime) -> str:
-    """`2026-11-23 00:00 UTC`."""
+def format_instant(moment: dt.datetime) -> str:
+    """Write an instant: `2026-11-23 00:00 UTC`."""
     return f"{moment:%Y-%m-%d %H:%M} {moment.tzname()}"
 
 
 def json_text(data: Mapping[str, object] | msgspec.Struct) -> str:
-    """One JSON object on one line; a Decimal is written as the number it is."""
+    """Write one JSON object on one line; a Decimal is written as the number it is."""
     return _encoder.encode(data).decode()
 
 
 def as_data(row: AccountRow) -> dict[str, object]:
-    """One account for `--json`: `cost` in units of the currency, every digit; other meters as counted."""
+    """Return one account for `--json`: `cost` in units of the currency, every digit; other meters as counted."""
     return {
         "key": row.key,
         "budget": row.shown,
@@ -78,4 +78,6 @@ def _numbers(line: MeterRow) -> dict[str, object]:
         "remaining": left,
         "presumed": counters.presumed,
     }
-    return {name: None if value is None else exact(line.meter, value) for name, value in amounts.items()}
+    return {
+        name: None if value is None else exact_amount(line.meter, value) for name, value in amounts.items()
+    }

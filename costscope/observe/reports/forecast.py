@@ -37,7 +37,7 @@ class Forecast(msgspec.Struct, frozen=True):
 
 
 def forecast(row: AccountRow, line: MeterRow, now_ms: int, rate: float | None) -> Forecast | None:
-    """What becomes of a meter; None where nothing limits it.
+    """Say what becomes of a meter; None where nothing limits it.
 
     Args:
         row: the account.
@@ -53,7 +53,7 @@ def forecast(row: AccountRow, line: MeterRow, now_ms: int, rate: float | None) -
     return Forecast(
         left=left,
         utilisation=_share(used, line.limit),
-        exhausted_s=_exhausted(left, rate),
+        exhausted_s=_exhausted_in_s(left, rate),
         reset_s=reset_s,
         at_reset=None if rate is None or reset_s is None else _share(used + rate * reset_s, line.limit),
     )
@@ -63,7 +63,7 @@ def _share(used: float, limit: int) -> float:
     return used / limit if limit else 1.0
 
 
-def _exhausted(left: int, rate: float | None) -> float | None:
+def _exhausted_in_s(left: int, rate: float | None) -> float | None:
     if not left:
         return 0.0
     if rate is None:
@@ -80,6 +80,13 @@ _MARKS: Final = 32
 
 class BurnRates:
     """The rates of every account and meter that was seen in the last snapshot.
+
+    A rate is what was spent within the last `window_s` seconds, divided by them. What happened before the first
+    snapshot is not known. An account with a window is then taken to have been spent evenly since its window began, so
+    that the very first snapshot gives a rate; one without a window has a rate from the second snapshot on. An account
+    that was not there at one snapshot and is at the next has spent all it has in between.
+
+    A fall of `spent` (a debt was forgiven, a lost call turned out cheaper) is no negative burning: only rises count.
 
     Args:
         window_s: how far back to look, in seconds.
@@ -115,7 +122,7 @@ class BurnRates:
         self._last_ms = now_ms
 
     def per_second(self, key: str, meter: str) -> float | None:
-        """What an account spends per second, in the meter's unit (`cost`: nano-units).
+        """Return what an account spends per second, in the meter's unit (`cost`: nano-units).
 
         None while nothing can be said: the account was not in the last snapshot, or it has no window and was seen
         only once.
@@ -127,7 +134,7 @@ class BurnRates:
 
 
 def _began(start_ms: int, last_ms: int | None, now_ms: int) -> int:
-    """Since when an account that is seen for the first time may have been spent from."""
+    """Return since when an account that is seen for the first time may have been spent from, in ms."""
     if last_ms is not None:
         return min(max(start_ms, last_ms), now_ms)
     return min(start_ms, now_ms) if start_ms else now_ms
@@ -172,7 +179,7 @@ class _Track:
         marks.append((at_ms, self.gross))
 
     def _at(self, at_ms: int) -> float:
-        """What had been spent at an instant that is not before the first mark."""
+        """Return what had been spent at an instant that is not before the first mark."""
         before = self.marks[0]
         for after in self.marks:
             if after[0] > at_ms:

@@ -16,8 +16,6 @@ from costscope.observe.telemetry.metrics import METRICS
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-__all__ = ["MAX_VALUES", "OTHER", "AttributeGuard", "Attributes", "checked_labels"]
-
 Attributes = dict[str, str]
 
 MAX_VALUES: Final = 500
@@ -39,20 +37,27 @@ class AttributeGuard:
             InvalidLabel: a string instead of a collection, a run id, or a name that costscope's own
                 attributes use.
         """
-        self._allowed = checked_labels(allowed_labels)
+        self._allowed = check_metric_labels(allowed_labels)
         self._seen: dict[str, set[str]] = {}
         self._adding = Lock()
 
-    def labels(self, labels: Mapping[str, str]) -> Attributes:
-        """The allowed ones among a scope's labels, as attributes."""
-        return {name: self.value(name, labels[name]) for name in self._allowed if name in labels}
+    def attributes(self, labels: Mapping[str, str], **more: str | None) -> Attributes:
+        """Return the allowed ones among a scope's labels, and these names with their values, as attributes.
+
+        None leaves a name out.
+        """
+        found = {name: self.value(name, labels[name]) for name in self._allowed if name in labels}
+        for name, value in more.items():
+            if value is not None:
+                found[name] = self.value(name, value)
+        return found
 
     def level(self, label_names: Iterable[str]) -> str:
-        """The names of a scope's labels as one value: `tenant,workflow` is another level than `agent,tenant`."""
+        """Return the names of a scope's labels as one value: `tenant,workflow` is not the level of `agent,tenant`."""
         return self.value("scope", ",".join(sorted(label_names)))
 
     def value(self, attribute: str, value: str) -> str:
-        """The value itself while the attribute has had at most `MAX_VALUES` different ones, then `other`."""
+        """Return the value while the attribute has had at most `MAX_VALUES` different ones, then `other`."""
         seen = self._seen.get(attribute)
         if seen is not None and value in seen:
             return value
@@ -63,8 +68,8 @@ class AttributeGuard:
             return value if value in seen else OTHER
 
 
-def checked_labels(allowed: Collection[str]) -> tuple[str, ...]:
-    """The names of an allow-list, sorted.
+def check_metric_labels(allowed: Collection[str]) -> tuple[str, ...]:
+    """Return the names of an allow-list, sorted, if they may all be attributes.
 
     Raises:
         InvalidLabel: a string instead of a collection, a run id, or a name that costscope's own attributes use.

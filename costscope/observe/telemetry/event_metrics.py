@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Final, get_args
+from typing import TYPE_CHECKING, ClassVar, Final, get_args
 
 from costscope.observe.events.records import (
     AccountReset,
@@ -21,11 +21,11 @@ from costscope.policy.model.controls import ActionKind, OnLimit, Triggers
 from costscope.pricing.money import NANO
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from costscope.observe.events.records import Event
     from costscope.observe.telemetry.attributes import AttributeGuard, Attributes
     from costscope.observe.telemetry.metrics import Instruments
-
-__all__ = ["EventMetrics"]
 
 _REASONS: Final = frozenset(
     {*Triggers.__struct_fields__, *get_args(ActionKind), *get_args(OnLimit), "route", "stage", "max_tokens"}
@@ -39,68 +39,69 @@ _OpenRun = tuple[str, tuple[tuple[str, str], ...]]
 class EventMetrics:
     """Counts the records of one runtime. Used by any number of threads.
 
-    Settled calls are not among what it counts, nor are refused ones: they are in the sums of their scopes.
+    Args:
+        guard: makes attributes of labels.
+        instruments: asked for them when the first record comes.
     """
 
-    def __init__(self, guard: AttributeGuard) -> None:
+    def __init__(self, guard: AttributeGuard, instruments: Callable[[], Instruments]) -> None:
         self._guard = guard
+        self._get_instruments = instruments
+        self._instruments: Instruments | None = None
         self._open: dict[_OpenRun, Attributes] = {}
-        """Runs that began in this process: whoever finds the run of a dead process abandoned never had it."""
+        """Runs that began in this process. A run that is found abandoned, of a process that is dead, is not here."""
 
-    def count(self, instruments: Instruments, event: Event) -> None:
-        """Add one record to the metrics."""
-        labels = self._guard.labels(event.labels)
-        match event:
-            case ThresholdCrossed():
-                instruments.thresholds.add(1, labels | self._crossing(event))
-            case CallRefused():
-                self._refused(instruments, event, labels)
-            case CallDegraded():
-                limit = self._limit(event.budget, event.meter)
-                instruments.degraded.add(1, {**labels, "what": event.what, **limit})
-            case Downgraded():
-                self._downgraded(instruments, event, labels)
-            case RunawayDetected():
-                instruments.runaways.add(1, {**labels, "reason": event.reason})
-            case RunStarted():
-                self._started(instruments, event, labels)
-            case RunEnded():
-                self._ended(instruments, event, labels)
-            case AccountReset():
-                instruments.resets.add(1, {**labels, **self._limit(event.budget, None)})
-            case PolicyReloaded():
-                instruments.reloads.add(1, {"outcome": "accepted" if event.accepted else "refused"})
+    def count(self, event: Event) -> None:
+        """Add one record of the event stream to the metrics: thresholds, downgrades, runs and all else that is rare.
 
-    def _crossing(self, event: ThresholdCrossed) -> Attributes:
-        guard = self._guard
-        return {
-            **self._limit(event.budget, event.meter),
-            "threshold": guard.value("threshold", f"{event.threshold:g}"),
-            "actions": guard.value("actions", ",".join(sorted(set(event.actions)))),
-        }
+        Calls that ran, and calls that a limit refused, are not counted here: they are in the sums of their scopes.
+        """
+        count = self._COUNT.get(type(event))
+        if count is not None:
+            if self._instruments is None:
+                self._instruments = self._get_instruments()
+            count(self, self._instruments, event)
 
-    def _refused(self, instruments: Instruments, event: CallRefused, labels: Attributes) -> None:
+    def _count_threshold(self, instruments: Instruments, event: ThresholdCrossed) -> None:
+        attributes = self._guard.attributes(
+            event.labels,
+            budget=event.budget,
+            meter=event.meter,
+            threshold=f"{event.threshold:g}",
+            actions=",".join(sorted(set(event.actions))),
+        )
+        instruments.thresholds.add(1, attributes)
+
+    def _count_refusal(self, instruments: Instruments, event: CallRefused) -> None:
         if event.enforced and event.what in {"model", "tool"}:
             return  # in the sums of its scope
         counter = instruments.denials if event.enforced else instruments.shadow_denials
-        kind = self._guard.value("kind", event.kind)
-        counter.add(1, {**labels, "what": event.what, "kind": kind, **self._limit(event.budget, event.meter)})
+        attributes = self._guard.attributes(
+            event.labels, kind=event.kind, budget=event.budget, meter=event.meter
+        )
+        counter.add(1, {**attributes, "what": event.what})
 
-    def _downgraded(self, instruments: Instruments, event: Downgraded, labels: Attributes) -> None:
-        models = {
-            **labels,
-            "name": self._guard.value("name", event.asked),
-            "effective": self._guard.value("effective", event.effective),
-        }
-        instruments.downgrades.add(1, {**models, "reason": _reason(event.reason)})
+    def _count_degraded_call(self, instruments: Instruments, event: CallDegraded) -> None:
+        attributes = self._guard.attributes(event.labels, budget=event.budget, meter=event.meter)
+        instruments.degraded.add(1, {**attributes, "what": event.what})
+
+    def _count_downgrade(self, instruments: Instruments, event: Downgraded) -> None:
+        models = self._guard.attributes(event.labels, name=event.asked, effective=event.effective)
+        instruments.downgrades.add(1, {**models, "reason": _find_reason(event.reason)})
         if event.saved is not None and event.saved > 0:
             instruments.saved.add(event.saved / NANO, models)
 
-    def _started(self, instruments: Instruments, event: RunStarted, labels: Attributes) -> None:
+    def _count_runaway(self, instruments: Instruments, event: RunawayDetected) -> None:
+        attributes = self._guard.attributes(event.labels)
+        instruments.runaways.add(1, {**attributes, "reason": event.reason})
+
+    def _count_run_start(self, instruments: Instruments, event: RunStarted) -> None:
+        labels = self._guard.attributes(event.labels)
         if self._open.setdefault((event.run, tuple(labels.items())), labels) is labels:
             instruments.runs_active.add(1, labels)
 
-    def _ended(self, instruments: Instruments, event: RunEnded, labels: Attributes) -> None:
+    def _count_run_end(self, instruments: Instruments, event: RunEnded) -> None:
+        labels = self._guard.attributes(event.labels)
         began_here = self._open.pop((event.run, tuple(labels.items())), None)
         if began_here is not None:
             instruments.runs_active.add(-1, began_here)
@@ -108,19 +109,32 @@ class EventMetrics:
         instruments.runs.add(1, attributes)
         if event.iterations:
             instruments.iterations.add(event.iterations, labels)
-        if event.status != "abandoned":  # of a dead process nobody knows how long it ran, nor what it cost
+        if (
+            event.status != "abandoned"
+        ):  # how long the run of a dead process took, and what it cost, is not known
             instruments.run_duration.record(event.seconds, attributes)
             instruments.run_cost.record(event.cost / NANO, attributes)
 
-    def _limit(self, budget: str | None, meter: str | None) -> Attributes:
-        found: Attributes = {}
-        if budget is not None:
-            found["budget"] = self._guard.value("budget", budget)
-        if meter is not None:
-            found["meter"] = self._guard.value("meter", meter)
-        return found
+    def _count_reset(self, instruments: Instruments, event: AccountReset) -> None:
+        instruments.resets.add(1, self._guard.attributes(event.labels, budget=event.budget))
+
+    def _count_reload(self, instruments: Instruments, event: PolicyReloaded) -> None:
+        instruments.reloads.add(1, {"outcome": "accepted" if event.accepted else "refused"})
+
+    _COUNT: ClassVar[dict[type[Event], Callable[..., None]]] = {
+        ThresholdCrossed: _count_threshold,
+        CallRefused: _count_refusal,
+        CallDegraded: _count_degraded_call,
+        Downgraded: _count_downgrade,
+        RunawayDetected: _count_runaway,
+        RunStarted: _count_run_start,
+        RunEnded: _count_run_end,
+        AccountReset: _count_reset,
+        PolicyReloaded: _count_reload,
+    }
+    """`CallSettled` is left to the sums of its scope."""
 
 
-def _reason(text: str) -> str:
-    """The word of the policy that a reason is about: the figures in it would start a series with every call."""
+def _find_reason(text: str) -> str:
+    """Return the word of the policy that a reason is about: its figures would start a series with every call."""
     return next((word for word in _WORDS.findall(text) if word in _REASONS), OTHER)

@@ -83,7 +83,7 @@ METRICS: Final[dict[str, Metric]] = {
         "costscope.calls", "counter", "{call}", ("kind", "name", "outcome"), "Metered calls that ran."
     ),
     "call_duration": Metric(
-        "costscope.engine.call.duration",
+        "costscope.call.duration",
         "histogram",
         "s",
         ("kind", "name", "outcome"),
@@ -174,7 +174,7 @@ METRICS: Final[dict[str, Metric]] = {
         "costscope.runs.active", "up-down counter", "{run}", (), "Runs that are open in this process."
     ),
     "run_duration": Metric(
-        "costscope.engine.run.duration",
+        "costscope.run.duration",
         "histogram",
         "s",
         ("status",),
@@ -182,7 +182,7 @@ METRICS: Final[dict[str, Metric]] = {
         _SPAN_SECONDS,
     ),
     "run_cost": Metric(
-        "costscope.engine.run.cost",
+        "costscope.run.cost",
         "histogram",
         CURRENCY,
         ("status",),
@@ -210,7 +210,7 @@ METRICS: Final[dict[str, Metric]] = {
     ),
     # the books
     "resets": Metric(
-        "costscope.resets", "counter", "{reset}", ("budget",), "Accounts whose spending somebody set back."
+        "costscope.resets", "counter", "{reset}", ("budget",), "Accounts whose spending was set back."
     ),
     "reloads": Metric(
         "costscope.policy.reloads",
@@ -224,7 +224,7 @@ METRICS: Final[dict[str, Metric]] = {
 
 
 class Instruments:
-    """One instrument per metric, made from one provider's meter for one currency."""
+    """One instrument per metric, made from one provider's meter for one currency. OpenTelemetry's API only, no SDK."""
 
     cost: Counter
     tokens: Counter
@@ -257,10 +257,10 @@ class Instruments:
         # currency is an attribute of the meter, which they keep.
         meter = provider.get_meter("costscope", attributes={"currency": currency})
         for field, metric in METRICS.items():
-            setattr(self, field, _made(meter, metric, currency))
+            setattr(self, field, _create(meter, metric, currency))
 
 
-def _made(meter: Meter, metric: Metric, currency: str) -> Counter | UpDownCounter | Histogram:
+def _create(meter: Meter, metric: Metric, currency: str) -> Counter | UpDownCounter | Histogram:
     unit = f"{{{currency}}}" if metric.unit == CURRENCY else metric.unit
     if metric.kind == "counter":
         return meter.create_counter(metric.name, unit, metric.description)
@@ -276,7 +276,7 @@ _making: Final = Lock()
 
 
 def instruments_for(provider: MeterProvider, currency: str) -> Instruments:
-    """The instruments of a provider for a currency, made once however many runtimes share them."""
+    """Return the instruments of a provider for a currency, made once however many runtimes share them."""
     with _making:
         by_currency = _known.setdefault(provider, {})
         instruments = by_currency.get(currency)

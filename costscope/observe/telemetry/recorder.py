@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from costscope.observe.telemetry.attributes import AttributeGuard
-from costscope.observe.telemetry.durations import Backlog, record_durations
+from costscope.observe.telemetry.call_durations import Backlog, record_durations
 from costscope.observe.telemetry.event_metrics import EventMetrics
 from costscope.observe.telemetry.flush import Flusher, flush
 from costscope.observe.telemetry.metrics import Instruments, instruments_for
@@ -17,11 +17,8 @@ if TYPE_CHECKING:
 
     from opentelemetry.metrics import MeterProvider
 
-    from costscope.observe.events.records import Event
     from costscope.observe.telemetry.attributes import Attributes
     from costscope.observe.telemetry.totals import CallOutcome, CallSum, ScopeTotals, Sums
-
-__all__ = ["DEFAULT_LABELS", "Telemetry"]
 
 DEFAULT_LABELS: Final = ("tenant", "workflow")
 """The labels that become metric attributes unless a runtime lists others."""
@@ -56,10 +53,11 @@ class Telemetry:
         self._given = provider
         self._currency = currency
         self._guard = AttributeGuard(allowed_labels)
-        self._events = EventMetrics(self._guard)
+        self.events = EventMetrics(self._guard, self._ready)
+        """Counts what is rare as it happens: a sink for the event stream."""
         self._backlog = Backlog()
         self._endless: list[EndlessTotals] = []
-        self._flusher = Flusher(self._in_background, interval=flush_interval)
+        self._flusher = Flusher(self._run_in_background, interval=flush_interval)
         self._export = False
         self._instruments: Instruments | None = None
 
@@ -79,26 +77,27 @@ class Telemetry:
         Args:
             labels: all labels of the scope, the inherited ones included.
             totals: its sums; they are taken, so recording twice counts nothing twice.
-            parent: the sums of the enclosing scope, which are told what this one cost.
+            parent: the sums of the enclosing scope, to which the cost of this one is added.
             duration_seconds: how long the scope was open: records it in the histograms too.
-            outcome: `error` if it was left by an exception; None where nobody looked.
+            outcome: `error` if it was left by an exception; None where that is not known.
 
         Returns:
             What was taken.
         """
         instruments = self._ready()
-        attributes = self._guard.labels(labels)
+        attributes = self._guard.attributes(labels)
+        level = self._guard.level(labels) if duration_seconds is not None else ""
         sums = totals.take()
-        self._record_sums(instruments, attributes, sums)
-        if type(totals) is EndlessTotals:
-            _record_unscoped(instruments, attributes, sums)
+        if not sums.is_empty:
+            self._record_sums(instruments, attributes, sums)
+            if type(totals) is EndlessTotals:
+                _record_unscoped(instruments, attributes, sums)
         if parent is not None and sums.scope_cost_nano:
-            parent.nested(sums.scope_cost_nano)
+            parent.add_nested_cost(sums.scope_cost_nano)
         if duration_seconds is not None:
-            level = self._guard.level(labels)
             if parent is not None and (outcome == "error" or (outcome is not None and parent.has_failed)):
-                again = parent.again(tuple(f"{name}={value}" for name, value in labels.items()), outcome)
-                if again:
+                what = tuple(f"{name}={value}" for name, value in labels.items())
+                if parent.add_attempt(what, outcome):
                     instruments.retries.add(1, {**attributes, "kind": "scope", "name": level})
             # A new dict: the SDK keeps those it was given.
             attributes = {**attributes, "scope": level}
@@ -108,24 +107,17 @@ class Telemetry:
             instruments.scope_duration.record(duration_seconds, attributes)
         return sums
 
-    def event(self, event: Event) -> None:
-        """Add one record of the event stream to the metrics: thresholds, downgrades, runs and whatever else is rare.
-
-        Calls that ran, and calls that a limit refused, are left to `record`, which counts them with their scope.
-        """
-        self._events.count(self._ready(), event)
-
-    def presumed(self, holds: int) -> None:
+    def count_presumed(self, holds: int) -> None:
         """Count holds that this process has found past their lease and presumed lost."""
         if holds > 0:
             self._ready().presumed.add(holds)
 
-    def endless(self) -> EndlessTotals:
-        """Sums for the calls outside every scope: recorded in the background, soon after each call.
+    def endless_totals(self) -> EndlessTotals:
+        """Make sums for the calls outside every scope: recorded in the background, soon after each call.
 
         Without an SDK they wait for `record`.
         """
-        totals = EndlessTotals(self._soon)
+        totals = EndlessTotals(self._record_soon)
         self._endless.append(totals)
         return totals
 
@@ -145,11 +137,11 @@ class Telemetry:
 
     # ------------------------------------------------------------------- background
 
-    def _soon(self) -> None:
+    def _record_soon(self) -> None:
         if self._has_sdk():
             self._flusher.request()
 
-    def _in_background(self) -> None:
+    def _run_in_background(self) -> None:
         for totals in self._endless:
             self.record({}, totals)
         self._backlog.drain()
@@ -181,16 +173,12 @@ class Telemetry:
         for (kind, name), count in sums.retries.items():
             instruments.retries.add(count, {**labels, "kind": kind, "name": guard.value("name", name)})
         for (denial, budget, meter, what), count in sums.denials.items():
-            attributes = {**labels, "kind": denial}
-            if budget is not None:
-                attributes["budget"] = guard.value("budget", budget)
-            if meter is not None:
-                attributes["meter"] = guard.value("meter", meter)
+            attributes = {**labels, "kind": denial, **guard.attributes({}, budget=budget, meter=meter)}
             if what is not None:
                 attributes["what"] = what
             instruments.denials.add(count, attributes)
         for settlement, count in sums.settlements.items():
-            if settlement == "presumed":  # not settled by anybody yet
+            if settlement == "presumed":  # not settled yet
                 instruments.presumed.add(count, labels)
             else:
                 instruments.reservations.add(count, {**labels, "outcome": settlement})

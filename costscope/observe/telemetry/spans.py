@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from costscope.observe.telemetry.attributes import checked_labels
+from costscope.observe.telemetry.attributes import check_metric_labels
 from costscope.pricing.money import NANO
 
 if TYPE_CHECKING:
@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from costscope.pricing.usage import Usage
 
 
+# The names below are those of the conventions' own repository (2026-11). They are still in development, and other
+# instrumentation records the same calls under them: so they are written on demand only.
+
 _PROVIDERS: Final = {
     "aws": "aws.bedrock",
     "azure": "azure.ai.openai",
@@ -34,7 +37,7 @@ _PROVIDERS: Final = {
 
 
 def operation_of(kind: CallKind, provider: str | None, *, has_output: bool) -> str:
-    """`gen_ai.operation.name`: a model without a price for output makes embeddings."""
+    """Return `gen_ai.operation.name`: a model without a price for output makes embeddings."""
     if kind == "tool":
         return "execute_tool"
     if not has_output:
@@ -43,7 +46,7 @@ def operation_of(kind: CallKind, provider: str | None, *, has_output: bool) -> s
 
 
 def request_attributes(kind: CallKind, name: str, provider: str | None, operation: str) -> dict[str, str]:
-    """What is known before the call. Without a provider in the price list there is no `gen_ai.provider.name`."""
+    """Return what is known before the call; without a provider in the price list, no `gen_ai.provider.name`."""
     found = {"gen_ai.operation.name": operation}
     if kind == "tool":
         return {**found, "gen_ai.tool.name": name}
@@ -53,7 +56,7 @@ def request_attributes(kind: CallKind, name: str, provider: str | None, operatio
 
 
 def usage_attributes(usage: Usage) -> dict[str, str | int]:
-    """What is known after the call; input and output are totals, as in the conventions."""
+    """Return what is known after the call; input and output are totals, as in the conventions."""
     found: dict[str, str | int] = {
         "gen_ai.usage.input_tokens": usage.input_tokens,
         "gen_ai.usage.output_tokens": usage.output_tokens,
@@ -126,7 +129,7 @@ class Spans:
     ) -> None:
         self._given = tracer_provider
         self._gen_ai = gen_ai
-        self._labels = (*checked_labels(allowed_labels), *_RUNS)
+        self._labels = (*check_metric_labels(allowed_labels), *_RUNS)
         self._currency = currency
         self._tracer: Tracer | None = None
 
@@ -220,13 +223,13 @@ class Spans:
                 "costscope.hold_id": hold_id or None,
                 "costscope.asked": asked,
                 "costscope.degraded": degraded or None,
-                **self._used(usage, max_tokens),
+                **self._usage_attributes(usage, max_tokens),
             }
             span.set_attributes({name: value for name, value in found.items() if value is not None})
             if name is not None and name != handle.name:
                 self._rename(handle, name)
             if outcome == "error":
-                _failed(span, error, "" if error is None else type(error).__name__)
+                _mark_failed(span, error, "" if error is None else type(error).__name__)
         _end(handle)
 
     def refuse(self, handle: SpanHandle, denial: CallDenied) -> None:
@@ -241,7 +244,7 @@ class Spans:
                 value = getattr(denial, name, None)
                 if value is not None:
                     span.set_attribute(f"costscope.denial.{name}", value)
-            _failed(span, denial, str(denial))
+            _mark_failed(span, denial, str(denial))
         _end(handle)
 
     def _rename(self, handle: SpanHandle, name: str) -> None:
@@ -251,7 +254,9 @@ class Spans:
         if self._gen_ai:
             span.set_attribute("gen_ai.request.model", name)
 
-    def _used(self, usage: Usage | None, max_tokens: int | None) -> dict[str, str | int | float | None]:
+    def _usage_attributes(
+        self, usage: Usage | None, max_tokens: int | None
+    ) -> dict[str, str | int | float | None]:
         found: dict[str, str | int | float | None] = {}
         if usage is not None:
             found["costscope.input_tokens"] = usage.input_tokens
@@ -263,7 +268,7 @@ class Spans:
         return found
 
 
-def _failed(span: Span, error: BaseException | None, description: str) -> None:
+def _mark_failed(span: Span, error: BaseException | None, description: str) -> None:
     from opentelemetry.trace import Status, StatusCode  # noqa: PLC0415
 
     if error is not None:

@@ -11,7 +11,7 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
-from costscope.observe.telemetry.durations import Durations
+from costscope.observe.telemetry.call_durations import Durations
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,7 +67,7 @@ _COUNTS: Final = tuple(name for name in CallSum.__slots__ if name != "durations"
 
 @dataclass(slots=True)
 class Sums:
-    """Everything folded since the last `ScopeTotals.take`."""
+    """What a scope's events come to since the last `ScopeTotals.take`: plain sums, owned by one thread at a time."""
 
     calls: dict[tuple[CallKind, str, CallOutcome], CallSum] = field(default_factory=dict)
     retries: dict[tuple[CallKind, str], int] = field(default_factory=dict)
@@ -111,7 +111,7 @@ class ScopeTotals:
     """The sums of one scope. Every method may be called from any thread and never waits for another caller.
 
     A call belongs to the innermost scope it ran in and to no other, so summing a metric over all scopes counts
-    nothing twice. Only the cost is also handed to the enclosing scope (`nested`), for the histogram of what a
+    nothing twice. Only the cost is also handed to the enclosing scope (`add_nested_cost`), for the histogram of what a
     whole scope costs.
     """
 
@@ -122,7 +122,7 @@ class ScopeTotals:
         self._folded: deque[Sums] = deque()
         self._failed: set[tuple[str, ...]] = set()
 
-    def call(
+    def add_call(
         self,
         kind: CallKind,
         name: str,
@@ -139,14 +139,14 @@ class ScopeTotals:
             outcome: `error` if the function raised.
             cost_nano: what was charged for it, in nano-units.
             usage: the tokens it used, where they are known.
-            seconds: from its reservation to its settlement; 0 where nobody measured.
+            seconds: from its reservation to its settlement; 0 where it was not measured.
         """
         events = self._events
         events.append(("call", kind, name, outcome, cost_nano, usage, seconds))
         if len(events) >= FOLD_AT:
             self._fold()
 
-    def committed(
+    def add_committed_call(
         self,
         kind: CallKind,
         name: str,
@@ -155,20 +155,20 @@ class ScopeTotals:
         usage: Usage | None = None,
         seconds: float = 0.0,
     ) -> None:
-        """`call` and a `committed` settlement without overrun in one: what nearly every call comes to."""
+        """Count a call and its `committed` settlement without overrun: what nearly every call comes to."""
         events = self._events
         events.append(("committed", kind, name, outcome, cost_nano, usage, seconds))
         if len(events) >= FOLD_AT:
             self._fold()
 
-    def settlement(self, outcome: Settlement, overrun_nano: int = 0) -> None:
+    def add_settlement(self, outcome: Settlement, overrun_nano: int = 0) -> None:
         """Count one settled reservation; `overrun_nano` is what the call cost above its hold."""
         events = self._events
         events.append(("settlement", outcome, overrun_nano))
         if len(events) >= FOLD_AT:
             self._fold()
 
-    def denial(
+    def add_denial(
         self,
         kind: DenialKind,
         budget: str | None = None,
@@ -181,15 +181,15 @@ class ScopeTotals:
         if len(events) >= FOLD_AT:
             self._fold()
 
-    def nested(self, cost_nano: int) -> None:
+    def add_nested_cost(self, cost_nano: int) -> None:
         """Count what a nested scope has cost, in nano-units; it changes nothing but `Sums.scope_cost_nano`."""
         events = self._events
         events.append(("nested", cost_nano))
         if len(events) >= FOLD_AT:
             self._fold()
 
-    def again(self, what: tuple[str, ...], outcome: CallOutcome) -> bool:
-        """True if `what` failed the last time it was tried here. Remembers how it went this time.
+    def add_attempt(self, what: tuple[str, ...], outcome: CallOutcome) -> bool:
+        """Remember how an attempt at `what` went, and say whether the one before it here had failed.
 
         Of calls that run side by side the one that ends later counts as the later one.
         """
@@ -205,11 +205,11 @@ class ScopeTotals:
 
     @property
     def has_failed(self) -> bool:
-        """True if `again` would be for anything."""
+        """True if `add_attempt` would say so of anything."""
         return bool(self._failed)
 
     def take(self) -> Sums:
-        """What has happened since the last `take`: each event is in exactly one answer.
+        """Return what has happened since the last `take`: each event is in exactly one answer.
 
         Events of a call that another thread is counting at this moment may be in the next one.
         """
@@ -220,7 +220,7 @@ class ScopeTotals:
         return taken
 
     def peek(self) -> Sums:
-        """A copy of what `take` would answer now."""
+        """Return a copy of what `take` would answer now."""
         taken, copy = self.take(), Sums()
         copy.merge(taken)
         self._folded.append(taken)
@@ -231,7 +231,7 @@ class ScopeTotals:
         sums = self._unfold() or Sums()
         self._drain(sums)
         for row in sums.calls.values():
-            row.durations.settle()
+            row.durations.fold()
         self._folded.append(sums)
 
     def _unfold(self) -> Sums | None:
@@ -257,7 +257,7 @@ class ScopeTotals:
                 if row is None:
                     row = sums.calls[kind, name, outcome] = CallSum()
                 row.count(cost_nano, usage, seconds)
-                if (self._failed or outcome == "error") and self.again((kind, name), outcome):
+                if (self._failed or outcome == "error") and self.add_attempt((kind, name), outcome):
                     sums.retries[kind, name] = sums.retries.get((kind, name), 0) + 1
             elif event[0] == "settlement":
                 sums.settlements[event[1]] = sums.settlements.get(event[1], 0) + 1
@@ -270,28 +270,28 @@ class ScopeTotals:
 
 
 class EndlessTotals(ScopeTotals):
-    """The sums of the calls outside every scope: nobody closes them, so somebody is told when something comes."""
+    """The sums of the calls outside every scope: they are never closed, so each event calls a function."""
 
     __slots__ = ()
 
-    def __init__(self, came: Callable[[], None]) -> None:
-        """`came` must not wait: it is called in the middle of calls, and by finalizers."""
+    def __init__(self, on_event: Callable[[], None]) -> None:
+        """Call `on_event` at each event. It must not wait: it runs in the middle of calls, and in finalizers."""
         super().__init__()
-        self._events = _Told(came)
+        self._events = _CallingQueue(on_event)
 
 
-class _Told(deque["_Event"]):
-    """Events that tell that they have come."""
+class _CallingQueue(deque["_Event"]):
+    """Events, each of which calls a function as it comes."""
 
-    __slots__ = ("_came",)
+    __slots__ = ("_on_event",)
 
-    def __init__(self, came: Callable[[], None]) -> None:
+    def __init__(self, on_event: Callable[[], None]) -> None:
         super().__init__()
-        self._came = came
+        self._on_event = on_event
 
     def append(self, event: _Event, /) -> None:
         super().append(event)
-        self._came()
+        self._on_event()
 
 
 if TYPE_CHECKING:

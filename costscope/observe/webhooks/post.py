@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from costscope.observe.webhooks.receivers import Receiver
     from costscope.stores.coordination import Delivery
 
-__all__ = ["Answered", "must_be_installed", "open_client", "post"]
-
 _posting: ContextVar[bool] = ContextVar("costscope_posting", default=False)
 
 
@@ -56,7 +54,7 @@ def must_be_installed() -> None:
 
 @asynccontextmanager
 async def open_client() -> AsyncIterator[httpx2.AsyncClient]:
-    """A client that follows no redirects and whose log lines, which hold whole URLs, are left out."""
+    """Open a client that follows no redirects and whose log lines, which hold whole URLs, are left out."""
     import httpx2  # noqa: PLC0415 - 70 ms, for those who have webhooks
 
     logging.getLogger("httpx2").addFilter(_is_not_ours)
@@ -92,16 +90,16 @@ async def post(client: httpx2.AsyncClient, receiver: Receiver, delivery: Deliver
         return Answered(None, type(error).__name__)
     finally:
         _posting.set(before)
-    return Answered(status, f"status {status}", _seconds(retry_after))
+    return Answered(status, f"status {status}", _read_retry_after(retry_after))
 
 
 def header_id(delivery_id: str) -> str:
-    """The `webhook-id` of a delivery: the same text where it is ASCII without a full stop, else percent-encoded."""
+    """Return the `webhook-id` of a delivery: its id where that is ASCII without a full stop, else percent-encoded."""
     return quote(delivery_id, safe=":").replace(".", "%2E")
 
 
-def _seconds(retry_after: str) -> float | None:
-    """`Retry-After`, a number of seconds or a date."""
+def _read_retry_after(retry_after: str) -> float | None:
+    """Read `Retry-After`, a number of seconds or a date, as seconds from now."""
     if retry_after.isascii() and retry_after.isdigit():
         return float(retry_after[:_DIGITS])
     try:

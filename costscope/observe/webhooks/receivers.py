@@ -1,4 +1,10 @@
-"""The webhooks of a policy, ready to be sent to: checked, with their secrets, and with how they have answered."""
+"""The webhooks of a policy, ready to be sent to: checked, with their secrets, and with how they have answered.
+
+When a delivery is tried: the board brings it back each time its lease is over, to the process that asks first, and
+counts how often. It is tried the first, second, fourth, eighth ... time, and the lease varies: that is an exponential
+backoff with jitter that no process has to remember, so that it goes on when processes come and go. A retry loop
+(tenacity's, as elsewhere) would end with its process.
+"""
 
 from __future__ import annotations
 
@@ -33,15 +39,15 @@ _ANOTHER_TIME: Final = frozenset({408, 425, 429})
 _GONE: Final = 410
 
 
-def worth_trying(attempt: int) -> bool:
-    """Whether a delivery that is taken for the `attempt`-th time (1 is the first) is to be sent now."""
+def is_due_attempt(attempt: int) -> bool:
+    """Say whether a delivery that is taken for the `attempt`-th time (1 is the first) is to be sent now."""
     if attempt >= _ROUNDS_MAX:
         return attempt % _ROUNDS_MAX == 0
     return attempt & (attempt - 1) == 0
 
 
 def lease_ms(longest_timeout_s: float, random: Callable[[], float], margin_s: float = LEASE_MARGIN_S) -> int:
-    """How long a process has for what it takes: two requests that run out of time, and a margin; 20% more or less.
+    """Return how long a process has for what it takes, in ms: two requests that time out, a margin, 20% more or less.
 
     Args:
         longest_timeout_s: of any webhook.
@@ -57,7 +63,7 @@ def pause_s(
     retry_after_s: float | None = None,
     first_s: float = FIRST_PAUSE_S,
 ) -> float:
-    """How long a receiver is left alone after so many failures one after the other (at least 1).
+    """Return how long a receiver is left alone after so many failures one after the other (at least 1), in seconds.
 
     Args:
         failures: how many.
@@ -71,7 +77,7 @@ def pause_s(
 
 
 def verdict(status: int | None) -> Verdict:
-    """What becomes of a delivery.
+    """Judge what becomes of a delivery.
 
     Only 410 ends it: a path that is not there yet, or a secret that is about to be changed, must not lose records.
 
@@ -114,32 +120,32 @@ class Receiver:
         return f"<Receiver {self.name} at {self.place}>"
 
     def is_left_alone(self, now_s: float) -> bool:
-        """Whether it failed so recently that nothing is sent now.
+        """Say whether it failed so recently that nothing is sent now.
 
         Args:
             now_s: as `time.monotonic`.
         """
         return now_s < self._silent_until_s
 
-    def answered(self) -> None:
-        """It has answered, if only to refuse."""
+    def record_answer(self) -> None:
+        """Remember that it has answered, if only to refuse."""
         self._failures = 0
         self._silent_until_s = 0.0
 
-    def failed(
+    def record_failure(
         self,
         now_s: float,
         random: Callable[[], float],
         retry_after_s: float | None,
         first_pause_s: float = FIRST_PAUSE_S,
     ) -> None:
-        """It is not there, or not now: it is left alone for a while, longer each time; see `pause_s`."""
+        """Leave it alone for a while, longer each time: it is not there, or not now; see `pause_s`."""
         self._failures += 1
         self._silent_until_s = now_s + pause_s(self._failures, random, retry_after_s, first_pause_s)
 
 
 def receivers(webhooks: Mapping[str, Webhook], environ: Mapping[str, str]) -> dict[str, Receiver]:
-    """The webhooks of a policy by name.
+    """Make the receivers of a policy's webhooks, by name.
 
     Raises:
         InvalidPolicy: a URL or time-out that cannot be used, or a secret that is not in the environment.

@@ -19,12 +19,12 @@ from costscope.observe.webhooks.post import must_be_installed, open_client, post
 from costscope.observe.webhooks.receivers import (
     FIRST_PAUSE_S,
     LEASE_MARGIN_S,
+    is_due_attempt,
     lease_ms,
     receivers,
     verdict,
-    worth_trying,
 )
-from costscope.stores.coordination import Ack, Delivery, Take
+from costscope.stores.coordination import AckDeliveries, Delivery, LeaseDeliveries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -138,9 +138,9 @@ class WebhookSender:
         """Take some and send them; whether there may be more."""
         lease = lease_ms(self._longest_s, self._random.random, self._margin_s)
         ends_s = time.monotonic() + lease / 1000
-        [taken] = self._store.tell((Take(lease_ms=lease, count=_BATCH),))
+        [taken] = self._store.tell((LeaseDeliveries(lease_ms=lease, count=_BATCH),))
         deliveries = [one for one in taken if isinstance(one, Delivery)] if isinstance(taken, list) else []
-        tried = [one for one in deliveries if worth_trying(one.attempt) and one.webhook in self._receivers]
+        tried = [one for one in deliveries if is_due_attempt(one.attempt) and one.webhook in self._receivers]
         if tried:
             try:
                 asyncio.run(self._send_all(tried, ends_s))
@@ -174,9 +174,11 @@ class WebhookSender:
         now = verdict(answer.status)
         what = f"{delivery.id} to webhook {receiver.name} at {receiver.place}"
         if now == "away":
-            receiver.failed(time.monotonic(), self._random.random, answer.retry_after_s, self._first_pause_s)
+            receiver.record_failure(
+                time.monotonic(), self._random.random, answer.retry_after_s, self._first_pause_s
+            )
         else:
-            receiver.answered()
+            receiver.record_answer()
         if now in {"away", "again"}:
             log.warning("%s: %s, taken %d times; tried again later", what, answer.problem, delivery.attempt)
             return
@@ -185,7 +187,7 @@ class WebhookSender:
         else:
             log.error("%s: %s; given up, the receiver does not want it", what, answer.problem)
         try:
-            self._store.tell((Ack(ids=(delivery.id,)),))
+            self._store.tell((AckDeliveries(ids=(delivery.id,)),))
         except StoreUnavailable:
             log.warning("%s: the board cannot be told, so it will arrive again", what)
 

@@ -19,8 +19,6 @@ from costscope.errors import CostscopeError, InvalidInput
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["TOLERANCE_S", "WrongSignature", "check_secret", "new_secret", "sign", "verify"]
-
 TOLERANCE_S: Final = 300.0
 """How far a request's time may be from the receiver's clock."""
 
@@ -36,7 +34,7 @@ class WrongSignature(CostscopeError):
 
 
 def new_secret() -> str:
-    """A secret to sign with: `whsec_` and 32 random bytes in base64."""
+    """Make a secret to sign with: `whsec_` and 32 random bytes in base64."""
     return _PREFIX + base64.b64encode(secrets.token_bytes(32)).decode("ascii")
 
 
@@ -56,7 +54,7 @@ def check_secret(secret: str) -> None:
 
 
 def sign(secret: str, webhook_id: str, timestamp: int, body: bytes) -> str:
-    """The `webhook-signature` header of a request.
+    """Make the `webhook-signature` header of a request.
 
     Args:
         secret: see `check_secret`.
@@ -83,7 +81,7 @@ def verify(
     tolerance_s: float = TOLERANCE_S,
     now_s: float | None = None,
 ) -> str:
-    """Make sure that a request comes from somebody who knows the secret. For receivers.
+    """Make sure that a request comes from a sender who knows the secret. For receivers.
 
     Args:
         secret: see `check_secret`; of several, any one will do.

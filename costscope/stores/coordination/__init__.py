@@ -1,35 +1,35 @@
 """The board: what several processes must agree on beside the books. No lock, no clock, no I/O."""
 
-from costscope.stores.coordination.board import Board
-from costscope.stores.coordination.ops import (
-    Ack,
+from costscope.stores.coordination.board_state import Board
+from costscope.stores.coordination.operations import (
+    AckDeliveries,
     Answer,
+    CallCounts,
     Delivery,
-    First,
     Forget,
-    Note,
-    Noted,
+    LeaseDeliveries,
     Op,
     Pace,
     Publish,
     Published,
-    Recent,
-    Take,
+    ReadEvents,
+    RecordCall,
+    SetOnce,
 )
 
 __all__ = [
-    "Ack",
+    "AckDeliveries",
     "Answer",
     "Board",
+    "CallCounts",
     "Delivery",
-    "First",
     "Forget",
-    "Note",
-    "Noted",
+    "LeaseDeliveries",
     "Op",
     "Pace",
     "Publish",
     "Published",
-    "Recent",
-    "Take",
+    "ReadEvents",
+    "RecordCall",
+    "SetOnce",
 ]

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from heapq import nsmallest
 
-from costscope.stores.coordination.limits import DELIVERIES_MAX, DELIVERY_KEEP_MS
-from costscope.stores.coordination.ops import Delivery
-
-__all__ = ["Deliveries"]
+from costscope.stores.coordination.operations import DELIVERIES_MAX, DELIVERY_KEEP_MS, Delivery
 
 
 class _Waiting:
@@ -36,7 +33,7 @@ class Deliveries:
         return len(self._waiting)
 
     def put(self, record_id: str, record: str, webhooks: tuple[str, ...], now_ms: int) -> None:
-        """To be delivered from now on."""
+        """Add a delivery to each of these webhooks, due now."""
         self.collect(now_ms)
         for webhook in webhooks:
             delivery_id = f"{record_id}:{webhook}"
@@ -45,24 +42,24 @@ class Deliveries:
         while len(self._waiting) > DELIVERIES_MAX:
             self._waiting.popitem(last=False)
 
-    def take(self, count: int, lease_ms: int, now_ms: int) -> list[Delivery]:
-        """What is due, the longest first; each is due again after the lease."""
+    def lease(self, count: int, lease_ms: int, now_ms: int) -> list[Delivery]:
+        """Take what is due, the longest first; each is due again after the lease."""
         self.collect(now_ms)
         due = [(one.due_ms, name) for name, one in self._waiting.items() if one.due_ms <= now_ms]
-        taken = []
+        leased = []
         for _, name in nsmallest(count, due):
             one = self._waiting[name]
             one.attempt += 1
             one.due_ms = now_ms + lease_ms
-            taken.append(Delivery(name, one.webhook, one.record, one.attempt))
-        return taken
+            leased.append(Delivery(name, one.webhook, one.record, one.attempt))
+        return leased
 
     def drop(self, ids: tuple[str, ...], now_ms: int) -> int:
-        """Forget these; how many still waited."""
+        """Forget these, and return how many still waited."""
         self.collect(now_ms)
         return sum(self._waiting.pop(name, None) is not None for name in ids)
 
     def collect(self, now_ms: int) -> None:
-        """Give up what nobody could deliver in time."""
+        """Give up what could not be delivered in time."""
         while self._waiting and next(iter(self._waiting.values())).drop_ms <= now_ms:
             self._waiting.popitem(last=False)

@@ -18,14 +18,14 @@ pytest.register_assert_rewrite(
     *[
         f"{__name__}.{name}"
         for name in (
-            "admission",
-            "board_marks",
-            "board_notes",
-            "board_stream",
+            "admission_checks",
+            "event_log_checks",
             "keeping",
             "leases",
             "protocol",
-            "settlement",
+            "run_stats_checks",
+            "set_once_checks",
+            "settlement_checks",
             "suite",
         )
     ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from costscope.ledger import MAX_AMOUNT
-from costscope.stores.coordination import Note, Noted, Pace
+from costscope.stores.coordination import CallCounts, Pace, RecordCall
 from costscope.testing.conformance.callers import KEEP_MS
 from costscope.testing.conformance.telling import HOUR_MS, Telling
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["BoardNotes"]
 
 
-def _counts(answers: list[Noted]) -> list[tuple[int, int]]:
+def _counts(answers: list[CallCounts]) -> list[tuple[int, int]]:
     return [(noted.failures, noted.repeats) for noted in answers]
 
 
@@ -27,33 +27,44 @@ class BoardNotes(Telling):
 
     def test_failures_are_counted_until_a_success(self, tell: Tell) -> None:
         """Over all processes of a run; each run for itself."""
-        answers = tell(*[Note("r", "", failed, KEEP_MS) for failed in (True, True, False, True)])
+        answers = tell(*[RecordCall("r", "", failed, KEEP_MS) for failed in (True, True, False, True)])
         assert [noted.failures for noted in answers] == [1, 2, 0, 1]
-        assert tell(Note("other", "", True, KEEP_MS)) == [Noted(1, 0, 1)]
+        assert tell(RecordCall("other", "", True, KEEP_MS)) == [CallCounts(1, 0, 1)]
 
     def test_repetitions_are_counted_among_the_last_32(self, tell: Tell) -> None:
         """What is older is forgotten; a call without a digest is no repetition and forgets nothing."""
-        answers = tell(*[Note("r", digest, False, KEEP_MS) for digest in ("a", "b", "a", "", "a b", "a")])
+        answers = tell(
+            *[RecordCall("r", digest, False, KEEP_MS) for digest in ("a", "b", "a", "", "a b", "a")]
+        )
         assert [noted.repeats for noted in answers] == [1, 1, 2, 0, 1, 3]
-        tell(*[Note("r", f"d{at}", False, KEEP_MS) for at in range(28)], Note("r", "", False, KEEP_MS))
-        assert _counts(tell(Note("r", "a", False, KEEP_MS))) == [(0, 3)], "the first of them is the 33rd"
-        assert _counts(tell(*[Note("r", "a", False, KEEP_MS)] * 40))[-1] == (0, 32)
+        tell(
+            *[RecordCall("r", f"d{at}", False, KEEP_MS) for at in range(28)],
+            RecordCall("r", "", False, KEEP_MS),
+        )
+        assert _counts(tell(RecordCall("r", "a", False, KEEP_MS))) == [(0, 3)], (
+            "the first of them is the 33rd"
+        )
+        assert _counts(tell(*[RecordCall("r", "a", False, KEEP_MS)] * 40))[-1] == (0, 32)
 
     def test_a_note_may_leave_the_failures_as_they_are(self, tell: Tell) -> None:
         """A call that was cancelled is neither a failure nor a success; a flag by itself is no call at all."""
-        answers = tell(*[Note("r", "d", failed, KEEP_MS) for failed in (True, None, True)])
+        answers = tell(*[RecordCall("r", "d", failed, KEEP_MS) for failed in (True, None, True)])
         assert _counts(answers) == [(1, 1), (1, 2), (2, 3)]
-        assert tell(Note("r", "d", False, KEEP_MS, cost=5, flag="failures", counts=False)) == [
-            Noted(2, 0, 3, 0, answers[-1].active_ms, "failures")
+        assert tell(RecordCall("r", "d", False, KEEP_MS, cost=5, flag="failures", counts=False)) == [
+            CallCounts(2, 0, 3, 0, answers[-1].active_ms, "failures")
         ]
 
     def test_flags_stay_up_for_all_later_notes(self, tell: Tell) -> None:
         """Whoever works in the run learns of them with its next note."""
         tell(
-            *[Note("r", "", None, KEEP_MS, flag=flag, counts=False) for flag in ("repeats", "rep", "repeats")]
+            *[
+                RecordCall("r", "", None, KEEP_MS, flag=flag, counts=False)
+                for flag in ("repeats", "rep", "repeats")
+            ]
         )
         assert [
-            noted.flags for noted in tell(Note("r", "", False, KEEP_MS), Note("s", "", False, KEEP_MS))
+            noted.flags
+            for noted in tell(RecordCall("r", "", False, KEEP_MS), RecordCall("s", "", False, KEEP_MS))
         ] == [
             "repeats rep",
             "",
@@ -61,13 +72,13 @@ class BoardNotes(Telling):
 
     def test_cost_and_activity_of_a_run_add_up(self, tell: Tell, advance: Callable[[int], None]) -> None:
         """A sum never passes what a ledger holds."""
-        (first,) = tell(Note("r", "", False, KEEP_MS, cost=7))
+        (first,) = tell(RecordCall("r", "", False, KEEP_MS, cost=7))
         assert (first.calls, first.cost, first.active_ms) == (1, 7, 0)
         advance(60)
-        (second,) = tell(Note("r", "", False, KEEP_MS, cost=5))
+        (second,) = tell(RecordCall("r", "", False, KEEP_MS, cost=5))
         assert (second.calls, second.cost) == (2, 12)
         assert second.active_ms > 0
-        (last,) = tell(Note("r", "", False, KEEP_MS, cost=MAX_AMOUNT))
+        (last,) = tell(RecordCall("r", "", False, KEEP_MS, cost=MAX_AMOUNT))
         assert (last.calls, last.cost) == (3, MAX_AMOUNT)
         assert last.active_ms >= second.active_ms
 
@@ -75,9 +86,13 @@ class BoardNotes(Telling):
         self, tell: Tell, advance: Callable[[int], None]
     ) -> None:
         """Counted from the last note; a later one never shortens the time."""
-        tell(Note("silent", "a", True, 30), Note("busy", "a", True, KEEP_MS), Note("busy", "a", True, 1))
+        tell(
+            RecordCall("silent", "a", True, 30),
+            RecordCall("busy", "a", True, KEEP_MS),
+            RecordCall("busy", "a", True, 1),
+        )
         advance(60)
-        answers = tell(Note("silent", "a", True, 30), Note("busy", "a", True, 30))
+        answers = tell(RecordCall("silent", "a", True, 30), RecordCall("busy", "a", True, 30))
         assert _counts(answers) == [(1, 1), (3, 3)]
         assert [noted.calls for noted in answers] == [1, 3]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from costscope.stores.coordination import First, Forget, Note, Noted, Pace, Publish
+from costscope.stores.coordination import CallCounts, Forget, Pace, Publish, RecordCall, SetOnce
 from costscope.testing.conformance.callers import KEEP_MS
 from costscope.testing.conformance.telling import HOUR_MS, Telling
 
@@ -26,46 +26,48 @@ class BoardMarks(Telling):
 
     def test_answers_come_in_the_order_of_the_operations(self, tell: Tell) -> None:
         """Also of more than fit into one request."""
-        answers = tell(*[First(f"g#{at}", str(at), KEEP_MS) for at in range(600)])
+        answers = tell(*[SetOnce(f"g#{at}", str(at), KEEP_MS) for at in range(600)])
         assert answers == [str(at) for at in range(600)]
 
     def test_the_first_value_stays(self, tell: Tell) -> None:
         """Every later one is told what is there."""
-        assert tell(First("a#x", "one", KEEP_MS), First("a#x", "two", KEEP_MS)) == ["one", "one"]
-        assert tell(First("a#x", "three", KEEP_MS), First("b#x", "four", KEEP_MS)) == ["one", "four"]
+        assert tell(SetOnce("a#x", "one", KEEP_MS), SetOnce("a#x", "two", KEEP_MS)) == ["one", "one"]
+        assert tell(SetOnce("a#x", "three", KEEP_MS), SetOnce("b#x", "four", KEEP_MS)) == ["one", "four"]
 
     def test_an_empty_value_is_the_time(self, tell: Tell, store: Store) -> None:
         """By the store's clock, in ms since the epoch, and the same for all who ask later."""
         before = store.snapshot().now_ms
-        (at,) = tell(First("a#started", "", KEEP_MS))
+        (at,) = tell(SetOnce("a#started", "", KEEP_MS))
         assert before <= int(at) <= store.snapshot().now_ms
-        assert tell(First("a#started", "", KEEP_MS)) == [at]
+        assert tell(SetOnce("a#started", "", KEEP_MS)) == [at]
 
     def test_a_mark_is_forgotten_after_its_time(self, tell: Tell, advance: Callable[[int], None]) -> None:
         """And its neighbour in the group is not."""
-        tell(First("a#short", "old", 30), First("a#long", "old", KEEP_MS))
+        tell(SetOnce("a#short", "old", 30), SetOnce("a#long", "old", KEEP_MS))
         advance(60)
-        answers = tell(First("a#short", "new", KEEP_MS), First("a#long", "new", KEEP_MS))
+        answers = tell(SetOnce("a#short", "new", KEEP_MS), SetOnce("a#long", "new", KEEP_MS))
         assert answers == ["new", "old"]
 
     def test_forgetting_a_group_lets_everything_in_it_happen_again(self, tell: Tell) -> None:
         """Marks, publications, notes and the line under that name, and nothing of other groups."""
-        tell(First("a#x", "1", KEEP_MS), First("a#y", "1", KEEP_MS), First("a", "1", KEEP_MS))
-        tell(First("ab#x", "1", KEEP_MS), Publish("p1", "{}", "a#p", KEEP_MS))
-        tell(Note("a", "d", True, KEEP_MS), Pace("a", HOUR_MS, 0))
+        tell(SetOnce("a#x", "1", KEEP_MS), SetOnce("a#y", "1", KEEP_MS), SetOnce("a", "1", KEEP_MS))
+        tell(SetOnce("ab#x", "1", KEEP_MS), Publish("p1", "{}", "a#p", KEEP_MS))
+        tell(RecordCall("a", "d", True, KEEP_MS), Pace("a", HOUR_MS, 0))
         assert tell(Forget("a"), Forget("a")) == [5, 0]
-        assert tell(First("a#x", "2", KEEP_MS), First("a", "2", KEEP_MS), First("ab#x", "2", KEEP_MS)) == [
+        assert tell(
+            SetOnce("a#x", "2", KEEP_MS), SetOnce("a", "2", KEEP_MS), SetOnce("ab#x", "2", KEEP_MS)
+        ) == [
             "2",
             "1",
             "1",
         ]
-        assert tell(Publish("p2", "{}", "a#p", KEEP_MS), Note("a", "d", True, KEEP_MS)) == [
+        assert tell(Publish("p2", "{}", "a#p", KEEP_MS), RecordCall("a", "d", True, KEEP_MS)) == [
             True,
-            Noted(1, 1, 1),
+            CallCounts(1, 1, 1),
         ]
         assert tell(Pace("a", HOUR_MS, 0)) == [0]
 
     def test_a_group_may_be_part_of_another(self, tell: Tell) -> None:
         """A `#` in the rest of a key is a character like any other, and ends a group as well."""
-        tell(First("a#b#c", "1", KEEP_MS), First("a#b", "1", KEEP_MS), First("a#bb#c", "1", KEEP_MS))
+        tell(SetOnce("a#b#c", "1", KEEP_MS), SetOnce("a#b", "1", KEEP_MS), SetOnce("a#bb#c", "1", KEEP_MS))
         assert tell(Forget("a#b"), Forget("a")) == [1, 2]

@@ -12,7 +12,7 @@ from costscope.observe.telemetry import DEFAULT_LABELS, METRICS, ScopeTotals
 from costscope.observe.telemetry.metrics import CURRENCY
 from costscope.pricing.usage import Usage
 
-PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text(encoding="utf-8")
+PAGE = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text(encoding="utf-8")
 ROWS = [
     [cell.strip() for cell in line.strip("|").split("|")]
     for line in PAGE.splitlines()
@@ -62,17 +62,17 @@ def everything(telemetry, measured):
     now, labels = datetime(2026, 11, 25, tzinfo=UTC), {"tenant": "acme", "workflow": "w", "run": "r-1"}
 
     def happened(record_type, /, **fields):
-        telemetry.event(getattr(records, record_type)(id="0" * 32, at=now, labels=labels, **fields))
+        telemetry.events.count(getattr(records, record_type)(id="0" * 32, at=now, labels=labels, **fields))
 
     outer, inner = ScopeTotals(), ScopeTotals()
-    inner.call("model", "m", "error", 1, Usage(9, 9, 1, 1, 0, 1), 0.5)
-    inner.committed("model", "m", "ok", 1, None, 0.5)
-    inner.settlement("late", 5)
-    inner.settlement("presumed")
-    inner.denial("exhausted", "b", "cost", "model")
+    inner.add_call("model", "m", "error", 1, Usage(9, 9, 1, 1, 0, 1), 0.5)
+    inner.add_committed_call("model", "m", "ok", 1, None, 0.5)
+    inner.add_settlement("late", 5)
+    inner.add_settlement("presumed")
+    inner.add_denial("exhausted", "b", "cost", "model")
     telemetry.record(labels, inner, parent=outer, duration_seconds=1.0, outcome="ok")
-    outside = telemetry.endless()
-    outside.call("tool", "t", "ok", 1)
+    outside = telemetry.endless_totals()
+    outside.add_call("tool", "t", "ok", 1)
     telemetry.record({}, outside)
     limit = {"budget": "b", "meter": "cost"}
     numbers = {"spent": 8, "held": 0, "limit": 10}

@@ -7,7 +7,7 @@ import multiprocessing
 import pytest
 from board_workers import HOUR_MS, fail, pace, publish, take, take_and_die
 
-from costscope.board import Ack, Publish, Recent, Take
+from costscope.board import AckDeliveries, LeaseDeliveries, Publish, ReadEvents
 from costscope.stores import open_store
 
 PROCESSES = 4
@@ -51,7 +51,7 @@ def together(url):
 def test_of_four_that_publish_the_same_exactly_one_does(together, store):
     found = together(publish, lambda at: f"process {at}")
     assert [sum(new) for new in zip(*found, strict=True)] == [1] * 50
-    assert len(store.tell([Recent(2000)])[0]) == 50
+    assert len(store.tell([ReadEvents(2000)])[0]) == 50
 
 
 def test_a_delivery_is_leased_to_one_of_four_and_comes_again_unless_acknowledged(together, store, url):
@@ -60,8 +60,8 @@ def test_a_delivery_is_leased_to_one_of_four_and_comes_again_unless_acknowledged
     taken = [one for some in together(take, lambda _: HOUR_MS) for one in some]
     assert sorted(name for name, _ in taken) == sorted(ids)
     assert {attempt for _, attempt in taken} == {1}
-    assert store.tell([Take(HOUR_MS, 256)]) == [[]], "their lease has not run out"
-    acknowledged = 60 - store.tell([Ack(tuple(ids))])[0]
+    assert store.tell([LeaseDeliveries(HOUR_MS, 256)]) == [[]], "their lease has not run out"
+    acknowledged = 60 - store.tell([AckDeliveries(tuple(ids))])[0]
     assert 0 < acknowledged < 60, "each of them left the first of a batch"
 
 
@@ -72,7 +72,7 @@ def test_what_a_process_took_and_never_acknowledged_comes_again(store, url):
         dying.start()
         dying.join(60)
         assert dying.exitcode == 0
-    (again,) = store.tell([Take(HOUR_MS)])
+    (again,) = store.tell([LeaseDeliveries(HOUR_MS)])
     assert [(one.id, one.attempt) for one in again] == [(f"e{at}:ops", 3) for at in range(3)]
 
 

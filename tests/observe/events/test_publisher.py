@@ -14,7 +14,7 @@ import pytest
 from happenings import EVERY_KIND, happening
 
 from costscope import StoreError, StoreUnavailable
-from costscope.board import Publish, Recent, Take
+from costscope.board import LeaseDeliveries, Publish, ReadEvents
 from costscope.events import (
     CallRefused,
     CallSettled,
@@ -29,7 +29,7 @@ from costscope.ledger import Account, Read
 from costscope.stores import open_store
 from costscope_memory import MemoryStore
 
-SUPPORT = Path(__file__).parents[1] / "support"
+SUPPORT = Path(__file__).parents[2] / "support"
 
 
 class WaitingStore(MemoryStore):
@@ -65,7 +65,7 @@ def publisher(store):
 
 
 def published(store):
-    [found] = MemoryStore.tell(store, (Recent(count=2000),))
+    [found] = MemoryStore.tell(store, (ReadEvents(count=2000),))
     return [decode_event(one.record) for one in found]
 
 
@@ -110,7 +110,7 @@ def test_once_and_deliver_are_passed_on(publisher, store):
         publisher.put(event, once="account#80", once_ms=60_000, deliver=("ops", "pager"))
     assert publisher.drain(30)
     assert published(store) == [first], "of all that name the same `once`, one is the first"
-    [taken] = store.tell((Take(lease_ms=1000),))
+    [taken] = store.tell((LeaseDeliveries(lease_ms=1000),))
     assert sorted((one.id, one.record) for one in taken) == [
         (f"{first.id}:{name}", encode_event(first)) for name in ("ops", "pager")
     ]
@@ -156,7 +156,7 @@ def test_a_reply_that_was_lost_publishes_nothing_twice(publisher, store):
     assert publisher.drain(30)
     assert len(store.batches) == 2
     assert len(published(store)) == 1
-    [taken] = MemoryStore.tell(store, (Take(lease_ms=1000),))
+    [taken] = MemoryStore.tell(store, (LeaseDeliveries(lease_ms=1000),))
     assert len(taken) == 1
     publisher.close(30)
 
@@ -396,6 +396,6 @@ def test_what_waits_is_published_before_the_process_ends(worker, valkey_url):
     )
     assert (done.returncode, done.stderr) == (0, "")
     store = open_store(url)
-    [found] = store.tell((Recent(count=2000),))
+    [found] = store.tell((ReadEvents(count=2000),))
     assert len(found) == 300
     store.close()

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from costscope.stores.coordination.expiring import Expiring
+from costscope.stores.coordination.board_state import Expiring
 
 
 @pytest.fixture

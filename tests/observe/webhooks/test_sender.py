@@ -17,7 +17,7 @@ from happenings import happening
 from running import open_url
 from webhook_workers import SECRET, TIMEOUT, send_until_killed, sender_for
 
-from costscope.board import Ack, Publish
+from costscope.board import AckDeliveries, Publish
 from costscope.events import encode_event
 from costscope.testing import ManualClock, OutageStore
 from costscope.webhooks import verify
@@ -58,7 +58,7 @@ def sender(store):
 
 def undone(store, *ids):
     """How many of these deliveries are still on the board; they are not, afterwards."""
-    return store.tell([Ack(ids)])[0]
+    return store.tell([AckDeliveries(ids)])[0]
 
 
 def look_until(sender, condition, within_s=30.0, clock=None):

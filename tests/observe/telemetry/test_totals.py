@@ -25,10 +25,10 @@ def busy_switching():
 
 def test_calls_are_summed_by_kind_name_and_outcome():
     totals = ScopeTotals()
-    totals.call("model", "m", "ok", 7, USAGE)
-    totals.call("model", "m", "ok", 3, USAGE)
-    totals.call("model", "m", "error", 1)
-    totals.call("tool", "m", "ok", 5)
+    totals.add_call("model", "m", "ok", 7, USAGE)
+    totals.add_call("model", "m", "ok", 3, USAGE)
+    totals.add_call("model", "m", "error", 1)
+    totals.add_call("tool", "m", "ok", 5)
     sums = totals.take()
     assert set(sums.calls) == {("model", "m", "ok"), ("model", "m", "error"), ("tool", "m", "ok")}
     row = sums.calls["model", "m", "ok"]
@@ -39,12 +39,12 @@ def test_calls_are_summed_by_kind_name_and_outcome():
 
 def test_denials_and_settlements_are_counted():
     totals = ScopeTotals()
-    totals.denial("exhausted", "tenant-day", "cost", "model")
-    totals.denial("exhausted", "tenant-day", "cost", "model")
-    totals.denial("unpriced")
-    totals.settlement("committed")
-    totals.settlement("committed", 40)
-    totals.settlement("late", 2)
+    totals.add_denial("exhausted", "tenant-day", "cost", "model")
+    totals.add_denial("exhausted", "tenant-day", "cost", "model")
+    totals.add_denial("unpriced")
+    totals.add_settlement("committed")
+    totals.add_settlement("committed", 40)
+    totals.add_settlement("late", 2)
     sums = totals.take()
     assert sums.denials == {
         ("exhausted", "tenant-day", "cost", "model"): 2,
@@ -56,10 +56,10 @@ def test_denials_and_settlements_are_counted():
 
 def test_durations_are_kept_per_kind_name_and_outcome_where_they_were_measured():
     totals = ScopeTotals()
-    totals.call("model", "m", "ok", 1, None, 0.25)
-    totals.committed("model", "m", "ok", 1, None, 0.5)
-    totals.call("model", "m", "ok", 1)
-    totals.call("model", "m", "error", 1, None, 9.0)
+    totals.add_call("model", "m", "ok", 1, None, 0.25)
+    totals.add_committed_call("model", "m", "ok", 1, None, 0.5)
+    totals.add_call("model", "m", "ok", 1)
+    totals.add_call("model", "m", "error", 1, None, 9.0)
     calls = totals.take().calls
     assert calls["model", "m", "ok"].durations.parts() == [(0.25, 1), (0.5, 1)]
     assert calls["model", "m", "error"].durations.parts() == [(9.0, 1)]
@@ -68,7 +68,7 @@ def test_durations_are_kept_per_kind_name_and_outcome_where_they_were_measured()
 def test_a_scope_that_stays_open_keeps_a_bounded_number_of_durations():
     totals = ScopeTotals()
     for number in range(FOLD_AT * 40):
-        totals.call("model", "m", "ok", 1, None, 0.001 * (1 + number % 1000))
+        totals.add_call("model", "m", "ok", 1, None, 0.001 * (1 + number % 1000))
     durations = totals._folded[0].calls["model", "m", "ok"].durations
     assert len(durations.values) <= 2 * FOLD_AT
     assert len(durations._sums) < 20
@@ -79,9 +79,9 @@ def test_a_scope_that_stays_open_keeps_a_bounded_number_of_durations():
 def retries(*outcomes, totals=None):
     totals = totals or ScopeTotals()
     for outcome in outcomes:
-        totals.call("model", "m", outcome, 1)
-        totals.call("tool", "m", "ok", 1)
-        totals.call("model", "other", "ok", 1)
+        totals.add_call("model", "m", outcome, 1)
+        totals.add_call("tool", "m", "ok", 1)
+        totals.add_call("model", "other", "ok", 1)
     return totals.take().retries
 
 
@@ -96,14 +96,14 @@ def test_a_retry_is_found_across_folds_and_takes():
     totals = ScopeTotals()
     assert retries("error", totals=totals) == {}
     for _ in range(FOLD_AT):
-        totals.nested(0)
+        totals.add_nested_cost(0)
     assert retries("ok", totals=totals) == {("model", "m"): 1}
 
 
 def test_names_that_failed_are_remembered_in_bounded_number():
     totals = ScopeTotals()
     for number in range(FAILED_MAX + 10):
-        totals.call("tool", f"t-{number}", "error", 1)
+        totals.add_call("tool", f"t-{number}", "error", 1)
     totals.take()
     assert len(totals._failed) <= FAILED_MAX
 
@@ -111,19 +111,19 @@ def test_names_that_failed_are_remembered_in_bounded_number():
 def test_endless_totals_tell_of_everything_that_comes():
     came = []
     totals = EndlessTotals(lambda: came.append(True))
-    totals.call("tool", "t", "ok", 1)
-    totals.committed("tool", "t", "ok", 1)
-    totals.settlement("late")
-    totals.denial("unscoped", what="tool")
+    totals.add_call("tool", "t", "ok", 1)
+    totals.add_committed_call("tool", "t", "ok", 1)
+    totals.add_settlement("late")
+    totals.add_denial("unscoped", what="tool")
     assert len(came) == 4
     assert totals.take().calls["tool", "t", "ok"].calls == 2
 
 
 def test_what_was_taken_is_not_taken_again():
     totals = ScopeTotals()
-    totals.call("tool", "t", "ok", 5)
+    totals.add_call("tool", "t", "ok", 5)
     assert totals.take().calls["tool", "t", "ok"].calls == 1
-    totals.call("tool", "t", "ok", 8)
+    totals.add_call("tool", "t", "ok", 8)
     sums = totals.take()
     assert (sums.calls["tool", "t", "ok"].calls, sums.scope_cost_nano) == (1, 8)
     assert totals.take().calls == {}
@@ -131,8 +131,8 @@ def test_what_was_taken_is_not_taken_again():
 
 def test_a_nested_cost_is_part_of_the_scope_and_of_no_call():
     totals = ScopeTotals()
-    totals.call("tool", "t", "ok", 5)
-    totals.nested(100)
+    totals.add_call("tool", "t", "ok", 5)
+    totals.add_nested_cost(100)
     sums = totals.take()
     assert sums.scope_cost_nano == 105
     assert sums.calls["tool", "t", "ok"].cost_nano == 5
@@ -141,10 +141,10 @@ def test_a_nested_cost_is_part_of_the_scope_and_of_no_call():
 def test_a_scope_that_stays_open_keeps_a_bounded_number_of_events():
     totals = ScopeTotals()
     for _ in range(FOLD_AT * 20 + 7):
-        totals.call("model", "m", "ok", 1, USAGE)
-        totals.settlement("committed")
-        totals.denial("exhausted", "b", "cost")
-        totals.nested(1)
+        totals.add_call("model", "m", "ok", 1, USAGE)
+        totals.add_settlement("committed")
+        totals.add_denial("exhausted", "b", "cost")
+        totals.add_nested_cost(1)
     assert len(totals._events) < FOLD_AT
     assert len(totals._folded) == 1
     sums = totals.take()
@@ -161,8 +161,8 @@ def test_no_update_is_lost_between_threads_that_count_and_one_that_takes(busy_sw
     def count():
         start.wait()
         for _ in range(each):
-            totals.call("model", "m", "ok", 3, USAGE)
-            totals.settlement("committed", 1)
+            totals.add_call("model", "m", "ok", 3, USAGE)
+            totals.add_settlement("committed", 1)
 
     def take():
         start.wait()
@@ -191,10 +191,10 @@ def test_partial_sums_folded_side_by_side_are_added():
     totals = ScopeTotals()
     for _ in range(2):  # what two threads leave behind that fold at the same moment
         partial = ScopeTotals()
-        partial.call("model", "m", "error", 3, USAGE, 0.5)
-        partial.call("model", "m", "error", 3, USAGE, 0.5)
-        partial.denial("unpriced")
-        partial.settlement("late", 9)
+        partial.add_call("model", "m", "error", 3, USAGE, 0.5)
+        partial.add_call("model", "m", "error", 3, USAGE, 0.5)
+        partial.add_denial("unpriced")
+        partial.add_settlement("late", 9)
         totals._folded.append(partial.take())
     sums = totals.take()
     row = sums.calls["model", "m", "error"]
@@ -215,12 +215,12 @@ def test_a_finalizer_that_counts_and_takes_in_the_middle_of_a_fold_neither_hangs
 
         @property
         def input_tokens(self):
-            totals.call("model", "m", "ok", 10)
+            totals.add_call("model", "m", "ok", 10)
             inside.append(totals.take())
             return 1
 
-    totals.call("model", "m", "ok", 1, Abandoned())
-    totals.call("model", "m", "ok", 2)
+    totals.add_call("model", "m", "ok", 1, Abandoned())
+    totals.add_call("model", "m", "ok", 2)
     last = totals.take()
     assert len(inside) == 1
     assert sum(sums.scope_cost_nano for sums in [*inside, last]) == 13

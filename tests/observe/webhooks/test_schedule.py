@@ -6,13 +6,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costscope.observe.webhooks.receivers import lease_ms, pause_s, verdict, worth_trying
+from costscope.observe.webhooks.receivers import is_due_attempt, lease_ms, pause_s, verdict
 
 chances = st.floats(0, 1)
 
 
 def test_it_is_tried_at_the_first_second_fourth_eighth_lease_and_then_every_64th():
-    tried = [attempt for attempt in range(1, 300) if worth_trying(attempt)]
+    tried = [attempt for attempt in range(1, 300) if is_due_attempt(attempt)]
     assert tried == [1, 2, 4, 8, 16, 32, 64, 128, 192, 256]
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costscope.observe.telemetry.durations import KEPT_MAX, Durations
+from costscope.observe.telemetry.call_durations import KEPT_MAX, Durations
 from costscope.observe.telemetry.metrics import CALL_SECONDS
 
 seconds = st.one_of(st.sampled_from(CALL_SECONDS), st.floats(1e-6, 5000.0))
@@ -17,7 +17,7 @@ def durations(values):
     found = Durations()
     for value in values:
         found.values.append(value)
-        found.settle()
+        found.fold()
     return found
 
 

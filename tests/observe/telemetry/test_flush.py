@@ -127,7 +127,7 @@ def test_a_failing_flush_is_logged_and_the_next_one_runs(caplog):
             raise outcome
 
     flusher = Flusher(flush, interval=0.0)
-    with caplog.at_level(logging.WARNING, "costscope.observe.telemetry"):
+    with caplog.at_level(logging.WARNING, "costscope.telemetry"):
         flusher.request()
         assert done.acquire(timeout=LONG)
         flusher.request()
@@ -155,7 +155,7 @@ def test_nothing_starts_after_close():
 
 def test_force_flush_of_the_real_sdk_is_called(telemetry, measured):
     totals = ScopeTotals()
-    totals.settlement("committed")
+    totals.add_settlement("committed")
     telemetry.record({"tenant": "acme"}, totals)
     telemetry.flush_soon()
     assert telemetry.close(LONG)

@@ -86,7 +86,7 @@ def test_a_callback_that_was_removed_hears_nothing_more(stream, told):
     remove_sink()
     stream.emit(happening(RunStarted))
     assert told == ["second"]
-    assert not stream.wanted("denied")
+    assert not stream.has_listeners("denied")
 
 
 def test_the_same_function_may_be_there_twice_and_be_removed_once(stream, told):
@@ -112,16 +112,16 @@ def test_a_sink_hears_every_kind_but_what_comes_with_every_call(stream, told):
 
 
 def test_settled_is_wanted_when_somebody_listens_here_or_everywhere(stream):
-    assert not stream.wanted("settled")
-    assert not stream.wanted("settled", Callbacks(on_denied=print))
-    assert stream.wanted("settled", Callbacks(on_settled=print))
+    assert not stream.has_listeners("settled")
+    assert not stream.has_listeners("settled", Callbacks(on_denied=print))
+    assert stream.has_listeners("settled", Callbacks(on_settled=print))
     remove = stream.on("settled", print)
-    assert stream.wanted("settled")
-    assert not stream.wanted("denied")
+    assert stream.has_listeners("settled")
+    assert not stream.has_listeners("denied")
     remove()
-    assert not stream.wanted("settled")
+    assert not stream.has_listeners("settled")
     stream.add_sink(print, ("settled",))
-    assert stream.wanted("settled")
+    assert stream.has_listeners("settled")
 
 
 def test_what_is_on_the_board_already_is_not_put_there_again(stream, told):
@@ -131,6 +131,17 @@ def test_what_is_on_the_board_already_is_not_put_there_again(stream, told):
     assert told == []
     stream.emit(happening(), once="a#80", once_ms=7, deliver=("ops",))
     assert board.options == [{"once": "a#80", "once_ms": 7, "deliver": ("ops",)}]
+
+
+def test_every_kind_but_what_comes_with_every_call_goes_to_the_board(stream, told):
+    class Recording(Board):
+        def put(self, event, **options):
+            self.told.append(kind_of(event))
+
+    stream.publish_with(Recording(told))
+    for record in EVERY_KIND:
+        stream.emit(happening(record))
+    assert told == [kind for kind in KINDS if kind != "settled"]
 
 
 def test_the_log_has_a_line_for_each_record_but_settled_ones(caplog):
@@ -311,11 +322,14 @@ def test_the_log_and_the_scope_hear_of_what_the_actions_say_and_the_stream_of_ev
     stream.add_sink(teller(told, "sink"))
     stream.on("threshold", teller(told, "global"))
     stream.on("runaway", teller(told, "global"))
+    stream.add_callbacks(
+        Callbacks(on_threshold=teller(told, "runtime's"), on_runaway=teller(told, "runtime's"))
+    )
     for actions in (("log",), ("callback",), ("halt_run",), ("log", "callback")):
         told.clear()
         caplog.clear()
-        with caplog.at_level(logging.INFO, "costscope.events"):
+        with caplog.at_level(logging.DEBUG, "costscope.events"):
             stream.emit(happening(record, actions=actions), local)
-        assert ("callback" in told) == ("callback" in actions)
+        assert ("callback" in told) == ("runtime's" in told) == ("callback" in actions)
         assert bool(caplog.records) == ("log" in actions)
         assert {"sink", "global"} <= set(told)

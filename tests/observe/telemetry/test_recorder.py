@@ -28,14 +28,14 @@ def at(**attributes):
 
 def test_a_scope_is_recorded_with_its_units(telemetry, measured):
     totals = ScopeTotals()
-    totals.call("model", "gpt-4o-mini", "error", 500_000, None, 0.75)
-    totals.call("model", "gpt-4o-mini", "ok", 1_500_000, USAGE, 2.0)
-    totals.call("tool", "web_search", "ok", 10_000_000)
-    totals.denial("exhausted", "tenant-day", "cost", "model")
-    totals.denial("unpriced")
-    totals.settlement("committed")
-    totals.settlement("late", 250_000)
-    totals.settlement("presumed")
+    totals.add_call("model", "gpt-4o-mini", "error", 500_000, None, 0.75)
+    totals.add_call("model", "gpt-4o-mini", "ok", 1_500_000, USAGE, 2.0)
+    totals.add_call("tool", "web_search", "ok", 10_000_000)
+    totals.add_denial("exhausted", "tenant-day", "cost", "model")
+    totals.add_denial("unpriced")
+    totals.add_settlement("committed")
+    totals.add_settlement("late", 250_000)
+    totals.add_settlement("presumed")
     telemetry.record(LABELS, totals, duration_seconds=1.5, outcome="ok")
 
     model = {**ACME, "kind": "model", "name": "gpt-4o-mini"}
@@ -57,7 +57,7 @@ def test_a_scope_is_recorded_with_its_units(telemetry, measured):
         at(**ACME, kind="unpriced"): 1,
     }
     assert measured.values("costscope.retries") == {at(**model): 1}
-    durations = measured.points("costscope.engine.call.duration")
+    durations = measured.points("costscope.call.duration")
     assert {key: point.sum for key, point in durations.items()} == {
         at(**model, outcome="ok"): 2.0,
         at(**model, outcome="error"): 0.75,
@@ -75,7 +75,7 @@ def test_a_scope_is_recorded_with_its_units(telemetry, measured):
         "costscope.cost": "{USD}",
         "costscope.tokens": "{token}",
         "costscope.calls": "{call}",
-        "costscope.engine.call.duration": "s",
+        "costscope.call.duration": "s",
         "costscope.retries": "{retry}",
         "costscope.denials": "{denial}",
         "costscope.presumed": "{hold}",
@@ -88,8 +88,8 @@ def test_a_scope_is_recorded_with_its_units(telemetry, measured):
 
 def test_a_nested_call_is_counted_once_and_costs_both_scopes(telemetry, measured):
     outer, inner = ScopeTotals(), ScopeTotals()
-    inner.call("tool", "t", "ok", 3_000_000_000)
-    outer.call("tool", "t", "ok", 1_000_000_000)
+    inner.add_call("tool", "t", "ok", 3_000_000_000)
+    outer.add_call("tool", "t", "ok", 1_000_000_000)
     telemetry.record({"tenant": "acme", "agent": "a"}, inner, parent=outer, duration_seconds=1.0)
     telemetry.record({"tenant": "acme"}, outer, duration_seconds=2.0)
     assert measured.values("costscope.cost") == {at(kind="tool", name="t", tenant="acme"): 4.0}
@@ -100,9 +100,9 @@ def test_a_nested_call_is_counted_once_and_costs_both_scopes(telemetry, measured
 
 def test_a_settlement_after_the_scope_closed_is_added_without_a_second_scope(telemetry, measured):
     totals = ScopeTotals()
-    totals.call("tool", "t", "ok", 1)
+    totals.add_call("tool", "t", "ok", 1)
     telemetry.record(LABELS, totals, duration_seconds=1.0)
-    totals.call("tool", "t", "ok", 1)
+    totals.add_call("tool", "t", "ok", 1)
     telemetry.record(LABELS, totals)
     assert list(measured.values("costscope.calls").values()) == [2]
     assert [point.count for point in measured.points("costscope.scope.cost").values()] == [1]
@@ -111,7 +111,7 @@ def test_a_settlement_after_the_scope_closed_is_added_without_a_second_scope(tel
 def test_by_default_only_tenant_and_workflow_become_attributes(telemetry, measured):
     assert DEFAULT_LABELS == ("tenant", "workflow")
     totals = ScopeTotals()
-    totals.settlement("committed")
+    totals.add_settlement("committed")
     telemetry.record(LABELS, totals)
     ((attributes, _),) = measured.values("costscope.reservations").items()
     assert attributes == at(**ACME, outcome="committed")
@@ -120,7 +120,7 @@ def test_by_default_only_tenant_and_workflow_become_attributes(telemetry, measur
 def test_other_labels_become_attributes_when_listed(measured):
     telemetry = Telemetry(measured.provider, allowed_labels=("agent", "region"))
     totals = ScopeTotals()
-    totals.settlement("committed")
+    totals.add_settlement("committed")
     telemetry.record(LABELS, totals)
     assert measured.values("costscope.reservations") == {at(agent="a-1", outcome="committed"): 1}
 
@@ -145,7 +145,7 @@ def test_one_string_as_allow_list_is_refused():
 def test_an_attribute_with_too_many_values_says_other(telemetry, measured):
     for number in range(MAX_VALUES + 50):
         totals = ScopeTotals()
-        totals.settlement("committed")
+        totals.add_settlement("committed")
         telemetry.record({"tenant": f"t-{number}"}, totals)
     values = measured.values("costscope.reservations")
     assert len(values) == MAX_VALUES + 1
@@ -161,7 +161,7 @@ def test_the_cap_holds_when_threads_bring_new_values_together(telemetry, measure
         start.wait()
         for number in range(MAX_VALUES // 4):
             totals = ScopeTotals()
-            totals.settlement("committed")
+            totals.add_settlement("committed")
             telemetry.record({"tenant": f"t-{thread}-{number}"}, totals)
 
     workers = [threading.Thread(target=record, args=(thread,)) for thread in range(threads)]
@@ -179,7 +179,7 @@ def test_the_unit_of_cost_is_the_runtimes_currency(measured):
     for currency, cost in (("USD", 1_000_000_000), ("EUR", 2_000_000_000)):
         telemetry = Telemetry(measured.provider, currency=currency)
         totals = ScopeTotals()
-        totals.call("tool", "t", "ok", cost)
+        totals.add_call("tool", "t", "ok", cost)
         telemetry.record({}, totals, duration_seconds=1.0)
     scopes = measured.reader.get_metrics_data().resource_metrics[0].scope_metrics
     found = {
@@ -194,7 +194,7 @@ def test_the_unit_of_cost_is_the_runtimes_currency(measured):
 
 def test_what_the_sdk_was_given_is_not_changed_afterwards(telemetry, measured):
     totals = ScopeTotals()
-    totals.settlement("late", 5)
+    totals.add_settlement("late", 5)
     telemetry.record({"tenant": "acme"}, totals, duration_seconds=1.0, outcome="error")
     assert measured.values("costscope.overruns") == {at(tenant="acme"): 5e-9}
 
@@ -215,23 +215,21 @@ def test_a_scope_that_is_tried_again_after_it_failed_is_a_retry(measured):
 
 
 def test_presumed_holds_are_counted_apart_from_settled_ones(telemetry, measured):
-    telemetry.presumed(0)
+    telemetry.count_presumed(0)
     assert measured.values("costscope.presumed") == {}
-    telemetry.presumed(3)
+    telemetry.count_presumed(3)
     assert measured.values("costscope.presumed") == {at(): 3}
     assert measured.values("costscope.reservations") == {}
 
 
 def durations_of(measured):
-    return {
-        dict(key)["name"]: point for key, point in measured.points("costscope.engine.call.duration").items()
-    }
+    return {dict(key)["name"]: point for key, point in measured.points("costscope.call.duration").items()}
 
 
 def test_a_few_durations_are_recorded_as_the_scope_closes(telemetry, measured):
     totals = ScopeTotals()
     for _ in range(32):
-        totals.call("tool", "t", "ok", 1, None, 0.2)
+        totals.add_call("tool", "t", "ok", 1, None, 0.2)
     telemetry.record({}, totals, duration_seconds=1.0)
     assert durations_of(measured)["t"].count == 32
 
@@ -240,7 +238,7 @@ def test_many_durations_are_recorded_in_the_background(measured):
     telemetry = Telemetry(measured.provider, flush_interval=0.0)
     totals = ScopeTotals()
     for number in range(5000):
-        totals.call("tool", "t", "ok", 1, None, 0.001 * (1 + number % 100))
+        totals.add_call("tool", "t", "ok", 1, None, 0.001 * (1 + number % 100))
     telemetry.record({}, totals, duration_seconds=1.0)
     assert telemetry.close(timeout=30)
     point = durations_of(measured)["t"]
@@ -255,9 +253,9 @@ def test_many_durations_are_recorded_in_the_background(measured):
 
 def test_calls_outside_every_scope_are_recorded_while_the_program_runs(measured):
     telemetry = Telemetry(measured.provider, flush_interval=0.0)
-    outside = telemetry.endless()
-    outside.committed("model", "m", "ok", 5, USAGE, 0.5)
-    outside.denial("unscoped", what="tool")
+    outside = telemetry.endless_totals()
+    outside.add_committed_call("model", "m", "ok", 5, USAGE, 0.5)
+    outside.add_denial("unscoped", what="tool")
     assert telemetry.close(timeout=10)
     assert measured.values("costscope.unscoped") == {
         at(kind="model", outcome="allowed"): 1,
@@ -270,7 +268,7 @@ def test_calls_outside_every_scope_are_recorded_while_the_program_runs(measured)
 
 def test_calls_in_a_scope_are_not_unscoped(telemetry, measured):
     totals = ScopeTotals()
-    totals.call("model", "m", "ok", 5)
+    totals.add_call("model", "m", "ok", 5)
     telemetry.record({}, totals, duration_seconds=1.0)
     assert measured.values("costscope.unscoped") == {}
 
@@ -278,7 +276,7 @@ def test_calls_in_a_scope_are_not_unscoped(telemetry, measured):
 def test_runtimes_that_share_a_provider_share_its_instruments(measured, caplog):
     for _ in range(2):
         totals = ScopeTotals()
-        totals.settlement("committed")
+        totals.add_settlement("committed")
         Telemetry(measured.provider).record({"tenant": "acme"}, totals)
     assert measured.values("costscope.reservations") == {at(outcome="committed", tenant="acme"): 2}
     assert caplog.records == []
@@ -287,7 +285,7 @@ def test_runtimes_that_share_a_provider_share_its_instruments(measured, caplog):
 def test_without_an_sdk_nothing_is_started_and_nothing_fails():
     telemetry = Telemetry(NoOpMeterProvider())
     totals = ScopeTotals()
-    totals.call("model", "m", "ok", 1, USAGE)
+    totals.add_call("model", "m", "ok", 1, USAGE)
     before = threading.active_count()
     telemetry.record(LABELS, totals, duration_seconds=1.0)
     telemetry.flush_soon()
@@ -315,9 +313,9 @@ def test_a_global_provider_set_after_the_first_scope_is_used():
         """
 import threading
 from opentelemetry import metrics
-from costscope.telemetry import ScopeTotals, Telemetry
+from costscope.observe.telemetry import ScopeTotals, Telemetry
 telemetry, totals = Telemetry(), ScopeTotals()
-totals.settlement("committed")
+totals.add_settlement("committed")
 telemetry.record({"tenant": "acme"}, totals)
 telemetry.flush_soon()
 assert threading.active_count() == 1, "no SDK, no thread"
@@ -325,7 +323,7 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 reader = InMemoryMetricReader()
 metrics.set_meter_provider(MeterProvider(metric_readers=[reader]))
-totals.settlement("released")
+totals.add_settlement("released")
 telemetry.record({"tenant": "acme"}, totals)
 telemetry.flush_soon()
 assert telemetry.close(10)
@@ -343,10 +341,10 @@ from opentelemetry import metrics
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, PeriodicExportingMetricReader
 metrics.set_meter_provider(MeterProvider([PeriodicExportingMetricReader(ConsoleMetricExporter())]))
-from costscope.telemetry import ScopeTotals, Telemetry
+from costscope.observe.telemetry import ScopeTotals, Telemetry
 telemetry, totals = Telemetry(), ScopeTotals()
 for _ in range(400):
-    totals.call("tool", "t", "ok", 1, None, 0.2)
+    totals.add_call("tool", "t", "ok", 1, None, 0.2)
 telemetry._flusher.request = lambda: None  # the thread does not come to it before the end
 telemetry.record({}, totals, duration_seconds=1.0)
 """
@@ -356,6 +354,6 @@ telemetry.record({}, totals, duration_seconds=1.0)
 
 def test_telemetry_imports_neither_the_sdk_nor_the_api_of_traces():
     run_python(
-        "import sys, costscope.telemetry; "
+        "import sys, costscope.observe.telemetry; "
         "assert not [m for m in sys.modules if 'opentelemetry.sdk' in m or m == 'opentelemetry.trace']"
     )

@@ -9,7 +9,7 @@ from webhook_workers import SECRET
 
 from costscope import InvalidPolicy, Runtime
 from costscope.board import Delivery
-from costscope.observe.webhooks.post import _seconds, header_id
+from costscope.observe.webhooks.post import _read_retry_after, header_id
 from costscope.observe.webhooks.receivers import pause_s, receivers
 from costscope.policy.model.controls import Webhook
 
@@ -81,14 +81,14 @@ def test_records_that_would_go_unencrypted_through_the_net_are_warned_of(caplog)
 def test_it_is_left_alone_after_a_failure_until_it_answers():
     receiver = made()
     assert not receiver.is_left_alone(0.0)
-    receiver.failed(100.0, lambda: 1.0, None)
+    receiver.record_failure(100.0, lambda: 1.0, None)
     assert receiver.is_left_alone(101.9)
     assert not receiver.is_left_alone(102.0)
-    receiver.failed(102.0, lambda: 1.0, None)
+    receiver.record_failure(102.0, lambda: 1.0, None)
     assert receiver.is_left_alone(105.9), "twice as long the second time"
-    receiver.answered()
+    receiver.record_answer()
     assert not receiver.is_left_alone(103.0)
-    receiver.failed(200.0, lambda: 1.0, None)
+    receiver.record_failure(200.0, lambda: 1.0, None)
     assert not receiver.is_left_alone(202.0), "and begins anew"
     assert pause_s(1, lambda: 1.0) == 2.0
 
@@ -109,7 +109,7 @@ def test_it_is_left_alone_after_a_failure_until_it_answers():
     ],
 )
 def test_retry_after_is_seconds_or_a_date(header, seconds):
-    assert _seconds(header) == seconds
+    assert _read_retry_after(header) == seconds
 
 
 def test_the_id_of_a_delivery_is_a_header_that_can_be_signed():
