@@ -6,8 +6,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from costscope.policy.model.labels import check_labels, encode
+from costscope.policy.model.match_rules import rules_hold, rules_of
 from costscope.policy.model.periods import Period, Weekday, load_zone, window
-from costscope.policy.model.schema import Budget, Policy, rules_of
+from costscope.policy.model.schema import Budget, Policy
 from costscope.policy.resolve.account_info import AccountAbout, read_about
 from costscope.policy.resolve.accounts import (
     INLINE_BUDGET,
@@ -18,7 +19,7 @@ from costscope.policy.resolve.accounts import (
     slot_account,
 )
 from costscope.policy.resolve.levels import Mark, level_of, marks_of, refuses, watch_levels
-from costscope.policy.resolve.matching import covering, covers, rules_hold
+from costscope.policy.resolve.resolved import covering
 
 if TYPE_CHECKING:
     from costscope.policy.explain import (
@@ -46,7 +47,6 @@ __all__ = [
     "account",
     "check_labels",
     "covering",
-    "covers",
     "encode",
     "explain",
     "explain_scope",

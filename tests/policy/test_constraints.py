@@ -6,10 +6,9 @@ import itertools
 import pytest
 
 from costscope import BudgetExceeded, budget_scope, reserve
-from costscope.policy import parse_policy
+from costscope.policy import covering, parse_policy
 from costscope.policy.model.constraints import merged_constraints, run_limits
 from costscope.policy.model.patterns import specificity
-from costscope.policy.resolve import matching as covering
 
 
 def merged(labels, *budgets):

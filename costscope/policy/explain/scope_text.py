@@ -17,13 +17,14 @@ from costscope.policy.explain.budget_text import (
 from costscope.policy.explain.format import amount_words, pattern_words
 from costscope.policy.model.constraints import constraint_candidates, observed_constraints
 from costscope.policy.model.controls import Enforcement
+from costscope.policy.model.match_rules import rules_hold, rules_of
 from costscope.policy.model.patterns import matches
-from costscope.policy.model.schema import Unscoped, rules_of
+from costscope.policy.model.schema import Unscoped
 from costscope.policy.resolve.accounts import account, slot_account
-from costscope.policy.resolve.matching import covers, rules_hold
+from costscope.policy.resolve.resolved import covering
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from costscope.policy.model.schema import Budget, Policy
 
@@ -81,7 +82,8 @@ def explain_scope(policy: Policy, labels: Mapping[str, str], at_ms: int) -> Scop
         labels: all labels in effect, as `check_labels` returned them.
         at_ms: the instant whose windows are shown, in ms since the epoch.
     """
-    met = [budget for budget in policy.ranked if covers(budget, labels)]
+    met = covering(policy, labels)
+    ids = {budget.id for budget in met}
     runaway = policy.runaway
     return ScopeExplained(
         labels=dict(labels),
@@ -89,9 +91,7 @@ def explain_scope(policy: Policy, labels: Mapping[str, str], at_ms: int) -> Scop
             BudgetMet(explain_budget(budget, policy.currency, at_ms), tuple(_keys(budget, labels, at_ms)))
             for budget in met
         ),
-        not_met={
-            budget.id: _why_not(budget, labels) for budget in policy.budgets if not covers(budget, labels)
-        },
+        not_met={budget.id: _why_not(budget, labels) for budget in policy.budgets if budget.id not in ids},
         constraints=_constraints(met, policy.currency),
         observed=tuple(
             ConstraintObserved(amount_words(meter, limit, policy.currency), budget.id, budget.enforcement)
@@ -131,7 +131,7 @@ def _why_not(budget: Budget, labels: Mapping[str, str]) -> str:
     return ""
 
 
-def _constraints(budgets: list[Budget], currency: str) -> dict[str, ConstraintMet]:
+def _constraints(budgets: Iterable[Budget], currency: str) -> dict[str, ConstraintMet]:
     found = {}
     hard = [budget for budget in budgets if budget.enforcement == "hard"]  # the others only tell
     for field, candidates in constraint_candidates(hard).items():

@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
     from costscope.policy.load.document import Steps
     from costscope.policy.model.controls import Pattern
-    from costscope.policy.model.schema import Budget, Policy, Rules
+    from costscope.policy.model.match_rules import Rules
+    from costscope.policy.model.schema import Budget, Policy
 
 
 def covers_rules(broad: Rules, narrow: Rules) -> bool:

@@ -27,18 +27,13 @@ from costscope.policy.model.controls import (
     ceiling,
 )
 from costscope.policy.model.durations import to_ms
-from costscope.policy.model.labels import normalised
+from costscope.policy.model.match_rules import RuleIndex, Rules, rules_of
 from costscope.policy.model.patterns import Specificity, specificity
 from costscope.policy.model.periods import Period, Weekday, Window, load_zone, month_day, window
 from costscope.pricing.prices import PriceList
 
-__all__ = ["Amount", "Budget", "Outage", "Pattern", "Policy", "Rules", "Unscoped", "ceiling", "rules_of"]
-
 Outage = Literal["closed", "open"]
 Unscoped = Literal["allow", "deny"]
-
-Rules = tuple[tuple[str, tuple[str, ...] | None], ...]
-"""A `match` as `(label, patterns)`: one of the patterns must fit; None: the label must be absent."""
 
 
 class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True, dict=True):
@@ -131,13 +126,7 @@ class Policy(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         """The budgets, most specific first, in the order of the file among equals."""
         return tuple(sorted(self.budgets, key=lambda budget: budget.specificity, reverse=True))
 
-
-def rules_of(match: dict[str, Pattern]) -> Rules:
-    """`match` as `(label, patterns)`: one of the patterns must fit; None: the label must be absent."""
-    return tuple((label, _alternatives(pattern)) for label, pattern in match.items())
-
-
-def _alternatives(pattern: Pattern) -> tuple[str, ...] | None:
-    if pattern is None:
-        return None
-    return tuple(normalised(one) for one in ((pattern,) if isinstance(pattern, str) else pattern))
+    @cached_property
+    def rule_index(self) -> RuleIndex:
+        """The rules of `ranked`, for finding those that hold for a scope without a look at each."""
+        return RuleIndex([budget.rules for budget in self.ranked])

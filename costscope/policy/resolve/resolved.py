@@ -12,7 +12,6 @@ from costscope.policy.model.schema import Budget
 from costscope.policy.resolve.accounts import account, slot_account
 from costscope.policy.resolve.admission_accounts import admission_accounts, admission_marks
 from costscope.policy.resolve.levels import Mark, marks_of, watch_levels
-from costscope.policy.resolve.matching import covering
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -23,6 +22,16 @@ __all__ = ["Coverage", "Covered", "Watched", "watched_in"]
 
 FOREVER_MS: Final = 1 << 62
 _REMEMBERED: Final = 4096
+
+
+def covering(policy: Policy, labels: Mapping[str, str]) -> tuple[Budget, ...]:
+    """List the budgets that cover a scope, the most specific first, in the file's order among equals.
+
+    Args:
+        policy: one from `load_policy`.
+        labels: all labels in effect, as `check_labels` returned them; nothing else counts.
+    """
+    return tuple(policy.ranked[number] for number in policy.rule_index.find(labels))
 
 
 class Watched(msgspec.Struct, frozen=True):
