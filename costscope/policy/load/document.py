@@ -9,20 +9,6 @@ from typing import Final, NamedTuple, NoReturn
 
 from costscope.errors import InvalidPolicy
 
-__all__ = [
-    "MAX_BYTES",
-    "MAX_DEPTH",
-    "Document",
-    "LineFinder",
-    "Place",
-    "Rewriting",
-    "Steps",
-    "cut",
-    "one_line",
-    "plain",
-    "show",
-]
-
 MAX_BYTES: Final = 256 * 1024
 """The largest policy file; a real one has a few kilobytes."""
 
@@ -85,27 +71,23 @@ class Document(NamedTuple):
         raise InvalidPolicy(one_line(problem), file=file, line=line, path=path)
 
 
-class Rewriting:
-    """Makes a document of another one's parts, and remembers where each of them stood.
+class Rewriting(NamedTuple):
+    """A document that is made of another one's parts, and where each of them stood."""
 
-    A part that goes where it was need not be mentioned, nor what is inside a part that is moved as a whole.
-    """
-
-    def __init__(self, document: Document) -> None:
-        self._document = document
-        self._moved: dict[Steps, tuple[Document, Steps]] = {(): (document, ())}
-
-    def moved(self, to: Steps, origin: Steps) -> None:
-        """What is at `to` stood at `origin`."""
-        self._moved[to] = (self._document, origin)
+    document: Document
+    """The one that is rewritten."""
+    origins: dict[Steps, Steps]
+    """New place to old one. A part that goes where it was need not be mentioned, nor what is inside a part that is
+    moved as a whole."""
 
     def refuse(self, problem: str, origin: Steps) -> NoReturn:
         """Raise `InvalidPolicy` for a place in the document that is being rewritten."""
-        self._document.refuse(problem, origin)
+        self.document.refuse(problem, origin)
 
-    def document(self, data: object) -> Document:
-        """The new document."""
-        return Document(data, self._document.file, moved=self._moved)
+    def finish(self, data: object) -> Document:
+        """Make the new document of its data."""
+        moved = {to: (self.document, origin) for to, origin in {(): (), **self.origins}.items()}
+        return Document(data, self.document.file, moved=moved)
 
 
 def show(steps: Steps) -> str:
@@ -134,8 +116,10 @@ def one_line(problem: str) -> str:
     return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in cut_off)
 
 
-def plain(document: Document) -> object:
-    """The document's data as dicts and lists of its own, within the limits of depth and size.
+def plain_copy(document: Document) -> Document:
+    """Copy a document's data into dicts and lists of its own, within the limits of depth and size.
+
+    For data from a caller or from a parser without limits; what the YAML reader builds is within them.
 
     Raises:
         InvalidPolicy: nested too deeply (data that contains itself is), or too large.
@@ -156,4 +140,4 @@ def plain(document: Document) -> object:
         # A Decimal says what its text says; msgspec would not take it for an amount.
         return format(node, "f") if isinstance(node, Decimal) else node
 
-    return copy(document.data, ())
+    return document._replace(data=copy(document.data, ()))

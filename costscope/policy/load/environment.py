@@ -11,7 +11,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
-from costscope.policy.load.document import Document, cut
+from costscope.policy.load.document import Document, cut, plain_copy
 from costscope.policy.load.sources import ENVIRONMENT, POLICY_VARIABLE
 
 if TYPE_CHECKING:
@@ -168,7 +168,7 @@ def environment_documents(variables: Mapping[str, str]) -> list[Document]:
     writer = _Writer()
     for name, text in given.items():
         writer.write(name, text)
-    return [writer.document()]
+    return [plain_copy(writer.document())]
 
 
 class _Writer:

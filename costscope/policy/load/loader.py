@@ -11,26 +11,18 @@ import msgspec
 from costscope.errors import InvalidPolicy
 from costscope.policy.checks import problems
 from costscope.policy.load.decode import decode
-from costscope.policy.load.document import Document, cut, plain
+from costscope.policy.load.document import MAX_BYTES, Document, cut, plain_copy
 from costscope.policy.load.environment import environment_documents
 from costscope.policy.load.shorthand import expand
-from costscope.policy.load.sources import Format, Snapshot, merge, parse_bytes, parse_text, read_source
+from costscope.policy.load.sources import FORMATS, Format, Snapshot, merge, read_source, shown
 from costscope.policy.model.schema import Policy
 from costscope.policy.strands import translate
-
-__all__ = [
-    "Format",
-    "LoadedPolicy",
-    "PolicySource",
-    "load_policy",
-    "parse_policy",
-    "policy_of",
-    "read_policy",
-]
 
 PolicySource = str | Path | Mapping[str, object] | Policy
 """The path of a `.yaml`, `.yml` or `.toml` file or of a folder of these, `env:`, the same as data, or a policy made in
 Python."""
+
+_TOO_LARGE = f"larger than {MAX_BYTES // 1024} KiB; remove what it repeats, a policy is a few kilobytes"
 
 
 class LoadedPolicy(NamedTuple):
@@ -41,7 +33,7 @@ class LoadedPolicy(NamedTuple):
 
 
 def load_policy(source: PolicySource) -> Policy:
-    """The policy, complete and checked.
+    """Read a policy, complete and checked.
 
     Args:
         source: the path of a file or folder, `env:` for what the environment variables say, a mapping of the same
@@ -55,32 +47,35 @@ def load_policy(source: PolicySource) -> Policy:
 
 
 def read_policy(source: PolicySource) -> LoadedPolicy:
-    """`load_policy`, and where everything in it stands.
+    """Read a policy as `load_policy` does, and where everything in it stands.
 
     Raises:
         InvalidPolicy: as `load_policy`.
     """
     if isinstance(source, Policy):
         # Python does not check a struct's types, so a policy made by hand takes the same way as a file.
-        return _checked(_prepared(Document(_builtins(source))))
+        return _check(_spell_out(plain_copy(Document(_builtins(source)))))
     if isinstance(source, Mapping):
-        return _checked(_prepared(Document(source)))
+        return _check(_spell_out(plain_copy(Document(source))))
     return policy_of(read_source(source))
 
 
 def policy_of(snapshot: Snapshot) -> LoadedPolicy:
-    """The policy in what was read from a source.
+    """Make the policy of what was read from a source.
 
     Raises:
         InvalidPolicy: as `load_policy`.
     """
-    documents = [_prepared(parse_bytes(path, content)) for path, content in snapshot.files]
-    documents += [_prepared(document) for document in environment_documents(snapshot.variables)]
-    return _checked(documents[0] if len(documents) == 1 else merge(documents, snapshot.name))
+    if len(snapshot.files) == 1 and not snapshot.variables:
+        [(path, content)] = snapshot.files
+        return _check(_spell_out(_parse_bytes(path, content)))
+    parts = [_part(_parse_bytes(path, content)) for path, content in snapshot.files]
+    parts += map(_part, environment_documents(snapshot.variables))
+    return _check(parts[0] if len(parts) == 1 else merge(parts, snapshot.name))
 
 
 def parse_policy(text: str, format: Format = "yaml", *, file: str | None = None) -> Policy:  # noqa: A002 - the word for it
-    """The policy in a text.
+    """Make the policy of a text.
 
     Args:
         text: YAML or TOML.
@@ -90,20 +85,49 @@ def parse_policy(text: str, format: Format = "yaml", *, file: str | None = None)
     Raises:
         InvalidPolicy: the text cannot be a policy.
     """
-    return _checked(_prepared(parse_text(text, format, file=file))).policy
+    return _check(_spell_out(_parse_text(text, format, file=file))).policy
 
 
-def _prepared(document: Document) -> Document:
-    """The document in the one long form that the schema knows, of the right shape."""
-    document = document._replace(data=plain(document))
+def _parse_bytes(path: Path, content: bytes) -> Document:
+    name = shown(path)
+    if len(content) > MAX_BYTES:
+        raise InvalidPolicy(_TOO_LARGE, file=name)
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        problem = f"not UTF-8 (byte {error.start}); save the file as UTF-8"
+        raise InvalidPolicy(problem, file=name, line=line) from error
+    return _parse_text(text, FORMATS[path.suffix.lower()], file=name)
+
+
+def _parse_text(text: str, format_: Format, *, file: str | None) -> Document:
+    if len(text) > MAX_BYTES:
+        raise InvalidPolicy(_TOO_LARGE, file=file)
+    text = text.removeprefix("\ufeff")
+    # A parser is imported with the first file: PyYAML alone is 15 ms, which a policy given as data need not pay.
+    if format_ == "toml":
+        from costscope.policy.load.toml import parse_toml as parse  # noqa: PLC0415 - see above
+    else:
+        from costscope.policy.load.yaml import parse_yaml as parse  # noqa: PLC0415 - see above
+    return parse(text, file)
+
+
+def _spell_out(document: Document) -> Document:
+    """Bring a document into the one long form that the schema knows."""
     if not isinstance(document.data, dict):
         document.refuse(f"expected a mapping with `budgets:`, got {cut(document.data)}", ())
-    document = expand(translate(document))
+    return expand(translate(document))
+
+
+def _part(document: Document) -> Document:
+    """Bring one document of several into the long form and the right shape, which is what `merge` takes."""
+    document = _spell_out(document)
     decode(document)
     return document
 
 
-def _checked(document: Document) -> LoadedPolicy:
+def _check(document: Document) -> LoadedPolicy:
     policy = decode(document)
     for steps, problem in problems(policy):
         document.refuse(problem, steps)

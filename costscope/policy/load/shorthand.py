@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from costscope.policy.load.document import Document, Steps
 
-__all__ = ["action_name", "expand"]
-
 _ACTIONS: Final[tuple[str, ...]] = get_args(ActionKind)
 _ALSO: Final = {"log_only": "log"}
 _VALUE_OF: Final = {"webhook": "to", "downgrade_model": "model", "throttle": "max_wait"}
@@ -39,12 +37,12 @@ def expand(document: Document) -> Document:
     data = document.data
     if not isinstance(data, dict):
         return document
-    work = Rewriting(document)
+    work = Rewriting(document, {})
     found = dict(data)
     _rewrite_field(work, found, "budgets", (), (), _each(_budget))
     _rewrite_field(work, found, "routing", (), (), _each(_route))
     _rewrite_field(work, found, "runaway", (), (), _runaway)
-    return work.document(found)
+    return work.finish(found)
 
 
 def action_name(text: str) -> str:
@@ -70,12 +68,12 @@ def _each(how: Rewrite) -> Rewrite:
     return rewrite
 
 
-def _listed(how: Rewrite) -> Rewrite:
+def _each_or_one(how: Rewrite) -> Rewrite:
     """As `_each`, of a list or of one that stands alone."""
 
     def rewrite(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
         if isinstance(value, str | dict):
-            work.moved((*to, 0), origin)
+            work.origins[(*to, 0)] = origin
             return [how(work, value, (*to, 0), origin)]
         return _each(how)(work, value, to, origin)
 
@@ -97,7 +95,7 @@ def _budget(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
 
 def _threshold(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
     if isinstance(value, int | float) and not isinstance(value, bool):
-        work.moved((*to, "at"), origin)
+        work.origins[(*to, "at")] = origin
         return {"at": value}
     return _with_actions(work, value, to, origin)
 
@@ -112,13 +110,13 @@ def _with_actions(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
     if not isinstance(value, dict):
         return value
     found = dict(value)
-    _rewrite_field(work, found, "actions", to, origin, _listed(_action))
+    _rewrite_field(work, found, "actions", to, origin, _each_or_one(_action))
     return found
 
 
 def _action(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
     if isinstance(value, str):
-        work.moved((*to, "do"), origin)
+        work.origins[(*to, "do")] = origin
         return {"do": action_name(value)}
     if not isinstance(value, dict):
         return value
@@ -139,10 +137,10 @@ def _action(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
 
 def _parameters(work: Rewriting, do: str, inner: Any, to: Steps, origin: Steps) -> dict[Any, Any]:
     """`{do: inner}` as one mapping."""
-    work.moved((*to, "do"), origin)
+    work.origins[(*to, "do")] = origin
     if isinstance(inner, dict):
         for key in inner:
-            work.moved((*to, key), (*origin, key))
+            work.origins[(*to, key)] = (*origin, key)
         if "do" in inner:
             work.refuse(f"do stands for the action's name, which is {do} already; remove it", (*origin, "do"))
         return {**inner, "do": do}
@@ -152,13 +150,13 @@ def _parameters(work: Rewriting, do: str, inner: Any, to: Steps, origin: Steps) 
     if field is None or isinstance(inner, list):
         takes = "a mapping such as {max_tokens: 0.5}" if do == "limit_capabilities" else "no value"
         work.refuse(f"{do} takes {takes if field is None else 'one value'}, not this", origin)
-    work.moved((*to, field), origin)
+    work.origins[(*to, field)] = origin
     return {"do": do, field: inner}
 
 
 def _on_denied(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
     if isinstance(value, str):
-        work.moved((*to, "do"), origin)
+        work.origins[(*to, "do")] = origin
         return {"do": value}
     if not isinstance(value, dict) or "do" in value:
         return value
@@ -166,8 +164,8 @@ def _on_denied(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
     if len(value) != 1 or name not in _ON_DENIED:
         work.refuse("on_denied is `raise`, `{return: VALUE}` or `{wait: 30s}`", origin)
     field = _ON_DENIED[name]
-    work.moved((*to, "do"), (*origin, name))
-    work.moved((*to, field), (*origin, name))
+    work.origins[(*to, "do")] = (*origin, name)
+    work.origins[(*to, field)] = (*origin, name)
     return {"do": name, field: value[name]}
 
 
@@ -175,7 +173,7 @@ def _route(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
     if not isinstance(value, dict):
         return value
     found = dict(value)
-    _rewrite_field(work, found, "models", to, origin, _listed(_as_it_is))
+    _rewrite_field(work, found, "models", to, origin, _each_or_one(_as_it_is))
     _rewrite_field(work, found, "stages", to, origin, _each(_stage))
     return found
 
@@ -187,10 +185,10 @@ def _stage(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
     if "fallback" in found:
         if "fallbacks" in found:
             work.refuse("fallback and fallbacks; keep one of them", (*origin, "fallback"))
-        work.moved((*to, "fallbacks"), (*origin, "fallback"))
-        found["fallbacks"] = _listed(_as_it_is)(
+        work.origins[(*to, "fallbacks")] = (*origin, "fallback")
+        found["fallbacks"] = _each_or_one(_as_it_is)(
             work, found.pop("fallback"), (*to, "fallbacks"), (*origin, "fallback")
         )
     else:
-        _rewrite_field(work, found, "fallbacks", to, origin, _listed(_as_it_is))
+        _rewrite_field(work, found, "fallbacks", to, origin, _each_or_one(_as_it_is))
     return found

@@ -11,9 +11,7 @@ import tomllib
 from typing import Final
 
 from costscope.errors import InvalidPolicy
-from costscope.policy.load.document import MAX_DEPTH, Document, LineFinder, Steps, one_line
-
-__all__ = ["parse_toml"]
+from costscope.policy.load.document import MAX_DEPTH, Document, LineFinder, Steps, one_line, plain_copy
 
 _LINE: Final = re.compile(r"\(at line (\d+)")
 _DOTS: Final = 128
@@ -24,7 +22,7 @@ _PROBES: Final = 200
 
 
 def parse_toml(text: str, file: str | None = None) -> Document:
-    """One TOML document as plain data.
+    """Read a TOML document as plain data.
 
     Raises:
         InvalidPolicy: not TOML, nested too deeply, or with a line of more than 128 dots.
@@ -49,7 +47,7 @@ def parse_toml(text: str, file: str | None = None) -> Document:
     except ValueError as error:  # int() of more digits than Python converts
         problem = one_line(f"not valid TOML: {error}")
         raise InvalidPolicy(problem, file=file) from error
-    return Document(data, file, _line_finder(text))
+    return plain_copy(Document(data, file, _line_finder(text)))
 
 
 def _line_finder(text: str) -> LineFinder:

@@ -71,7 +71,7 @@ class Fields:
 
     def came(self, field: str, to: Steps) -> None:
         """What is at `to` stood in this field."""
-        self.work.moved(to, (*self.origin, field))
+        self.work.origins[to] = (*self.origin, field)
 
     def refuse(self, problem: str, *steps: str | int) -> NoReturn:
         """Raise `InvalidPolicy` for a place in this mapping."""
