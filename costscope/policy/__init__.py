@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Final
 
 from costscope.policy.model.labels import check_labels, encode
-from costscope.policy.model.match_rules import rules_hold, rules_of
+from costscope.policy.model.patterns import rules_hold, rules_of
 from costscope.policy.model.periods import Period, Weekday, load_zone, window
 from costscope.policy.model.schema import Budget, Policy
 from costscope.policy.resolve.account_info import AccountAbout, read_about

@@ -1,4 +1,7 @@
-"""Routes: stages that can be reached and do something, triggers within their range."""
+"""Routes: stages that can be reached and do something, triggers within their range.
+
+Of the detection of runaways: numbers that would fire on everything, or on nothing.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,12 @@ from typing import TYPE_CHECKING
 
 from costscope.errors import InvalidAmount
 from costscope.policy.checks.threshold_checks import actions_problems
-from costscope.policy.checks.value_checks import duration_problem, match_problems, percent_problem
+from costscope.policy.checks.value_checks import (
+    duration_problem,
+    id_problems,
+    match_problems,
+    percent_problem,
+)
 from costscope.policy.load.document import cut
 from costscope.pricing.money import to_nano
 
@@ -22,8 +30,9 @@ _ALL = 100.0
 _UTILIZATION_MOST = 10_000.0
 
 
-def route_problems(route: Route) -> Iterator[tuple[Steps, str]]:
-    """What is wrong with a route beside its id."""
+def route_problems(route: Route, ids: Sequence[str]) -> Iterator[tuple[Steps, str]]:
+    """Yield what is wrong with a route, before which those with these ids stand."""
+    yield from id_problems(route.id, ids, "routing")
     yield from match_problems(route.match)
     if not route.models:
         yield ("models",), 'the list is empty, so no call is routed; name a model, or leave it out for "*"'
@@ -92,7 +101,7 @@ _COUNT_MOST = 1_000_000
 
 
 def runaway_problems(runaway: Runaway, webhooks: Sequence[str]) -> Iterator[tuple[Steps, str]]:
-    """What is wrong with `runaway`."""
+    """Yield what is wrong with the detection of runaways."""
     yield from match_problems(runaway.match)
     for field, least, what in (
         ("failures", 1, "calls that fail one after the other, such as 3"),

@@ -12,8 +12,8 @@ from costscope.ledger.meters import METERS
 from costscope.policy.load.document import cut
 from costscope.policy.model.controls import WALL_CLOCK, ceiling
 from costscope.policy.model.durations import to_ms
-from costscope.policy.model.labels import name_problem, normalised, value_problem
-from costscope.policy.model.patterns import is_glob
+from costscope.policy.model.labels import name_problem
+from costscope.policy.model.patterns import pattern_problem
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -101,7 +101,7 @@ def match_problems(match: Mapping[str, Pattern]) -> Iterator[tuple[Steps, str]]:
                 "the list is empty, so no scope can match; name a value, or use null for an absent label",
             )
         for index, one in enumerate((pattern,) if isinstance(pattern, str) else pattern):
-            wrong = _pattern_problem(one)
+            wrong = pattern_problem(one)
             if wrong:
                 place: Steps = () if isinstance(pattern, str) else (index,)
                 yield ("match", label, *place), f"{cut(one)} can never be a label's value: it {wrong}"
@@ -125,10 +125,3 @@ def per_problems(per: tuple[str, ...], match: Mapping[str, Pattern]) -> Iterator
                 ("per", index),
                 f"match requires {label} to be absent, so there is nothing to split by; drop one",
             )
-
-
-def _pattern_problem(pattern: str) -> str | None:
-    if is_glob(pattern):
-        literal = normalised(pattern).replace("*", "")
-        return value_problem(literal) if literal else None
-    return value_problem(pattern)

@@ -17,8 +17,7 @@ from costscope.policy.explain.budget_text import (
 from costscope.policy.explain.format import amount_words, pattern_words
 from costscope.policy.model.constraints import constraint_candidates, observed_constraints
 from costscope.policy.model.controls import Enforcement
-from costscope.policy.model.match_rules import rules_hold, rules_of
-from costscope.policy.model.patterns import matches
+from costscope.policy.model.patterns import matches, rules_hold, rules_of
 from costscope.policy.model.schema import Unscoped
 from costscope.policy.resolve.accounts import account, slot_account
 from costscope.policy.resolve.resolved import covering

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from costscope.policy.load.document import Steps
     from costscope.policy.model.controls import Pattern
-    from costscope.policy.model.match_rules import Rules
+    from costscope.policy.model.patterns import Rules
     from costscope.policy.model.schema import Budget, Policy
 
 

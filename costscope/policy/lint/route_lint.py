@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from costscope.policy.lint.action_lint import actions_of
 from costscope.policy.lint.limit_lint import covers_patterns, covers_rules
-from costscope.policy.model.match_rules import rules_of
+from costscope.policy.model.patterns import rules_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

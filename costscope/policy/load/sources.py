@@ -22,8 +22,11 @@ ENVIRONMENT: Final = "env:"
 
 POLICY_VARIABLE: Final = "COSTSCOPE_POLICY"
 
-FORMATS: Final[dict[str, Format]] = {".yaml": "yaml", ".yml": "yaml", ".toml": "toml"}
+_FORMATS: Final[dict[str, Format]] = {".yaml": "yaml", ".yml": "yaml", ".toml": "toml"}
 _FILES_MAX: Final = 256
+_TOO_LARGE: Final = (
+    f"larger than {MAX_BYTES // 1024} KiB; remove what it repeats, a policy is a few kilobytes"
+)
 
 
 class Snapshot(NamedTuple):
@@ -71,7 +74,7 @@ def policy_paths(source: str | Path, environ: Mapping[str, str] | None = None) -
     except (OSError, ValueError) as error:
         raise _unreadable(path, error) from error
     for one in found:
-        if one.suffix.lower() not in FORMATS:
+        if one.suffix.lower() not in _FORMATS:
             problem = f"cannot tell the format of a file named {one.name[:80]!a}; use .yaml, .yml or .toml"
             raise InvalidPolicy(problem, file=shown(one))
     if not found:
@@ -81,6 +84,41 @@ def policy_paths(source: str | Path, environ: Mapping[str, str] | None = None) -
         problem = f"{len(found)} policy files, the limit is {_FILES_MAX}; put several budgets into one file"
         raise InvalidPolicy(problem, file=shown(path))
     return found
+
+
+def parse_bytes(path: Path, content: bytes) -> Document:
+    """The content of a file as plain data.
+
+    Raises:
+        InvalidPolicy: too large, not UTF-8, or not of its format.
+    """
+    name = shown(path)
+    if len(content) > MAX_BYTES:
+        raise InvalidPolicy(_TOO_LARGE, file=name)
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        problem = f"not UTF-8 (byte {error.start}); save the file as UTF-8"
+        raise InvalidPolicy(problem, file=name, line=line) from error
+    return parse_text(text, _FORMATS[path.suffix.lower()], file=name)
+
+
+def parse_text(text: str, format_: Format, *, file: str | None) -> Document:
+    """A text as plain data.
+
+    Raises:
+        InvalidPolicy: too large, or not of its format.
+    """
+    if len(text) > MAX_BYTES:
+        raise InvalidPolicy(_TOO_LARGE, file=file)
+    text = text.removeprefix("\ufeff")
+    # The parsers are loaded by those who have a file: PyYAML alone is 15 ms of everybody's import.
+    if format_ == "toml":
+        from costscope.policy.load.toml import parse_toml as parse  # noqa: PLC0415 - see above
+    else:
+        from costscope.policy.load.yaml import parse_yaml as parse  # noqa: PLC0415 - see above
+    return parse(text, file)
 
 
 def shown(path: Path) -> str:
@@ -94,7 +132,7 @@ def _in_folder(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.iterdir()
-        if path.suffix.lower() in FORMATS and not path.name.startswith(".") and not path.is_dir()
+        if path.suffix.lower() in _FORMATS and not path.name.startswith(".") and not path.is_dir()
     )
 
 

@@ -27,8 +27,7 @@ from costscope.policy.model.controls import (
     ceiling,
 )
 from costscope.policy.model.durations import to_ms
-from costscope.policy.model.match_rules import RuleIndex, Rules, rules_of
-from costscope.policy.model.patterns import Specificity, specificity
+from costscope.policy.model.patterns import RuleIndex, Rules, Specificity, rules_of, specificity
 from costscope.policy.model.periods import Period, Weekday, Window, load_zone, month_day, window
 from costscope.pricing.prices import PriceList
 

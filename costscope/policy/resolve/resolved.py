@@ -85,11 +85,8 @@ class Coverage:
         named = {label for budget in policy.budgets for label in (*budget.match, *budget.per)}
         self._named = tuple(sorted(named))
         self._found: dict[tuple[str | bool | None, ...], Covered] = {}
-        self._watch = {
-            (budget.id, in_run): watch_levels(policy, budget, in_run=in_run)
-            for budget in policy.budgets
-            for in_run in (False, True)
-        }
+        # Of thousands of budgets a process serves a few: theirs are worked out at the first scope that they cover.
+        self._watch: dict[tuple[str, bool], tuple[tuple[str, int], ...]] = {}
         runaway = policy.runaway
         self._halts = runaway is not None and any(a.do == "halt_new_runs" for a in runaway.actions)
 
@@ -156,7 +153,9 @@ class Coverage:
         self, budget: Budget, labels: Mapping[str, str], now_ms: int
     ) -> Iterator[tuple[Budget, Account]]:
         in_run = "run" in labels
-        watch = self._watch[budget.id, in_run]
+        watch = self._watch.get((budget.id, in_run))
+        if watch is None:
+            watch = self._watch[budget.id, in_run] = watch_levels(self._policy, budget, in_run=in_run)
         counters = account(budget, labels, now_ms, in_run=in_run, watch=watch)
         if counters.limits or budget.wall_clock_ms is not None:
             yield budget, counters

@@ -1,15 +1,18 @@
-"""One budget: what it matches, its calendar, its limits and what it does at them."""
+"""All checks of a policy, in its order, and those of a budget: its calendar, its limits and what it does at them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import re
+from typing import TYPE_CHECKING, Final
 
 from costscope.ledger.meters import SLOTS
-from costscope.policy.checks.threshold_checks import actions_problems
+from costscope.policy.checks.route_checks import route_problems, runaway_problems
+from costscope.policy.checks.threshold_checks import actions_problems, webhook_problems
 from costscope.policy.checks.value_checks import (
     LIMITS,
     amount_problem,
     duration_problem,
+    id_problems,
     limit_problem,
     match_problems,
     per_problems,
@@ -20,21 +23,46 @@ from costscope.policy.model.controls import WALL_CLOCK, Constraints
 from costscope.policy.model.periods import load_zone, month_day
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from costscope.policy.load.document import Steps
     from costscope.policy.model.controls import OnDenied, Threshold
-    from costscope.policy.model.schema import Budget
+    from costscope.policy.model.schema import Budget, Policy
 
-__all__ = ["budget_problems"]
+    Problem = tuple[Steps, str]
+
+_CURRENCY: Final = re.compile(r"[A-Z]{3}", re.ASCII)
 
 _THRESHOLD_MOST = 10_000.0
 _MESSAGE_MOST = 500
 _DAYS_MOST = 31
 
 
-def budget_problems(budget: Budget, webhooks: Sequence[str]) -> Iterator[tuple[Steps, str]]:
-    """What is wrong with a budget beside its id, in the order in which people write one."""
+def problems(policy: Policy) -> Iterator[Problem]:
+    """Yield every reason why a policy cannot be used: where, and what."""
+    webhooks = tuple(policy.webhooks)
+    ids = [budget.id for budget in policy.budgets]
+    for index, budget in enumerate(policy.budgets):
+        yield from _at(("budgets", index), _budget_problems(budget, ids[:index], webhooks))
+    ids = [route.id for route in policy.routing]
+    for index, route in enumerate(policy.routing):
+        yield from _at(("routing", index), route_problems(route, ids[:index]))
+    if policy.runaway is not None:
+        yield from _at(("runaway",), runaway_problems(policy.runaway, webhooks))
+    for name, webhook in policy.webhooks.items():
+        yield from _at(("webhooks", name), webhook_problems(name, webhook))
+    if not _CURRENCY.fullmatch(policy.currency):
+        yield ("currency",), f"{cut(policy.currency)} is no currency code; use three capitals such as USD"
+
+
+def _at(place: Steps, problems: Iterable[Problem]) -> Iterator[Problem]:
+    for steps, problem in problems:
+        yield (*place, *steps), problem
+
+
+def _budget_problems(budget: Budget, ids: Sequence[str], webhooks: Sequence[str]) -> Iterator[Problem]:
+    """Yield what is wrong with a budget, in the order in which people write one."""
+    yield from id_problems(budget.id, ids, "budgets")
     yield from match_problems(budget.match)
     yield from per_problems(budget.per, budget.match)
     yield from _calendar(budget)
@@ -45,7 +73,7 @@ def budget_problems(budget: Budget, webhooks: Sequence[str]) -> Iterator[tuple[S
         yield from _constraints(budget.constraints)
 
 
-def _calendar(budget: Budget) -> Iterator[tuple[Steps, str]]:
+def _calendar(budget: Budget) -> Iterator[Problem]:
     try:
         load_zone(budget.timezone)
     except ValueError as error:
@@ -73,7 +101,7 @@ def _calendar(budget: Budget) -> Iterator[tuple[Steps, str]]:
             )
 
 
-def _limits(budget: Budget) -> Iterator[tuple[Steps, str]]:
+def _limits(budget: Budget) -> Iterator[Problem]:
     if not budget.limits and budget.constraints is None:
         yield ("limits",), f"no limit, so the budget caps nothing; add one of {', '.join(LIMITS)}"
     for meter, amount in budget.limits.items():
@@ -82,7 +110,7 @@ def _limits(budget: Budget) -> Iterator[tuple[Steps, str]]:
             yield ("limits", meter), wrong
 
 
-def _thresholds(budget: Budget, webhooks: Sequence[str]) -> Iterator[tuple[Steps, str]]:
+def _thresholds(budget: Budget, webhooks: Sequence[str]) -> Iterator[Problem]:
     meters = [meter for meter in budget.limits if meter != WALL_CLOCK]
     for index, threshold in enumerate(budget.thresholds):
         place: Steps = ("thresholds", index)
@@ -112,7 +140,7 @@ def _thresholds(budget: Budget, webhooks: Sequence[str]) -> Iterator[tuple[Steps
         yield from ((place + steps, problem) for steps, problem in _throttles(budget, threshold))
 
 
-def _throttles(budget: Budget, threshold: Threshold) -> Iterator[tuple[Steps, str]]:
+def _throttles(budget: Budget, threshold: Threshold) -> Iterator[Problem]:
     for index, action in enumerate(threshold.actions):
         if action.do != "throttle":
             continue
@@ -131,7 +159,7 @@ def _throttles(budget: Budget, threshold: Threshold) -> Iterator[tuple[Steps, st
             )
 
 
-def _on_denied(on_denied: OnDenied) -> Iterator[tuple[Steps, str]]:
+def _on_denied(on_denied: OnDenied) -> Iterator[Problem]:
     if on_denied.do == "wait":
         problem = duration_problem(on_denied.timeout, "timeout")
         if on_denied.timeout == 0:
@@ -144,7 +172,7 @@ def _on_denied(on_denied: OnDenied) -> Iterator[tuple[Steps, str]]:
         yield ("on_denied", "value"), f"value is for return, and this is {on_denied.do}; remove it"
 
 
-def _constraints(constraints: Constraints) -> Iterator[tuple[Steps, str]]:
+def _constraints(constraints: Constraints) -> Iterator[Problem]:
     given = {
         field: value
         for field in Constraints.__struct_fields__
