@@ -12,7 +12,7 @@ from costscope.policy.load.environment import VARIABLES, environment_source
 from costscope.policy.load.loader import policy_of
 from costscope.policy.load.sources import read_source
 
-PAGE = Path(__file__).parents[2] / "docs" / "policy.md"
+PAGE = Path(__file__).parents[3] / "docs" / "policy.md"
 ROW = re.compile(r"^\| `(COSTSCOPE_[^`]+)` \| `([^`]+)` \| (.*) \|$", re.MULTILINE)
 ROWS = [tuple(row) for row in ROW.findall(PAGE.read_text(encoding="utf-8"))]
 POLICY_ROWS = [row for row in ROWS if row[0] not in {"COSTSCOPE_STORE", "COSTSCOPE_POLICY"}]

@@ -16,7 +16,7 @@ from costscope.policy.lint import lint_policy
 from costscope.policy.load.loader import read_policy
 from costscope.policy.resolve.resolved import Coverage
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).parents[1]
 RICH = """
 currency: USD
 unscoped: allow
