@@ -3,7 +3,7 @@
 Every function here yields problems, relative to the part it looks at: where, and what is wrong with the remedy.
 """
 
-from costscope.policy.checks.policy_checks import problems
+from costscope.policy.checks.policy_checks import check_policy
 from costscope.policy.checks.value_checks import MAX_PER
 
-__all__ = ["MAX_PER", "problems"]
+__all__ = ["MAX_PER", "check_policy"]

@@ -38,7 +38,7 @@ _MESSAGE_MOST = 500
 _DAYS_MOST = 31
 
 
-def problems(policy: Policy) -> Iterator[Problem]:
+def check_policy(policy: Policy) -> Iterator[Problem]:
     """Yield every reason why a policy cannot be used: where, and what."""
     webhooks = tuple(policy.webhooks)
     ids = [budget.id for budget in policy.budgets]

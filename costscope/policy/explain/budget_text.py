@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from costscope.policy.explain.format import (
-    action_words,
-    amount_words,
-    denied_words,
-    match_words,
-    pattern_words,
-    trigger_words,
+    format_action,
+    format_amount,
+    format_match,
+    format_on_denied,
+    format_pattern,
+    format_triggers,
 )
 from costscope.policy.model.controls import WALL_CLOCK
 from costscope.policy.model.periods import load_zone
@@ -78,18 +78,18 @@ def explain_budget(budget: Budget, currency: str, at_ms: int) -> BudgetExplained
     start_ms, end_ms = budget.window(at_ms)
     return BudgetExplained(
         id=budget.id,
-        covers=match_words(budget.match) or "every scope",
+        covers=format_match(budget.match) or "every scope",
         split=f"one account per {' and '.join(budget.per)}" if budget.per else "one account for all",
         resets=_resets(budget),
         window_start=_moment(start_ms, zone) if end_ms else None,
         window_end=_moment(end_ms, zone) if end_ms else None,
         limits=_limits(budget, currency),
         thresholds=tuple(
-            ThresholdExplained(one.at, one.meter, tuple(map(action_words, one.actions)), one.message)
+            ThresholdExplained(one.at, one.meter, tuple(map(format_action, one.actions)), one.message)
             for one in sorted(budget.thresholds, key=lambda one: one.at)
         ),
         at_limit=_at_limit(budget),
-        on_denied=denied_words(budget.on_denied),
+        on_denied=format_on_denied(budget.on_denied),
         constraints=_constraints(budget, currency),
         on_outage=budget.on_outage,
     )
@@ -108,9 +108,9 @@ def _resets(budget: Budget) -> str:
 
 
 def _limits(budget: Budget, currency: str) -> dict[str, str]:
-    found = {meter: amount_words(meter, limit, currency) for meter, limit in budget.ceilings}
+    found = {meter: format_amount(meter, limit, currency) for meter, limit in budget.ceilings}
     if budget.wall_clock_ms is not None:
-        found[WALL_CLOCK] = amount_words(WALL_CLOCK, budget.wall_clock_ms, currency)
+        found[WALL_CLOCK] = format_amount(WALL_CLOCK, budget.wall_clock_ms, currency)
     return found
 
 
@@ -118,9 +118,9 @@ def _constraints(budget: Budget, currency: str) -> dict[str, str]:
     said = budget.constraints
     if said is None:
         return {}
-    found = {meter: amount_words(meter, limit, currency) for meter, limit in said.ceilings}
+    found = {meter: format_amount(meter, limit, currency) for meter, limit in said.ceilings}
     if said.wall_clock_ms is not None:
-        found[WALL_CLOCK] = amount_words(WALL_CLOCK, said.wall_clock_ms, currency)
+        found[WALL_CLOCK] = format_amount(WALL_CLOCK, said.wall_clock_ms, currency)
     return found
 
 
@@ -160,8 +160,8 @@ def explain_route(route: Route) -> RouteExplained:
     every = "*" in route.models
     return RouteExplained(
         id=route.id,
-        covers=match_words(route.match) or "every scope",
-        models="calls of any model" if every else f"calls that ask for {pattern_words(route.models)}",
+        covers=format_match(route.match) or "every scope",
+        models="calls of any model" if every else f"calls that ask for {format_pattern(route.models)}",
         stages=tuple(map(_stage, route.stages)),
     )
 
@@ -174,9 +174,9 @@ def explain_runaway(runaway: Runaway) -> str:
         f"the same call {runaway.repeats} times": runaway.repeats,
     }
     watched = ", ".join(words for words, on in said.items() if on)
-    whose = match_words(runaway.match)
+    whose = format_match(runaway.match)
     of = f"where {whose}: " if whose else ""
-    return f"{of}{watched}; then {', '.join(map(action_words, runaway.actions))}"
+    return f"{of}{watched}; then {', '.join(map(format_action, runaway.actions))}"
 
 
 def explain_webhook(webhook: Webhook) -> str:
@@ -190,11 +190,13 @@ def _stage(stage: Stage) -> StageExplained:
     return StageExplained(
         stage="any stage" if stage.stage == "*" else stage.stage,
         goes=to + cap,
-        falls_back=f"to {', then '.join(stage.fallbacks)} {_when(stage)}" if stage.fallbacks else "",
+        falls_back=f"to {', then '.join(stage.fallbacks)} {_format_trigger(stage)}"
+        if stage.fallbacks
+        else "",
     )
 
 
-def _when(stage: Stage) -> str:
+def _format_trigger(stage: Stage) -> str:
     if stage.downgrade_on is None:
         return "when a threshold with downgrade_model is passed"
-    return f"when {' or '.join(trigger_words(stage.downgrade_on)) or 'a budget refuses'}"
+    return f"when {' or '.join(format_triggers(stage.downgrade_on)) or 'a budget refuses'}"

@@ -11,29 +11,29 @@ if TYPE_CHECKING:
     from costscope.policy.model.controls import Action, OnDenied, Pattern, Triggers
 
 __all__ = [
-    "action_words",
-    "amount_words",
-    "denied_words",
-    "duration_words",
-    "match_words",
-    "pattern_words",
-    "trigger_words",
+    "format_action",
+    "format_amount",
+    "format_duration",
+    "format_match",
+    "format_on_denied",
+    "format_pattern",
+    "format_triggers",
 ]
 
 _UNITS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1))
 
 
-def amount_words(meter: str, amount: int, currency: str) -> str:
+def format_amount(meter: str, amount: int, currency: str) -> str:
     """`USD 5.00`, `1,000,000 tokens`, `1 run`; of `wall_clock` a duration."""
     if meter == "cost":
         return format_money(amount, currency)
     if meter == WALL_CLOCK:
-        return f"{duration_words(amount)} of wall clock"
+        return f"{format_duration(amount)} of wall clock"
     unit = meter.replace("_", " ")
     return f"{amount:,} {unit.removesuffix('s') if amount == 1 else unit}"
 
 
-def duration_words(milliseconds: int) -> str:
+def format_duration(milliseconds: int) -> str:
     """`1h 30m`; at most two units, the rest is cut off."""
     parts = []
     for unit, size in _UNITS:
@@ -45,12 +45,12 @@ def duration_words(milliseconds: int) -> str:
     return " ".join(parts[:2]) or "0s"
 
 
-def match_words(match: dict[str, Pattern]) -> str:
+def format_match(match: dict[str, Pattern]) -> str:
     """`tenant is acme, user is absent`; empty for everything."""
-    return ", ".join(f"{label} is {pattern_words(pattern)}" for label, pattern in match.items())
+    return ", ".join(f"{label} is {format_pattern(pattern)}" for label, pattern in match.items())
 
 
-def action_words(action: Action) -> str:
+def format_action(action: Action) -> str:
     """`limit_capabilities (max_tokens x 0.5)`, `webhook ops`."""
     if action.do == "limit_capabilities":
         caps = {"max_tokens": action.max_tokens, "iterations": action.iterations}
@@ -64,14 +64,14 @@ def action_words(action: Action) -> str:
     return f"{action.do} {detail}" if detail else action.do
 
 
-def denied_words(on_denied: OnDenied) -> str:
+def format_on_denied(on_denied: OnDenied) -> str:
     """`raise`, `return None`, `wait 30s`."""
     if on_denied.do == "return":
         return f"return {on_denied.value!r:.40}"
     return f"wait {on_denied.timeout}" if on_denied.do == "wait" else "raise"
 
 
-def trigger_words(triggers: Triggers | None) -> tuple[str, ...]:
+def format_triggers(triggers: Triggers | None) -> tuple[str, ...]:
     """`soft_threshold_exceeded`, `remaining_budget_below 5.00`."""
     if triggers is None:
         return ()
@@ -83,7 +83,7 @@ def trigger_words(triggers: Triggers | None) -> tuple[str, ...]:
     )
 
 
-def pattern_words(pattern: Pattern) -> str:
+def format_pattern(pattern: Pattern) -> str:
     """`acme or b*`, `present`, `absent`."""
     if pattern is None:
         return "absent"

@@ -14,7 +14,7 @@ from costscope.policy.explain.budget_text import (
     explain_runaway,
     explain_webhook,
 )
-from costscope.policy.explain.format import amount_words, pattern_words
+from costscope.policy.explain.format import format_amount, format_pattern
 from costscope.policy.model.constraints import constraint_candidates, observed_constraints
 from costscope.policy.model.controls import Enforcement
 from costscope.policy.model.patterns import matches, rules_hold, rules_of
@@ -93,7 +93,7 @@ def explain_scope(policy: Policy, labels: Mapping[str, str], at_ms: int) -> Scop
         not_met={budget.id: _why_not(budget, labels) for budget in policy.budgets if budget.id not in ids},
         constraints=_constraints(met, policy.currency),
         observed=tuple(
-            ConstraintObserved(amount_words(meter, limit, policy.currency), budget.id, budget.enforcement)
+            ConstraintObserved(format_amount(meter, limit, policy.currency), budget.id, budget.enforcement)
             for budget in observed_constraints(met)
             for meter, limit in budget.ceilings
         ),
@@ -124,9 +124,9 @@ def _why_not(budget: Budget, labels: Mapping[str, str]) -> str:
         if patterns is None and value is not None:
             return f"only where {label} is absent"
         if patterns is not None and value is None:
-            return f"only where {label} is {pattern_words(patterns)}"
+            return f"only where {label} is {format_pattern(patterns)}"
         if patterns and value is not None and not any(matches(pattern, value) for pattern in patterns):
-            return f"only where {label} is {pattern_words(patterns)}, not {value}"
+            return f"only where {label} is {format_pattern(patterns)}, not {value}"
     return ""
 
 
@@ -136,9 +136,9 @@ def _constraints(budgets: Iterable[Budget], currency: str) -> dict[str, Constrai
     for field, candidates in constraint_candidates(hard).items():
         (value, owner), *others = candidates
         found[field] = ConstraintMet(
-            amount_words(field, value, currency),
+            format_amount(field, value, currency),
             owner,
-            {budget: amount_words(field, other, currency) for other, budget in others if other != value},
+            {budget: format_amount(field, other, currency) for other, budget in others if other != value},
         )
     return found
 

@@ -6,7 +6,7 @@ import difflib
 from typing import TYPE_CHECKING, Final
 
 from costscope.ledger.meters import SLOTS
-from costscope.policy.explain.format import amount_words
+from costscope.policy.explain.format import format_amount
 from costscope.policy.model.patterns import LEVELS, is_glob, matches
 
 if TYPE_CHECKING:
@@ -75,7 +75,7 @@ def binding_warnings(policy: Policy) -> Iterator[tuple[Steps, str]]:
                     continue
                 if least == limit and before > index and _holds_all_of(narrow, broad, meter):
                     continue  # they are the same; said once
-                said = amount_words(meter, least, policy.currency)
+                said = format_amount(meter, least, policy.currency)
                 yield (
                     ("budgets", index, "limits", meter),
                     (
@@ -136,18 +136,18 @@ def label_warnings(policy: Policy) -> Iterator[tuple[Steps, str]]:
     """Each label of a `match` or `per` that is nearly one of the usual ones."""
     for index, budget in enumerate(policy.budgets):
         split = [(("per", at), label) for at, label in enumerate(budget.per) if label not in budget.match]
-        yield from _misspelt([*_of_match(budget.match), *split], ("budgets", index))
+        yield from _misspelt_labels([*_of_match(budget.match), *split], ("budgets", index))
     for index, route in enumerate(policy.routing):
-        yield from _misspelt(_of_match(route.match), ("routing", index))
+        yield from _misspelt_labels(_of_match(route.match), ("routing", index))
     if policy.runaway is not None:
-        yield from _misspelt(_of_match(policy.runaway.match), ("runaway",))
+        yield from _misspelt_labels(_of_match(policy.runaway.match), ("runaway",))
 
 
 def _of_match(match: Mapping[str, Pattern]) -> list[tuple[Steps, str]]:
     return [(("match", label), label) for label in match]
 
 
-def _misspelt(labels: list[tuple[Steps, str]], within: Steps) -> Iterator[tuple[Steps, str]]:
+def _misspelt_labels(labels: list[tuple[Steps, str]], within: Steps) -> Iterator[tuple[Steps, str]]:
     together = {label for _, label in labels}
     for steps, label in labels:
         near = difflib.get_close_matches(label, _USUAL, n=1, cutoff=_NEAR)

@@ -37,24 +37,24 @@ def prices_can_be_compared() -> bool:
 
 def price_warnings(policy: Policy) -> Iterator[tuple[Steps, str]]:
     """What is said about prices and about the models that are routed to."""
-    yield from _far_off(policy)
+    yield from _far_off_prices(policy)
     book = PriceBook(policy.prices, currency=policy.currency)
     for steps, model in _models(policy):
         if book.find(model) is None:
             yield (
                 steps,
-                f"no price is known for {model!r:.80}, so {_without(steps)}; add it to prices",
+                f"no price is known for {model!r:.80}, so {_unpriced_effect(steps)}; add it to prices",
             )
-    yield from _dearer(policy, book)
+    yield from _dearer_fallbacks(policy, book)
 
 
-def _without(steps: Steps) -> str:
+def _unpriced_effect(steps: Steps) -> str:
     """What becomes of calls to a model without a price."""
     default = len(steps) > 1 and steps[0] == "routing" and steps[-1] == "model"
     return "its calls are refused" if default else "it is passed over"
 
 
-def _far_off(policy: Policy) -> Iterator[tuple[Steps, str]]:
+def _far_off_prices(policy: Policy) -> Iterator[tuple[Steps, str]]:
     public = PriceBook(currency=policy.currency)
     for name, rule in policy.prices.models.items():
         price = None if rule.limits_only else public.find(name)
@@ -87,7 +87,7 @@ def _comparison(name: str, own: int, known: int) -> str | None:
     return None
 
 
-def _dearer(policy: Policy, book: PriceBook) -> Iterator[tuple[Steps, str]]:
+def _dearer_fallbacks(policy: Policy, book: PriceBook) -> Iterator[tuple[Steps, str]]:
     for index, route in enumerate(policy.routing):
         for at, stage in enumerate(route.stages):
             before = stage.model

@@ -158,7 +158,7 @@ def _culprit(data: object, steps: Steps, message: str) -> str:
     keys = list(here) if isinstance(here, dict) else []
     while len(keys) > 1:
         half = keys[: len(keys) // 2]
-        keys = half if _convert(_only(data, steps, half)) == message else keys[len(half) :]
+        keys = half if _convert(_keep_keys(data, steps, half)) == message else keys[len(half) :]
     return str(keys[0]) if keys else "..."
 
 
@@ -173,12 +173,12 @@ def _at(data: object, steps: Steps) -> object:
     return data
 
 
-def _only(data: object, steps: Steps, keys: list[object]) -> object:
+def _keep_keys(data: object, steps: Steps, keys: list[object]) -> object:
     """The data with just these keys in the mapping at that place."""
     if isinstance(data, dict):
         if not steps:
             return {key: data[key] for key in keys}
-        return {**data, steps[0]: _only(data[steps[0]], steps[1:], keys)}
+        return {**data, steps[0]: _keep_keys(data[steps[0]], steps[1:], keys)}
     if isinstance(data, list) and isinstance(steps[0], int):
-        return [*data[: steps[0]], _only(data[steps[0]], steps[1:], keys), *data[steps[0] + 1 :]]
+        return [*data[: steps[0]], _keep_keys(data[steps[0]], steps[1:], keys), *data[steps[0] + 1 :]]
     return data

@@ -116,7 +116,7 @@ def one_line(problem: str) -> str:
     return "".join(one if one.isprintable() else ascii(one)[1:-1] for one in cut_off)
 
 
-def plain_copy(document: Document) -> Document:
+def copy_plain(document: Document) -> Document:
     """Copy a document's data into dicts and lists of its own, within the limits of depth and size.
 
     For data from a caller or from a parser without limits; what the YAML reader builds is within them.

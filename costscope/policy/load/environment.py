@@ -11,7 +11,7 @@ import os
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
-from costscope.policy.load.document import Document, cut, plain_copy
+from costscope.policy.load.document import Document, copy_plain, cut
 from costscope.policy.load.sources import ENVIRONMENT, POLICY_VARIABLE
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ VARIABLES: Final = (
 """All there are, with what stands for a name in brackets."""
 
 
-def speaks(name: str) -> bool:
+def is_policy_variable(name: str) -> bool:
     """True if a variable of this name is about the policy."""
     return name in PLAIN or name.startswith((BUDGET, WEBHOOK, "COSTSCOPE_RUNAWAY_", "COSTSCOPE_ROUTE_"))
 
@@ -153,7 +153,7 @@ def environment_source(environ: Mapping[str, str] | None = None) -> str | None:
         environ: the environment variables; by default those of the process.
     """
     given = os.environ if environ is None else environ
-    return ENVIRONMENT if any(map(speaks, given)) else given.get(POLICY_VARIABLE) or None
+    return ENVIRONMENT if any(map(is_policy_variable, given)) else given.get(POLICY_VARIABLE) or None
 
 
 def environment_documents(variables: Mapping[str, str]) -> list[Document]:
@@ -162,13 +162,13 @@ def environment_documents(variables: Mapping[str, str]) -> list[Document]:
     Raises:
         InvalidPolicy: a variable with one of our prefixes that does not exist, or whose value has the wrong form.
     """
-    given = {name: variables[name] for name in sorted(filter(speaks, variables))}
+    given = {name: variables[name] for name in sorted(filter(is_policy_variable, variables))}
     if not given:
         return []
     writer = _Writer()
     for name, text in given.items():
         writer.write(name, text)
-    return [plain_copy(writer.document())]
+    return [copy_plain(writer.document())]
 
 
 class _Writer:

@@ -9,9 +9,9 @@ from typing import NamedTuple
 import msgspec
 
 from costscope.errors import InvalidPolicy
-from costscope.policy.checks import problems
+from costscope.policy.checks import check_policy
 from costscope.policy.load.decode import decode
-from costscope.policy.load.document import Document, cut, plain_copy
+from costscope.policy.load.document import Document, copy_plain, cut
 from costscope.policy.load.environment import environment_documents
 from costscope.policy.load.shorthand import expand
 from costscope.policy.load.sources import Format, Snapshot, merge, parse_bytes, parse_text, read_source
@@ -52,9 +52,9 @@ def read_policy(source: PolicySource) -> LoadedPolicy:
     """
     if isinstance(source, Policy):
         # Python does not check a struct's types, so a policy made by hand takes the same way as a file.
-        return _check(_spell_out(plain_copy(Document(_builtins(source)))))
+        return _check(_spell_out(copy_plain(Document(_builtins(source)))))
     if isinstance(source, Mapping):
-        return _check(_spell_out(plain_copy(Document(source))))
+        return _check(_spell_out(copy_plain(Document(source))))
     return policy_of(read_source(source))
 
 
@@ -102,7 +102,7 @@ def _part(document: Document) -> Document:
 
 def _check(document: Document) -> LoadedPolicy:
     policy = decode(document)
-    for steps, problem in problems(policy):
+    for steps, problem in check_policy(policy):
         document.refuse(problem, steps)
     return LoadedPolicy(policy, document)
 

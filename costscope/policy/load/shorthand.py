@@ -80,7 +80,7 @@ def _each_or_one(how: Rewrite) -> Rewrite:
     return rewrite
 
 
-def _as_it_is(_work: Rewriting, value: Any, _to: Steps, _origin: Steps) -> Any:
+def _keep(_work: Rewriting, value: Any, _to: Steps, _origin: Steps) -> Any:
     return value
 
 
@@ -173,7 +173,7 @@ def _route(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
     if not isinstance(value, dict):
         return value
     found = dict(value)
-    _rewrite_field(work, found, "models", to, origin, _each_or_one(_as_it_is))
+    _rewrite_field(work, found, "models", to, origin, _each_or_one(_keep))
     _rewrite_field(work, found, "stages", to, origin, _each(_stage))
     return found
 
@@ -186,9 +186,9 @@ def _stage(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
         if "fallbacks" in found:
             work.refuse("fallback and fallbacks; keep one of them", (*origin, "fallback"))
         work.origins[(*to, "fallbacks")] = (*origin, "fallback")
-        found["fallbacks"] = _each_or_one(_as_it_is)(
+        found["fallbacks"] = _each_or_one(_keep)(
             work, found.pop("fallback"), (*to, "fallbacks"), (*origin, "fallback")
         )
     else:
-        _rewrite_field(work, found, "fallbacks", to, origin, _each_or_one(_as_it_is))
+        _rewrite_field(work, found, "fallbacks", to, origin, _each_or_one(_keep))
     return found

@@ -53,7 +53,7 @@ def read_source(source: str | Path, environ: Mapping[str, str] | None = None) ->
     files = tuple((path, _read(path)) for path in policy_paths(source, variables))
     if source == ENVIRONMENT:
         return Snapshot("the environment", files, variables)
-    return Snapshot(shown(Path(source)), files)
+    return Snapshot(show_path(Path(source)), files)
 
 
 def policy_paths(source: str | Path, environ: Mapping[str, str] | None = None) -> list[Path]:
@@ -72,17 +72,17 @@ def policy_paths(source: str | Path, environ: Mapping[str, str] | None = None) -
     try:
         found = _in_folder(path) if path.is_dir() else [path]
     except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from error
+        raise _read_error(path, error) from error
     for one in found:
         if one.suffix.lower() not in _FORMATS:
             problem = f"cannot tell the format of a file named {one.name[:80]!a}; use .yaml, .yml or .toml"
-            raise InvalidPolicy(problem, file=shown(one))
+            raise InvalidPolicy(problem, file=show_path(one))
     if not found:
         problem = "the folder has no .yaml, .yml or .toml file; put the policy there, or name another folder"
-        raise InvalidPolicy(problem, file=shown(path))
+        raise InvalidPolicy(problem, file=show_path(path))
     if len(found) > _FILES_MAX:
         problem = f"{len(found)} policy files, the limit is {_FILES_MAX}; put several budgets into one file"
-        raise InvalidPolicy(problem, file=shown(path))
+        raise InvalidPolicy(problem, file=show_path(path))
     return found
 
 
@@ -92,7 +92,7 @@ def parse_bytes(path: Path, content: bytes) -> Document:
     Raises:
         InvalidPolicy: too large, not UTF-8, or not of its format.
     """
-    name = shown(path)
+    name = show_path(path)
     if len(content) > MAX_BYTES:
         raise InvalidPolicy(_TOO_LARGE, file=name)
     try:
@@ -121,7 +121,7 @@ def parse_text(text: str, format_: Format, *, file: str | None) -> Document:
     return parse(text, file)
 
 
-def shown(path: Path) -> str:
+def show_path(path: Path) -> str:
     """The path for messages: one line, and printable whatever bytes it has."""
     text = str(path)
     return text if text.isprintable() else ascii(text)
@@ -142,10 +142,10 @@ def _read(path: Path) -> bytes:
         # A pipe would block for ever, a device never end.
         content = b"" if special else _head(path)
     except (OSError, ValueError) as error:
-        raise _unreadable(path, error) from error
+        raise _read_error(path, error) from error
     if special:
         problem = "not a regular file; give the path of one"
-        raise InvalidPolicy(problem, file=shown(path))
+        raise InvalidPolicy(problem, file=show_path(path))
     return content
 
 
@@ -154,9 +154,9 @@ def _head(path: Path) -> bytes:
         return file.read(MAX_BYTES + 1)
 
 
-def _unreadable(path: Path, error: Exception) -> InvalidPolicy:
+def _read_error(path: Path, error: Exception) -> InvalidPolicy:
     reason = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return InvalidPolicy(f"cannot be read: {reason}; check the path", file=shown(path))
+    return InvalidPolicy(f"cannot be read: {reason}; check the path", file=show_path(path))
 
 
 _LISTS: Final = frozenset({"budgets", "routing"})

@@ -11,7 +11,7 @@ import tomllib
 from typing import Final
 
 from costscope.errors import InvalidPolicy
-from costscope.policy.load.document import MAX_DEPTH, Document, LineFinder, Steps, one_line, plain_copy
+from costscope.policy.load.document import MAX_DEPTH, Document, LineFinder, Steps, copy_plain, one_line
 
 _LINE: Final = re.compile(r"\(at line (\d+)")
 _DOTS: Final = 128
@@ -47,7 +47,7 @@ def parse_toml(text: str, file: str | None = None) -> Document:
     except ValueError as error:  # int() of more digits than Python converts
         problem = one_line(f"not valid TOML: {error}")
         raise InvalidPolicy(problem, file=file) from error
-    return plain_copy(Document(data, file, _line_finder(text)))
+    return copy_plain(Document(data, file, _line_finder(text)))
 
 
 def _line_finder(text: str) -> LineFinder:
@@ -76,22 +76,22 @@ class _Search:
 
     def line(self) -> int | None:
         without, having = 0, len(self.lines)
-        if not self.defined(having):
+        if not self.has_place(having):
             return None
         while having - without > 1:
             middle = (without + having) // 2
             # A cut inside a value of several lines cannot be read: look at the nearest one before that can.
-            readable, defined = middle, self.defined(middle)
+            readable, defined = middle, self.has_place(middle)
             while defined is None and readable > without + 1:
                 readable -= 1
-                defined = self.defined(readable)
+                defined = self.has_place(readable)
             without, having = (without, readable) if defined else (middle, having)
         start = having - 1
-        while start and self.defined(start) is None:
+        while start and self.has_place(start) is None:
             start -= 1
         return start + 1
 
-    def defined(self, count: int) -> bool | None:
+    def has_place(self, count: int) -> bool | None:
         """Whether the first `count` lines have something at the place; None if they cannot be read."""
         self.probes += 1
         if self.probes > _PROBES:

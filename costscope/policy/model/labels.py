@@ -18,7 +18,15 @@ from costscope.errors import InvalidLabel
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = ["MAX_NAME", "MAX_VALUE", "check_labels", "encode", "name_problem", "normalised", "value_problem"]
+__all__ = [
+    "MAX_NAME",
+    "MAX_VALUE",
+    "check_labels",
+    "encode",
+    "name_problem",
+    "normalise_value",
+    "value_problem",
+]
 
 MAX_NAME: Final = 64
 """Characters in a label's name."""
@@ -66,12 +74,12 @@ def check_labels(labels: Mapping[str, object]) -> dict[str, str]:
         ):
             checked[name] = value
         else:
-            plain_name, plain_value = _checked(name, value)
+            plain_name, plain_value = _check_label(name, value)
             checked[plain_name] = plain_value
     return checked
 
 
-def normalised(value: str) -> str:
+def normalise_value(value: str) -> str:
     """A label's value in NFC: two spellings of `é` are one tenant."""
     return value if value.isascii() else unicodedata.normalize("NFC", value)
 
@@ -93,7 +101,7 @@ def value_problem(value: object) -> str | None:
         return f"is a {type(value).__name__}, not text; pass a str, for example str(value)"
     if not value:
         return f"is empty; give it 1 to {MAX_VALUE} characters or leave the label out"
-    if len(value) > MAX_VALUE * _COMPOSED_FROM or len(normalised(value)) > MAX_VALUE:
+    if len(value) > MAX_VALUE * _COMPOSED_FROM or len(normalise_value(value)) > MAX_VALUE:
         return f"has {len(value)} characters, the limit is {MAX_VALUE}; use a shorter id or a hash of it"
     for position, character in enumerate(value):
         kind = _FORBIDDEN.get(unicodedata.category(character))
@@ -116,7 +124,7 @@ def _good_name(name: str) -> bool:
     return len(name) <= MAX_NAME and name.isascii() and name.isidentifier() and name.lower() == name
 
 
-def _checked(name: object, value: object) -> tuple[str, str]:
+def _check_label(name: object, value: object) -> tuple[str, str]:
     wrong = name_problem(name)
     if wrong or not isinstance(name, str):
         msg = f"label {_cut(name)} {wrong}"
@@ -126,7 +134,7 @@ def _checked(name: object, value: object) -> tuple[str, str]:
         msg = f"label {name}: {_cut(value)} {wrong}"
         raise InvalidLabel(msg)
     # A subclass (a StrEnum member) becomes the plain text it stands for; its own __str__ may say otherwise.
-    return str.__str__(name), normalised(str.__str__(value))
+    return str.__str__(name), normalise_value(str.__str__(value))
 
 
 def _cut(value: object) -> str:

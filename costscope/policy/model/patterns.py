@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from costscope.policy.model.labels import normalised, value_problem
+from costscope.policy.model.labels import normalise_value, value_problem
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -44,7 +44,7 @@ def matches(pattern: str, value: str) -> bool:
 def pattern_problem(pattern: str) -> str | None:
     """Say why no label's value can fit a pattern, as the end of a sentence; None if one can."""
     if is_glob(pattern):
-        literal = normalised(pattern).replace("*", "")
+        literal = normalise_value(pattern).replace("*", "")
         return value_problem(literal) if literal else None
     return value_problem(pattern)
 
@@ -156,4 +156,4 @@ def _entries(label: str, patterns: tuple[str, ...] | None) -> list[_Entry]:
 def _alternatives(pattern: Pattern) -> tuple[str, ...] | None:
     if pattern is None:
         return None
-    return tuple(normalised(one) for one in ((pattern,) if isinstance(pattern, str) else pattern))
+    return tuple(normalise_value(one) for one in ((pattern,) if isinstance(pattern, str) else pattern))

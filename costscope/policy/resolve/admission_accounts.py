@@ -38,7 +38,7 @@ def admission_accounts(
     """
     marks = admission_marks(budget)
     watch = lowest_levels((mark.meter, mark.level) for mark in marks)
-    forced = dict(_forced(budget))
+    forced = dict(_forced_limits(budget))
     if forced or any(mark.threshold is None and mark.meter not in SLOTS for mark in marks):
         real = account(budget, labels, at_ms)
         yield msgspec.structs.replace(
@@ -69,7 +69,7 @@ def admission_marks(budget: Budget) -> tuple[Mark, ...]:
     return tuple(marks)
 
 
-def _forced(budget: Budget) -> Iterator[tuple[str, int]]:
+def _forced_limits(budget: Budget) -> Iterator[tuple[str, int]]:
     """The limits that hold for an admission."""
     enforced = refuses(budget, in_run=False)
     if "runs" in budget.limits:

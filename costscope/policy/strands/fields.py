@@ -67,9 +67,9 @@ class Fields:
         value = self.take(field, _NOTHING)
         if value is not _NOTHING:
             into[name] = value
-            self.came(field, (*to, name))
+            self.note_origin(field, (*to, name))
 
-    def came(self, field: str, to: Steps) -> None:
+    def note_origin(self, field: str, to: Steps) -> None:
         """What is at `to` stood in this field."""
         self.work.origins[to] = (*self.origin, field)
 
@@ -92,7 +92,7 @@ class Fields:
         """The keys."""
         return list(self._values)
 
-    def done(self, **not_here: str) -> None:
+    def refuse_rest(self, **not_here: str) -> None:
         """Refuse what nobody asked for.
 
         Args:
@@ -108,7 +108,7 @@ class Fields:
 def match_of(fields: Fields, to: Steps) -> dict[str, Any]:
     """The labels of a `match`; `*` is left out, since it stands for any value and for none."""
     given, found = fields.inner("match"), {}
-    fields.came("match", (*to, "match"))
+    fields.note_origin("match", (*to, "match"))
     for name, label in LABELS.items():
         value = given.take(name)
         if value is None or value == "*":
@@ -116,8 +116,8 @@ def match_of(fields: Fields, to: Steps) -> dict[str, Any]:
         if not isinstance(value, str) and not (isinstance(value, list) and all(map(_is_text, value))):
             given.refuse(f"expected text or a list of texts, got {cut(value)}", name)
         found[label] = value
-        given.came(name, (*to, "match", label))
-    given.done()
+        given.note_origin(name, (*to, "match", label))
+    given.refuse_rest()
     return found
 
 

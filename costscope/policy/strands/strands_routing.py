@@ -40,7 +40,7 @@ def translate_pricing(work: Rewriting, pricing: object) -> tuple[dict[str, Any],
     tools = fields.inner("tools")
     for name in tools.names():
         found["tools"][name] = _tool(tools.inner(name), ("prices", "tools", name), currency)
-    fields.done(fallback_input_per_1k=_UNKNOWN_MODELS, fallback_output_per_1k=_UNKNOWN_MODELS)
+    fields.refuse_rest(fallback_input_per_1k=_UNKNOWN_MODELS, fallback_output_per_1k=_UNKNOWN_MODELS)
     return found, currency
 
 
@@ -50,9 +50,9 @@ def _model(fields: Fields, to: Steps, currency: object) -> dict[str, Any]:
         value = fields.take(name)
         if value is not None:
             found[rate] = _per_million(fields, name, value)
-            fields.came(name, (*to, rate))
+            fields.note_origin(name, (*to, rate))
     _same_currency(fields, currency)
-    fields.done()
+    fields.refuse_rest()
     if "input" not in found:
         fields.refuse("the field input_per_1k is missing; add it")
     return found
@@ -60,9 +60,9 @@ def _model(fields: Fields, to: Steps, currency: object) -> dict[str, Any]:
 
 def _tool(fields: Fields, to: Steps, currency: object) -> Any:
     cost = fields.take("cost_per_call", 0)
-    fields.came("cost_per_call", to)
+    fields.note_origin("cost_per_call", to)
     _same_currency(fields, currency)
-    fields.done(cost_per_input_byte=_BY_SIZE, cost_per_output_byte=_BY_SIZE)
+    fields.refuse_rest(cost_per_input_byte=_BY_SIZE, cost_per_output_byte=_BY_SIZE)
     return cost
 
 
@@ -109,18 +109,18 @@ def _route(fields: Fields, to: Steps) -> dict[str, Any]:
     route: dict[str, Any] = {"match": match_of(fields, to)}
     fields.move("id", route, "id", to)
     stages = fields.items("stages")
-    fields.came("stages", (*to, "stages"))
+    fields.note_origin("stages", (*to, "stages"))
     route["stages"] = [
         _stage(Fields(fields.work, value, (*fields.origin, "stages", index)), (*to, "stages", index))
         for index, value in enumerate(stages)
     ]
     if fields.has("default_model"):
-        route["stages"].append(_otherwise(fields, (*to, "stages", len(stages))))
+        route["stages"].append(_default_stage(fields, (*to, "stages", len(stages))))
     else:
         fields.take("default_model")
     if fields.take("default_fallback_model") is not None and not fields.has("default_model"):
         fields.refuse("a fallback of default_model, which is missing; add it", "default_fallback_model")
-    fields.done()
+    fields.refuse_rest()
     return route
 
 
@@ -130,18 +130,18 @@ def _stage(fields: Fields, to: Steps) -> dict[str, Any]:
     fields.move("default_model", stage, "model", to)
     fields.move("max_tokens", stage, "max_tokens", to)
     triggers = _triggers(fields.inner("trigger_downgrade_on"), (*to, "downgrade_on"))
-    fields.came("trigger_downgrade_on", (*to, "downgrade_on"))
+    fields.note_origin("trigger_downgrade_on", (*to, "downgrade_on"))
     fallback = fields.take("fallback_model")
     if fallback is not None:
         stage["fallbacks"] = [fallback]
-        fields.came("fallback_model", (*to, "fallbacks"))
-        fields.came("fallback_model", (*to, "fallbacks", 0))
+        fields.note_origin("fallback_model", (*to, "fallbacks"))
+        fields.note_origin("fallback_model", (*to, "fallbacks", 0))
         stage["downgrade_on"] = triggers
-    fields.done(temperature="set it where you call the model")
+    fields.refuse_rest(temperature="set it where you call the model")
     return stage
 
 
-def _otherwise(fields: Fields, to: Steps) -> dict[str, Any]:
+def _default_stage(fields: Fields, to: Steps) -> dict[str, Any]:
     """What holds for every stage that is not named."""
     fields.work.origins[to] = fields.origin
     stage: dict[str, Any] = {"stage": "*"}
@@ -149,8 +149,8 @@ def _otherwise(fields: Fields, to: Steps) -> dict[str, Any]:
     fallback = fields.take("default_fallback_model")
     if fallback is not None:
         stage["fallbacks"] = [fallback]
-        fields.came("default_fallback_model", (*to, "fallbacks"))
-        fields.came("default_fallback_model", (*to, "fallbacks", 0))
+        fields.note_origin("default_fallback_model", (*to, "fallbacks"))
+        fields.note_origin("default_fallback_model", (*to, "fallbacks", 0))
         stage["downgrade_on"] = {"soft_threshold_exceeded": True}
     return stage
 
@@ -163,8 +163,8 @@ def _triggers(fields: Fields, to: Steps) -> dict[str, Any]:
     if latency is not None:
         plain = isinstance(latency, int | float) and not isinstance(latency, bool)
         triggers["latency_above"] = latency / 1000 if plain else latency
-        fields.came("latency_above_ms", (*to, "latency_above"))
-    fields.done(
+        fields.note_origin("latency_above_ms", (*to, "latency_above"))
+    fields.refuse_rest(
         iteration_count_above="cap a run's iterations with max_iterations_per_run, or lower max_tokens in a "
         "threshold with LIMIT_CAPABILITIES"
     )

@@ -61,13 +61,13 @@ def translate(document: Document) -> Document:
     if not ours:
         found["budgets"] = _translate_budgets(work, budgets)
     if "routing_policies" in found:
-        _alone(work, found, "routing_policies", "routing")
+        _refuse_both(work, found, "routing_policies", "routing")
         policies = found.pop("routing_policies")
         if not isinstance(policies, list):
             work.refuse(f"expected a list, got {cut(policies)}", ("routing_policies",))
         found["routing"] = translate_routing(work, policies)
     if "pricing" in found:
-        _alone(work, found, "pricing", "prices")
+        _refuse_both(work, found, "pricing", "prices")
         found["prices"], currency = translate_pricing(work, found.pop("pricing"))
         if currency is not None and found.setdefault("currency", currency) != currency:
             problem = f"{cut(currency)}, and currency says otherwise; keep one"
@@ -75,7 +75,7 @@ def translate(document: Document) -> Document:
     return work.finish(found)
 
 
-def _alone(work: Rewriting, data: dict[str, Any], field: str, ours: str) -> None:
+def _refuse_both(work: Rewriting, data: dict[str, Any], field: str, ours: str) -> None:
     if ours in data:
         work.refuse(f"{field} and {ours} are the same in two formats; keep one", (field,))
 
@@ -111,7 +111,7 @@ def _budget(fields: Fields, to: Steps) -> Iterator[dict[str, Any]]:
         if isinstance(pattern, list) or is_glob(pattern):
             budget["per"] = [label]
     budget["period"] = fields.take("period", "monthly")
-    fields.came("period", (*to, "period"))
+    fields.note_origin("period", (*to, "period"))
     # It is about max_cost only: the other limits hold in any case.
     hard = fields.switch("hard_limit", default=True) or not fields.has("max_cost")
     on_limit = fields.choice("on_hard_limit_exceeded", _HARD, "REJECT_NEW_RUNS")
@@ -120,7 +120,7 @@ def _budget(fields: Fields, to: Steps) -> Iterator[dict[str, Any]]:
     _thresholds(fields, budget, to)
     runs = _runs(fields, budget, to, hard=hard)
     enabled = fields.switch("enabled", default=True)
-    fields.done()
+    fields.refuse_rest()
     if not budget["limits"] and not runs and "constraints" not in budget:
         fields.refuse(
             "the budget caps nothing; add max_cost, max_runs_per_period, max_concurrent_runs or constraints"
@@ -140,13 +140,13 @@ def _thresholds(fields: Fields, budget: dict[str, Any], to: Steps) -> None:
             fields.refuse("they are parts of max_cost, which is missing; add it", "soft_thresholds")
         return
     act = {"limit_capabilities": [_LIMITED], "": []}.get(action, [{"do": action}])
-    fields.came("soft_thresholds", (*to, "thresholds"))
+    fields.note_origin("soft_thresholds", (*to, "thresholds"))
     budget["thresholds"] = []
     for index, part in enumerate(given):
         plain = isinstance(part, int | float) and not isinstance(part, bool)
         place: Steps = (*to, "thresholds", index)
         fields.work.origins[place] = (*fields.origin, "soft_thresholds", index)
-        fields.came("on_soft_threshold_exceeded", (*place, "actions", _TOLD))
+        fields.note_origin("on_soft_threshold_exceeded", (*place, "actions", _TOLD))
         budget["thresholds"].append(
             {
                 "at": round(part * 100, 9) if plain else part,
@@ -172,7 +172,7 @@ def _runs(fields: Fields, budget: dict[str, Any], to: Steps, *, hard: bool) -> d
     fields.move("max_concurrent_runs", into["limits"], "concurrent_runs", (*place, "limits"))
     if fields.has("constraints"):
         into["constraints"] = _constraints(fields.inner("constraints"), (*place, "constraints"))
-        fields.came("constraints", (*place, "constraints"))
+        fields.note_origin("constraints", (*place, "constraints"))
         if not into["constraints"]:
             del into["constraints"]
     return {} if hard or not (apart["limits"] or "constraints" in apart) else apart
@@ -184,5 +184,5 @@ def _constraints(fields: Fields, to: Steps) -> dict[str, Any]:
     fields.move("max_tool_calls_per_run", found, "tool_calls", to)
     fields.move("max_model_tokens_per_run", found, "tokens", to)
     fields.move("max_cost_per_run", found, "cost", to)
-    fields.done()
+    fields.refuse_rest()
     return found

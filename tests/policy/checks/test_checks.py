@@ -4,7 +4,7 @@ import pytest
 
 from costscope.errors import InvalidPolicy
 from costscope.policy import parse_policy
-from costscope.policy.checks import problems
+from costscope.policy.checks import check_policy
 
 
 def budget_yaml(**changes):
@@ -115,7 +115,7 @@ def test_every_problem_of_a_policy_can_be_listed():
     policy = Policy(
         budgets=(Budget(id="", limits={}), Budget(id="", limits={"x": 1}, timezone="y")), currency="dollar"
     )
-    assert [steps for steps, _ in problems(policy)] == [
+    assert [steps for steps, _ in check_policy(policy)] == [
         ("budgets", 0, "id"),
         ("budgets", 0, "limits"),
         ("budgets", 1, "id"),

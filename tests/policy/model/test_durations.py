@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from costscope.errors import InvalidAmount
-from costscope.policy.explain.format import duration_words
+from costscope.policy.explain.format import format_duration
 from costscope.policy.model.durations import MAX_DURATION_MS, to_ms
 
 
@@ -83,4 +83,4 @@ def test_a_number_means_what_its_text_means(seconds):
     ],
 )
 def test_words(milliseconds, words):
-    assert duration_words(milliseconds) == words
+    assert format_duration(milliseconds) == words
