@@ -1,4 +1,4 @@
-"""Amounts, counts and durations: what a number of the right type can still get wrong."""
+"""What a value of the right type can still get wrong: amounts, durations, ids, `match` and `per`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ LIMITS: Final = (*(meter for meter in METERS if meter != "halts"), WALL_CLOCK)
 
 
 def limit_problem(meter: str, amount: Amount) -> str | None:
-    """What is wrong with a limit of a budget."""
+    """Say what is wrong with a limit of a budget; None if nothing is."""
     if meter not in LIMITS:
         near = difflib.get_close_matches(meter[:64], LIMITS, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(LIMITS)}"
@@ -38,7 +38,7 @@ def limit_problem(meter: str, amount: Amount) -> str | None:
 
 
 def amount_problem(meter: str, amount: Amount) -> str | None:
-    """What is wrong with an amount of a meter."""
+    """Say what is wrong with an amount of a meter; None if nothing is."""
     if meter != "cost" and isinstance(amount, str):
         return f"{cut(amount)} is text; write a whole number without quotes, such as 1000"
     try:
@@ -49,7 +49,7 @@ def amount_problem(meter: str, amount: Amount) -> str | None:
 
 
 def duration_problem(duration: Duration, what: str, *, zero: bool = False) -> str | None:
-    """What is wrong with a duration; that it is 0, unless that may be."""
+    """Say what is wrong with a duration; that it is 0, unless that may be. None if nothing is."""
     try:
         milliseconds = to_ms(duration, what=what)
     except InvalidAmount as error:
@@ -60,7 +60,7 @@ def duration_problem(duration: Duration, what: str, *, zero: bool = False) -> st
 
 
 def percent_problem(percent: float, what: str, *, most: float, zero: bool = False) -> str | None:
-    """What is wrong with a percentage between 0 and `most`, both of which are outside (0 may be allowed)."""
+    """Say what is wrong with a percentage between 0 and `most`, both of which are outside (0 may be allowed)."""
     if math.isfinite(percent) and (percent > 0 or (zero and percent == 0)) and percent < most:
         return None
     least = "0" if zero else "more than 0"
@@ -71,12 +71,12 @@ _ID: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 
 
 def is_id(text: str) -> bool:
-    """True if the text can be an id: it becomes part of account keys and of records."""
+    """Tell whether a text can be an id: it becomes part of account keys and of records."""
     return _ID.fullmatch(text) is not None
 
 
 def id_problems(text: str, before: Sequence[str], where: str) -> Iterator[tuple[Steps, str]]:
-    """What is wrong with an id, of which these came before in the same list."""
+    """Yield what is wrong with an id, of which these came before in the same list."""
     if not is_id(text):
         yield ("id",), f"{cut(text)} is no id; use 1 to 64 letters, digits and _ . -"
     if text in before:
@@ -88,7 +88,7 @@ MAX_PER: Final = 16
 
 
 def match_problems(match: Mapping[str, Pattern]) -> Iterator[tuple[Steps, str]]:
-    """What is wrong with a `match`."""
+    """Yield what is wrong with a `match`: labels that cannot be any, patterns that no scope can meet."""
     for label, pattern in match.items():
         wrong = name_problem(label)
         if wrong:
@@ -108,7 +108,7 @@ def match_problems(match: Mapping[str, Pattern]) -> Iterator[tuple[Steps, str]]:
 
 
 def per_problems(per: tuple[str, ...], match: Mapping[str, Pattern]) -> Iterator[tuple[Steps, str]]:
-    """What is wrong with a `per`."""
+    """Yield what is wrong with a `per`."""
     if len(per) > MAX_PER:
         yield (
             ("per",),

@@ -1,4 +1,7 @@
-"""One budget in words: what it covers, how it is split, when it starts anew, what it does at which level."""
+"""Budgets, routes, the detection of runaways and webhooks in words.
+
+Of a budget: what it covers, how it is split, when it starts anew, what it does at which level.
+"""
 
 from __future__ import annotations
 
@@ -73,7 +76,7 @@ class BudgetExplained(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def explain_budget(budget: Budget, currency: str, at_ms: int) -> BudgetExplained:
-    """The budget in words, with the window that holds an instant in ms since the epoch."""
+    """Put a budget into words, with the window that holds an instant in ms since the epoch."""
     zone = load_zone(budget.timezone)
     start_ms, end_ms = budget.window(at_ms)
     return BudgetExplained(
@@ -156,7 +159,7 @@ class RouteExplained(msgspec.Struct, frozen=True):
 
 
 def explain_route(route: Route) -> RouteExplained:
-    """The route in words."""
+    """Put a route into words."""
     every = "*" in route.models
     return RouteExplained(
         id=route.id,
@@ -167,7 +170,7 @@ def explain_route(route: Route) -> RouteExplained:
 
 
 def explain_runaway(runaway: Runaway) -> str:
-    """`3 failures in a row, 2 x its own cost per minute: log, halt_run`."""
+    """Put the detection of runaways into words: `3 failures in a row, 2 x its own cost per minute; then log, halt_run`."""
     said = {
         f"{runaway.failures} failures in a row": runaway.failures,
         f"{runaway.burn_rate:g} x its own cost per minute": runaway.burn_rate,
@@ -180,7 +183,7 @@ def explain_runaway(runaway: Runaway) -> str:
 
 
 def explain_webhook(webhook: Webhook) -> str:
-    """`https://ops.example/hook, signed with $OPS_SECRET`."""
+    """Put a webhook into words: `https://ops.example/hook, signed with $OPS_SECRET`."""
     return f"{webhook.url}, signed with ${webhook.secret_env}"
 
 

@@ -10,21 +10,11 @@ from costscope.pricing.money import format_money
 if TYPE_CHECKING:
     from costscope.policy.model.controls import Action, OnDenied, Pattern, Triggers
 
-__all__ = [
-    "format_action",
-    "format_amount",
-    "format_duration",
-    "format_match",
-    "format_on_denied",
-    "format_pattern",
-    "format_triggers",
-]
-
 _UNITS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1))
 
 
 def format_amount(meter: str, amount: int, currency: str) -> str:
-    """`USD 5.00`, `1,000,000 tokens`, `1 run`; of `wall_clock` a duration."""
+    """Format an amount of a meter: `USD 5.00`, `1,000,000 tokens`, `1 run`; of `wall_clock`, in ms, a duration."""
     if meter == "cost":
         return format_money(amount, currency)
     if meter == WALL_CLOCK:
@@ -34,7 +24,7 @@ def format_amount(meter: str, amount: int, currency: str) -> str:
 
 
 def format_duration(milliseconds: int) -> str:
-    """`1h 30m`; at most two units, the rest is cut off."""
+    """Format a duration as `1h 30m`; at most two units, the rest is cut off."""
     parts = []
     for unit, size in _UNITS:
         number, milliseconds = divmod(milliseconds, size)
@@ -46,12 +36,12 @@ def format_duration(milliseconds: int) -> str:
 
 
 def format_match(match: dict[str, Pattern]) -> str:
-    """`tenant is acme, user is absent`; empty for everything."""
+    """Format a `match` as `tenant is acme, user is absent`; empty for everything."""
     return ", ".join(f"{label} is {format_pattern(pattern)}" for label, pattern in match.items())
 
 
 def format_action(action: Action) -> str:
-    """`limit_capabilities (max_tokens x 0.5)`, `webhook ops`."""
+    """Format an action: `limit_capabilities (max_tokens x 0.5)`, `webhook ops`."""
     if action.do == "limit_capabilities":
         caps = {"max_tokens": action.max_tokens, "iterations": action.iterations}
         said = [
@@ -65,14 +55,14 @@ def format_action(action: Action) -> str:
 
 
 def format_on_denied(on_denied: OnDenied) -> str:
-    """`raise`, `return None`, `wait 30s`."""
+    """Format what a refused call does: `raise`, `return None`, `wait 30s`."""
     if on_denied.do == "return":
         return f"return {on_denied.value!r:.40}"
     return f"wait {on_denied.timeout}" if on_denied.do == "wait" else "raise"
 
 
 def format_triggers(triggers: Triggers | None) -> tuple[str, ...]:
-    """`soft_threshold_exceeded`, `remaining_budget_below 5.00`."""
+    """Format each trigger: `soft_threshold_exceeded`, `remaining_budget_below 5.00`."""
     if triggers is None:
         return ()
     given = {name: getattr(triggers, name) for name in triggers.__struct_fields__}
@@ -84,7 +74,7 @@ def format_triggers(triggers: Triggers | None) -> tuple[str, ...]:
 
 
 def format_pattern(pattern: Pattern) -> str:
-    """`acme or b*`, `present`, `absent`."""
+    """Format a pattern: `acme or b*`, `present`, `absent`."""
     if pattern is None:
         return "absent"
     if isinstance(pattern, str):

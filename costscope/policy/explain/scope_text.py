@@ -1,4 +1,4 @@
-"""What a policy says about the calls and runs of one scope."""
+"""A whole policy in words, and what it says about the calls and runs of one scope."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class ScopeExplained(msgspec.Struct, frozen=True):
 
 
 def explain_scope(policy: Policy, labels: Mapping[str, str], at_ms: int) -> ScopeExplained:
-    """What holds in a scope.
+    """Say what holds in a scope.
 
     Args:
         policy: one from `load_policy`.
@@ -156,7 +156,7 @@ class PolicyExplained(msgspec.Struct, frozen=True):
 
 
 def explain(policy: Policy, at_ms: int) -> PolicyExplained:
-    """The policy in words.
+    """Put a policy into words.
 
     Args:
         policy: one from `load_policy`.

@@ -1,4 +1,4 @@
-"""Thresholds that are never met, actions with nowhere to go, webhooks that nobody calls."""
+"""Thresholds that are never met, actions with nowhere to go, webhooks that no action calls."""
 
 from __future__ import annotations
 

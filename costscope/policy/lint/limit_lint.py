@@ -1,4 +1,4 @@
-"""Limits that can never bind: a broader budget always stops first."""
+"""Limits that can never bind, since a broader budget always stops first, and labels that look misspelt."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def covers_rules(broad: Rules, narrow: Rules) -> bool:
-    """True if every scope that meets the narrow rules meets the broad ones. False also means: cannot be told."""
+    """Tell whether every scope that meets the narrow rules meets the broad ones. False also means: cannot be told."""
     given = dict(narrow)
     for label, patterns in broad:
         if label not in given:
@@ -34,12 +34,12 @@ def covers_rules(broad: Rules, narrow: Rules) -> bool:
 
 
 def covers_patterns(broad: Sequence[str], narrow: Sequence[str]) -> bool:
-    """True if every value that fits one of the narrow patterns fits one of the broad ones."""
+    """Tell whether every value that fits one of the narrow patterns fits one of the broad ones, as far as can be told."""
     return all(any(_covers(wide, one) for wide in broad) for one in narrow)
 
 
 def fixed_labels(rules: Rules) -> frozenset[str]:
-    """The labels that have one and the same value, or none, in every scope that meets the rules."""
+    """List the labels that have one and the same value, or none, in every scope that meets the rules."""
     return frozenset(
         label
         for label, patterns in rules
@@ -64,7 +64,7 @@ _INSIDE: Final = {
 
 
 def binding_warnings(policy: Policy) -> Iterator[tuple[Steps, str]]:
-    """Each limit below which another budget that covers the same always stops."""
+    """Yield each limit below which another budget that covers the same always stops."""
     for index, narrow in enumerate(policy.budgets):
         for meter, limit in narrow.ceilings:
             for before, broad in enumerate(policy.budgets):
@@ -91,7 +91,7 @@ def _stops(budget: Budget) -> bool:
 
 
 def _holds_all_of(broad: Budget, narrow: Budget, meter: str) -> bool:
-    """Whatever counts in one account of the narrow budget counts in one account of the broad one."""
+    """Tell whether all that counts in one account of the narrow budget counts in one account of the broad one."""
     if not covers_rules(broad.rules, narrow.rules):
         return False
     if not set(broad.per) <= {*narrow.per, *fixed_labels(narrow.rules)}:
@@ -133,7 +133,7 @@ _NEAR: Final = 0.8
 
 
 def label_warnings(policy: Policy) -> Iterator[tuple[Steps, str]]:
-    """Each label of a `match` or `per` that is nearly one of the usual ones."""
+    """Yield each label that is nearly one of the usual ones: a budget that asks for a misspelt one is never met."""
     for index, budget in enumerate(policy.budgets):
         split = [(("per", at), label) for at, label in enumerate(budget.per) if label not in budget.match]
         yield from _misspelt_labels([*_of_match(budget.match), *split], ("budgets", index))

@@ -15,8 +15,6 @@ from costscope.policy.load.document import Steps
 if TYPE_CHECKING:
     from costscope.policy.model.schema import Policy
 
-__all__ = ["Lint", "lint_policy"]
-
 _NO_TABLE = "prices were not compared with the public ones; pip install 'costscope[prices]' for that"
 
 
@@ -30,7 +28,7 @@ class Lint(msgspec.Struct, frozen=True):
 
 
 def lint_policy(policy: Policy) -> Lint:
-    """The warnings about a policy from `load_policy`. May load the price table (0.8 s)."""
+    """Collect the warnings about a policy from `load_policy`. May load the price table (0.8 s)."""
     found = [
         *label_warnings(policy),
         *binding_warnings(policy),
@@ -50,5 +48,5 @@ def lint_policy(policy: Policy) -> Lint:
 
 
 def _number(steps: Steps) -> tuple[int, ...]:
-    """The index of an item in its list; the rest keeps the order in which it was found."""
+    """Return the index of an item in its list; the rest keeps the order in which it was found."""
     return (steps[1],) if len(steps) > 1 and isinstance(steps[1], int) else (0,)

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from costscope.policy.model.schema import Policy
     from costscope.pricing.prices import ModelPrice
 
-__all__ = ["price_warnings", "prices_can_be_compared", "speaks_of_models"]
-
 FAR_OFF: Final = 100
 """A price that is so many times too high or too low is taken for a mistake."""
 
@@ -26,17 +24,17 @@ _TOKENS: Final = 1000
 
 
 def speaks_of_models(policy: Policy) -> bool:
-    """True if the policy has anything that prices can say something about."""
+    """Tell whether a policy has anything that prices can say something about."""
     return bool(policy.prices.models or next(_models(policy), None))
 
 
 def prices_can_be_compared() -> bool:
-    """True if the table of public prices is installed; loads it."""
+    """Load the table of public prices; True if it is installed."""
     return PriceBook().preload()
 
 
 def price_warnings(policy: Policy) -> Iterator[tuple[Steps, str]]:
-    """What is said about prices and about the models that are routed to."""
+    """Yield what is suspicious about prices and about the models that are routed to."""
     yield from _far_off_prices(policy)
     book = PriceBook(policy.prices, currency=policy.currency)
     for steps, model in _models(policy):
@@ -49,7 +47,7 @@ def price_warnings(policy: Policy) -> Iterator[tuple[Steps, str]]:
 
 
 def _unpriced_effect(steps: Steps) -> str:
-    """What becomes of calls to a model without a price."""
+    """Say what becomes of calls to a model without a price."""
     default = len(steps) > 1 and steps[0] == "routing" and steps[-1] == "model"
     return "its calls are refused" if default else "it is passed over"
 
@@ -71,7 +69,7 @@ def _far_off_prices(policy: Policy) -> Iterator[tuple[Steps, str]]:
 
 
 def _comparison(name: str, own: int, known: int) -> str | None:
-    """What is wrong with an own price beside the known one, both in nano-units per million tokens."""
+    """Say what is wrong with an own price beside the known one, both in nano-units per million tokens."""
     table = f"(the public one is {_money(known)} per million)"
     if known and own >= FAR_OFF * known:
         per_1k = _money(own // _TOKENS) if own % _TOKENS == 0 else _money(own // _TOKENS + 1)
@@ -113,7 +111,7 @@ def _cost(book: PriceBook, model: str | None) -> int | None:
 
 
 def _models(policy: Policy) -> Iterator[tuple[Steps, str]]:
-    """The models that the policy itself sends calls to."""
+    """Yield the models that the policy itself sends calls to."""
     for index, route in enumerate(policy.routing):
         for at, stage in enumerate(route.stages):
             place: Steps = ("routing", index, "stages", at)

@@ -15,11 +15,9 @@ if TYPE_CHECKING:
     from costscope.policy.model.controls import Route
     from costscope.policy.model.schema import Policy
 
-__all__ = ["route_warnings"]
-
 
 def route_warnings(policy: Policy) -> Iterator[tuple[Steps, str]]:
-    """What is said about routes."""
+    """Yield what is suspicious about routes."""
     downgrades = any(action.do == "downgrade_model" for _, action in actions_of(policy))
     for index, route in enumerate(policy.routing):
         for other in policy.routing[:index]:

@@ -53,7 +53,7 @@ class Document(NamedTuple):
     the nearest part around it did."""
 
     def place(self, steps: Steps) -> Place:
-        """Where a part of the data was written; its line is that of the nearest part that has one."""
+        """Find where a part of the data was written; its line is that of the nearest part that has one."""
         for length in range(len(steps), -1, -1):
             before = self.moved.get(steps[:length])
             if before is not None:
@@ -91,7 +91,7 @@ class Rewriting(NamedTuple):
 
 
 def show(steps: Steps) -> str:
-    """`("budgets", 0, "limits", "cost")` as `$.budgets[0].limits.cost`."""
+    """Write `("budgets", 0, "limits", "cost")` as `$.budgets[0].limits.cost`."""
     text = "$"
     for step in steps:
         if isinstance(step, str) and _PLAIN_KEY.fullmatch(step):
@@ -102,14 +102,14 @@ def show(steps: Steps) -> str:
 
 
 def cut(value: object) -> str:
-    """A value for a message: on one line, in ASCII, never kilobytes of it."""
+    """Shorten a value for a message: on one line, in ASCII, never kilobytes of it."""
     if isinstance(value, str):
         return ascii(value) if len(value) <= _SHOWN else f"{value[:_SHOWN]!a}..."
     return ascii(value) if isinstance(value, int | float | None) else f"<{type(value).__name__}>"
 
 
 def one_line(problem: str) -> str:
-    """A message that quotes a file, cut and made printable: what a file says must not forge a line of a log."""
+    """Cut a message that quotes a file, and make it printable: what a file says must not forge a line of a log."""
     cut_off = problem if len(problem) <= _PROBLEM_MAX else f"{problem[:_PROBLEM_MAX]}..."
     if cut_off.isprintable():
         return cut_off

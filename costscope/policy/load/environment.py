@@ -33,7 +33,7 @@ def _words(text: str) -> list[str]:
 
 
 def pattern(text: str) -> str | list[str]:
-    """One pattern or several, with commas between them."""
+    """Read one pattern or several, with commas between them."""
     words = _words(text)
     return words[0] if len(words) == 1 else words
 
@@ -60,7 +60,7 @@ def _switch(text: str) -> bool:
 
 
 def _thresholds(text: str) -> list[Any]:
-    """`50,80:downgrade_model+webhook`."""
+    """Read `50,80:downgrade_model+webhook`."""
     found: list[Any] = []
     for part in _words(text):
         percent, colon, actions = part.partition(":")
@@ -70,7 +70,7 @@ def _thresholds(text: str) -> list[Any]:
 
 
 def _on_denied(text: str) -> object:
-    """`raise`, `return`, `return:VALUE`, `wait:30s`."""
+    """Read `raise`, `return`, `return:VALUE`, `wait:30s`."""
     word, colon, value = text.partition(":")
     if word == "return":
         return {"return": value if colon else None}
@@ -142,12 +142,12 @@ VARIABLES: Final = (
 
 
 def is_policy_variable(name: str) -> bool:
-    """True if a variable of this name is about the policy."""
+    """Tell whether a variable of this name is about the policy."""
     return name in PLAIN or name.startswith((BUDGET, WEBHOOK, "COSTSCOPE_RUNAWAY_", "COSTSCOPE_ROUTE_"))
 
 
 def environment_source(environ: Mapping[str, str] | None = None) -> str | None:
-    """Where the environment says that the policy is: `$COSTSCOPE_POLICY`, `env:` if other variables say more, or None.
+    """Find where the policy is: `$COSTSCOPE_POLICY`, `env:` if other variables say more, or None.
 
     Args:
         environ: the environment variables; by default those of the process.
@@ -157,7 +157,7 @@ def environment_source(environ: Mapping[str, str] | None = None) -> str | None:
 
 
 def environment_documents(variables: Mapping[str, str]) -> list[Document]:
-    """What the variables say, as one document; none if they say nothing.
+    """Write what the variables say as one document; none if they say nothing.
 
     Raises:
         InvalidPolicy: a variable with one of our prefixes that does not exist, or whose value has the wrong form.
@@ -218,7 +218,7 @@ class _Writer:
         self._put(name, budget, field.steps, self._read(name, text, field), place)
 
     def _split(self, name: str, prefix: str, fields: Mapping[str, Field]) -> tuple[str, Field]:
-        """Whose variable this is, and for what; `A_INPUT_TOKENS` is the input tokens of `a`."""
+        """Split a name into whose variable it is, and for what; `A_INPUT_TOKENS` is the input tokens of `a`."""
         rest = name.removeprefix(prefix)
         for suffix in sorted(fields, key=len, reverse=True):
             owner = rest.removesuffix(f"_{suffix}")

@@ -29,7 +29,7 @@ Rewrite: TypeAlias = "Callable[[Rewriting, Any, Steps, Steps], Any]"
 
 
 def expand(document: Document) -> Document:
-    """The document with every short form written out.
+    """Write every short form of a document out.
 
     Raises:
         InvalidPolicy: a short form that is none.
@@ -46,7 +46,7 @@ def expand(document: Document) -> Document:
 
 
 def action_name(text: str) -> str:
-    """The action that is meant: capitals and `-` make no difference. As it was written if it is none."""
+    """Find the action that is meant: capitals and `-` make no difference. As it was written if it is none."""
     name = text.lower().replace("-", "_")
     name = _ALSO.get(name, name)
     return name if name in _ACTIONS else text
@@ -69,7 +69,7 @@ def _each(how: Rewrite) -> Rewrite:
 
 
 def _each_or_one(how: Rewrite) -> Rewrite:
-    """As `_each`, of a list or of one that stands alone."""
+    """Rewrite as `_each` does, a list or one that stands alone."""
 
     def rewrite(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
         if isinstance(value, str | dict):
@@ -136,7 +136,7 @@ def _action(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
 
 
 def _parameters(work: Rewriting, do: str, inner: Any, to: Steps, origin: Steps) -> dict[Any, Any]:
-    """`{do: inner}` as one mapping."""
+    """Write `{do: inner}` as one mapping."""
     work.origins[(*to, "do")] = origin
     if isinstance(inner, dict):
         for key in inner:

@@ -40,7 +40,7 @@ class Snapshot(NamedTuple):
 
 
 def read_source(source: str | Path, environ: Mapping[str, str] | None = None) -> Snapshot:
-    """Everything the policy at this source consists of.
+    """Read everything that the policy at a source consists of.
 
     Args:
         source: the path of a file or folder, or `env:`.
@@ -57,7 +57,7 @@ def read_source(source: str | Path, environ: Mapping[str, str] | None = None) ->
 
 
 def policy_paths(source: str | Path, environ: Mapping[str, str] | None = None) -> list[Path]:
-    """The files of a source: of a folder those named `*.yaml`, `*.yml` or `*.toml`, by name; hidden ones are left out.
+    """List the files of a source: of a folder those named `*.yaml`, `*.yml` or `*.toml`, by name, without hidden ones.
 
     Raises:
         InvalidPolicy: as `read_source`, except that what is in the files does not matter.
@@ -87,7 +87,7 @@ def policy_paths(source: str | Path, environ: Mapping[str, str] | None = None) -
 
 
 def parse_bytes(path: Path, content: bytes) -> Document:
-    """The content of a file as plain data.
+    """Parse the content of a file as plain data.
 
     Raises:
         InvalidPolicy: too large, not UTF-8, or not of its format.
@@ -105,7 +105,7 @@ def parse_bytes(path: Path, content: bytes) -> Document:
 
 
 def parse_text(text: str, format_: Format, *, file: str | None) -> Document:
-    """A text as plain data.
+    """Parse a text as plain data.
 
     Raises:
         InvalidPolicy: too large, or not of its format.
@@ -113,7 +113,7 @@ def parse_text(text: str, format_: Format, *, file: str | None) -> Document:
     if len(text) > MAX_BYTES:
         raise InvalidPolicy(_TOO_LARGE, file=file)
     text = text.removeprefix("\ufeff")
-    # The parsers are loaded by those who have a file: PyYAML alone is 15 ms of everybody's import.
+    # A parser is imported with the first file: PyYAML alone is 15 ms, which a policy given as data need not pay.
     if format_ == "toml":
         from costscope.policy.load.toml import parse_toml as parse  # noqa: PLC0415 - see above
     else:
@@ -122,13 +122,13 @@ def parse_text(text: str, format_: Format, *, file: str | None) -> Document:
 
 
 def show_path(path: Path) -> str:
-    """The path for messages: one line, and printable whatever bytes it has."""
+    """Write a path for messages: on one line, and printable with any bytes in it."""
     text = str(path)
     return text if text.isprintable() else ascii(text)
 
 
 def _in_folder(folder: Path) -> list[Path]:
-    """A ConfigMap's files are links into hidden folders, which are left out, and so is what editors keep beside."""
+    """List a folder's files. Those of a ConfigMap are links into hidden folders, which are left out, as is what editors keep."""
     return sorted(
         path
         for path in folder.iterdir()
@@ -165,7 +165,7 @@ _MAPPINGS: Final[dict[str, int]] = {"webhooks": 1, "prices": 2}
 
 
 def merge(documents: Iterable[Document], name: str) -> Document:
-    """One document of several, whose shapes are right.
+    """Make one document of several whose shapes are right: lists and mappings are joined, and nothing is said twice.
 
     Args:
         documents: each a mapping that the decoder has taken.

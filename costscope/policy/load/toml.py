@@ -92,7 +92,7 @@ class _Search:
         return start + 1
 
     def has_place(self, count: int) -> bool | None:
-        """Whether the first `count` lines have something at the place; None if they cannot be read."""
+        """Tell whether the first `count` lines have something at the place; None if they cannot be read."""
         self.probes += 1
         if self.probes > _PROBES:
             raise _TooLongError

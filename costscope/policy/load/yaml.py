@@ -17,8 +17,6 @@ from yaml import events
 from costscope.errors import InvalidPolicy
 from costscope.policy.load.document import MAX_DEPTH, Document, Steps, cut, one_line, show
 
-__all__ = ["parse_yaml"]
-
 _NULL: Final = frozenset({"null", "Null", "NULL", "~"})
 _BOOL: Final = {"true": True, "false": False}
 _INT: Final = re.compile(r"-?(0|[1-9][0-9]{0,39})", re.ASCII)
@@ -37,7 +35,7 @@ _NUMBER_SOMEWHERE: Final = re.compile(
 
 
 def parse_yaml(text: str, file: str | None = None) -> Document:
-    """One YAML document as plain data with the line of every part.
+    """Read one YAML document as plain data, with the line of every part.
 
     Args:
         text: the file's text.
@@ -182,7 +180,7 @@ class _Builder:
         return value
 
     def resolve(self, value: str) -> object:
-        """A plain scalar as null, a bool, a number or text; what could be two of these is refused."""
+        """Read a plain scalar as null, a bool, a number or text; what could be two of these is refused."""
         if not value:
             self.refuse('the value is missing; write it, or null, or "" for empty text')
         if value in _NULL:

@@ -18,11 +18,9 @@ if TYPE_CHECKING:
 
     from costscope.policy.model.controls import Constraints
 
-__all__ = ["constraint_candidates", "merged_constraints", "observed_constraints", "run_limits"]
-
 
 def merged_constraints(budgets: Iterable[Budget]) -> dict[str, tuple[int, str]]:
-    """What holds for a run that these budgets cover.
+    """Merge the constraints of budgets into what holds for a run that they cover.
 
     Args:
         budgets: those that cover the run, in any order.
@@ -35,7 +33,7 @@ def merged_constraints(budgets: Iterable[Budget]) -> dict[str, tuple[int, str]]:
 
 
 def constraint_candidates(budgets: Iterable[Budget]) -> dict[str, list[tuple[int, str]]]:
-    """As `merged_constraints`, with everything that any budget says about a field: first what holds."""
+    """List everything that any budget says about each field: first what holds, as in `merged_constraints`."""
     said: dict[str, list[tuple[Budget, int]]] = {}
     for budget in budgets:
         for field, value in _fields(budget.constraints):
@@ -51,14 +49,14 @@ def constraint_candidates(budgets: Iterable[Budget]) -> dict[str, list[tuple[int
 
 
 def run_limits(budgets: Iterable[Budget]) -> tuple[tuple[tuple[str, int], ...], int | None]:
-    """What holds of `merged_constraints`, as the ledger needs it: `(meter, limit)` pairs, the wall clock in ms or None."""
+    """Merge hard constraints for the ledger: `(meter, limit)` pairs, and the wall clock in ms or None."""
     merged = merged_constraints(budget for budget in budgets if budget.enforcement == "hard")
     clock = merged.pop(WALL_CLOCK, None)
     return tuple((meter, value) for meter, (value, _) in merged.items()), clock[0] if clock else None
 
 
 def observed_constraints(budgets: Iterable[Budget]) -> Iterator[Budget]:
-    """The constraints of budgets that are not hard: for each one whose value counts a budget of these limits.
+    """Yield for each budget that is not hard, and whose constraints count, a budget with these as its limits.
 
     Of the wall clock nothing is told: no ledger counts it.
     """

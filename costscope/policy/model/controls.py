@@ -86,7 +86,7 @@ class Threshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     """One of the budget's meters; by default each of them."""
     actions: tuple[Action, ...] = (Action(do="log"), Action(do="callback"))
     message: str = ""
-    """In the record of the crossing, for whoever is told of it."""
+    """In the record of the crossing, for its readers."""
 
 
 class OnDenied(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -109,7 +109,7 @@ class Constraints(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     """Of model calls, in and out."""
     cost: Amount | None = None
     wall_clock: Duration | None = None
-    """From the run's admission, in whichever process that was."""
+    """From the run's admission, in any process."""
 
     @cached_property
     def ceilings(self) -> tuple[tuple[str, int], ...]:

@@ -10,8 +10,6 @@ from typing import Final
 
 from costscope.errors import InvalidAmount
 
-__all__ = ["MAX_DURATION_MS", "to_ms"]
-
 MAX_DURATION_MS: Final = 10_000 * 86_400_000
 """27 years; a longer one is a mistake, such as milliseconds taken for seconds."""
 
@@ -25,7 +23,7 @@ _SHOWN: Final = 40
 
 @functools.lru_cache(maxsize=256, typed=True)
 def to_ms(duration: object, *, what: str = "duration") -> int:
-    """A duration in milliseconds, rounded up.
+    """Convert a duration to milliseconds, rounded up.
 
     Args:
         duration: a number of seconds, or text with units: `90s`, `1h30m`, `250ms`.

@@ -18,16 +18,6 @@ from costscope.errors import InvalidLabel
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-__all__ = [
-    "MAX_NAME",
-    "MAX_VALUE",
-    "check_labels",
-    "encode",
-    "name_problem",
-    "normalise_value",
-    "value_problem",
-]
-
 MAX_NAME: Final = 64
 """Characters in a label's name."""
 
@@ -37,7 +27,7 @@ MAX_VALUE: Final = 128
 _NAME: Final = re.compile(r"[a-z_][a-z0-9_]*", re.ASCII)
 _COMPOSED_FROM: Final = 4
 """NFC joins at most four characters into one, so a longer text than this cannot shrink enough to fit;
-normalising ten megabytes to find that out would be a gift to whoever sent them."""
+normalising ten megabytes to find that out would be a gift to an attacker."""
 
 _FORBIDDEN: Final = {
     "Cc": "a control character",
@@ -49,7 +39,7 @@ _SHOWN: Final = 40
 
 
 def check_labels(labels: Mapping[str, object]) -> dict[str, str]:
-    """The labels as the ledger uses them: plain strings, normalised to NFC.
+    """Check labels and return them as the ledger uses them: plain strings, normalised to NFC.
 
     Args:
         labels: name to value. Values are compared case-sensitively after normalisation.
@@ -80,12 +70,12 @@ def check_labels(labels: Mapping[str, object]) -> dict[str, str]:
 
 
 def normalise_value(value: str) -> str:
-    """A label's value in NFC: two spellings of `é` are one tenant."""
+    """Bring a label's value into NFC: two spellings of `é` are one tenant."""
     return value if value.isascii() else unicodedata.normalize("NFC", value)
 
 
 def name_problem(name: object) -> str | None:
-    """Why this cannot be a label's name, as the end of a sentence that starts with the name; None if it can."""
+    """Say why this cannot be a label's name, as the end of a sentence that starts with the name; None if it can."""
     if not isinstance(name, str):
         return f"is a {type(name).__name__}; a label's name is text such as 'tenant'"
     if len(name) > MAX_NAME:
@@ -96,7 +86,7 @@ def name_problem(name: object) -> str | None:
 
 
 def value_problem(value: object) -> str | None:
-    """Why this cannot be a label's value, as the end of a sentence; None if it can."""
+    """Say why this cannot be a label's value, as the end of a sentence; None if it can."""
     if not isinstance(value, str):
         return f"is a {type(value).__name__}, not text; pass a str, for example str(value)"
     if not value:
@@ -112,7 +102,7 @@ def value_problem(value: object) -> str | None:
 
 @functools.lru_cache(maxsize=1024)
 def encode(text: str) -> str:
-    """The text percent-encoded: only ASCII letters, digits and `-_.~` stay as they are.
+    """Percent-encode a text: only ASCII letters, digits and `-_.~` stay as they are.
 
     No separator of a key (`/`, `,`, `=`, `:`, `{`, `}`) survives, and decoding gives the text back, so
     different texts always have different encodings.
@@ -138,7 +128,7 @@ def _check_label(name: object, value: object) -> tuple[str, str]:
 
 
 def _cut(value: object) -> str:
-    """The value for a message: on one line, ASCII, and never the ten kilobytes that were sent."""
+    """Shorten a value for a message: on one line, ASCII, and never the ten kilobytes that were sent."""
     if not isinstance(value, str):
         return f"<{type(value).__name__}>"
     return ascii(value) if len(value) <= _SHOWN else f"{value[:_SHOWN]!a}..."

@@ -17,12 +17,12 @@ if TYPE_CHECKING:
 
 
 def is_glob(pattern: str) -> bool:
-    """True if the pattern has a `*`; nothing else is special."""
+    """Tell whether a pattern has a `*`; nothing else is special."""
     return "*" in pattern
 
 
 def matches(pattern: str, value: str) -> bool:
-    """True if the whole value fits the pattern. Case-sensitive; linear, whatever the pattern and the value.
+    """Tell whether the whole value fits the pattern. Case-sensitive, and linear for any pattern and value.
 
     Not a regular expression: values come from users, and `*a*a*a*b` would make one backtrack for minutes.
     """
@@ -60,7 +60,7 @@ _DEPTH: Final = {label: depth for depth, label in enumerate(LEVELS, 1)}
 
 
 def specificity(match: Mapping[str, Pattern], per: Collection[str]) -> Specificity:
-    """How specific a rule with this `match` and `per` is."""
+    """Say how specific a budget or route with this `match` and `per` is: it decides about constraints, and about order."""
     exact = partial = 0
     for pattern in match.values():
         patterns = (pattern,) if isinstance(pattern, str) else pattern or ()

@@ -24,18 +24,6 @@ from typing import TYPE_CHECKING, Final, Literal, get_args
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = [
-    "PERIODS",
-    "WEEKDAYS",
-    "MonthDay",
-    "Period",
-    "Weekday",
-    "Window",
-    "load_zone",
-    "month_day",
-    "window",
-]
-
 Period = Literal["hourly", "daily", "weekly", "monthly", "quarterly", "yearly", "total"]
 PERIODS: Final[tuple[str, ...]] = get_args(Period)
 
@@ -73,7 +61,7 @@ def window(
     year_start: MonthDay = NEW_YEAR,
     cycle_day: int = 1,
 ) -> Window:
-    """The window of `period` that holds the instant `at_ms`.
+    """Find the window of `period` that holds the instant `at_ms`.
 
     Args:
         period: how often the budget starts anew; `total` never does.
@@ -105,7 +93,7 @@ _LAST: Final[dict[tuple[Period, dt.tzinfo, Weekday, MonthDay, int], Window]] = {
 
 
 def month_day(text: str) -> MonthDay:
-    """A day of the year such as `04-01`.
+    """Read a day of the year such as `04-01`.
 
     Raises:
         ValueError: not of that form, no such day, or the one that most years do not have.
@@ -122,7 +110,7 @@ def month_day(text: str) -> MonthDay:
 
 
 def load_zone(name: str) -> dt.tzinfo:
-    """The IANA time zone of that name, such as `Europe/Berlin`.
+    """Load the IANA time zone of a name such as `Europe/Berlin`.
 
     Raises:
         ValueError: no such zone, with the nearest names there are.
@@ -154,7 +142,7 @@ def _days(period: Period, at: int, zone: dt.tzinfo, first_weekday: int, anchor: 
 
 
 def _span(period: Period, day: dt.date, first_weekday: int, anchor: MonthDay) -> tuple[dt.date, dt.date]:
-    """The first day of the period that holds `day`, and the first day of the next one."""
+    """Find the first day of the period that holds `day`, and the first day of the next one."""
     if period == "daily":
         return day, day + dt.timedelta(days=1)
     if period == "weekly":
@@ -169,14 +157,14 @@ def _span(period: Period, day: dt.date, first_weekday: int, anchor: MonthDay) ->
 
 
 def _begins(number: int, day: int) -> dt.date:
-    """That day of a month, or the month's last; months are counted from the year 0."""
+    """Find that day of a month, or the month's last; months are counted from the year 0."""
     year, month = divmod(number, 12)
     return dt.date(year, month + 1, min(day, calendar.monthrange(year, month + 1)[1]))
 
 
 @functools.lru_cache(maxsize=256)
 def _day_start(day: dt.date, zone: dt.tzinfo) -> int:
-    """The first second at which the local date is `day` or later."""
+    """Find the first second at which the local date is `day` or later."""
     midnight = dt.datetime.combine(day, dt.time())
     # Of a midnight that comes twice, fold=0 is the first. Of one that is skipped, fold=0 is read on the old
     # offset and lies at the jump or after it, fold=1 on the new one and lies before: the jump is between.
@@ -199,7 +187,7 @@ def _hour(at: int, zone: dt.tzinfo) -> Window:
 
 
 def _first(before: int, after: int, reached: Callable[[int], bool]) -> int:
-    """The first second in `(before, after]` at which `reached` holds; it holds at `after`, not at `before`."""
+    """Find the first second in `(before, after]` at which `reached` holds; it holds at `after`, not at `before`."""
     while after - before > 1:
         middle = (before + after) // 2
         before, after = (before, middle) if reached(middle) else (middle, after)

@@ -96,7 +96,7 @@ class Budget(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
         return specificity(self.match, self.per)
 
     def window(self, at_ms: int) -> Window:
-        """The window of the budget's accounts that holds an instant: `[start_ms, end_ms)`, or `(0, 0)` for `total`."""
+        """Find the window of the budget's accounts that holds an instant: `[start_ms, end_ms)`, or `(0, 0)` for `total`."""
         return window(
             self.period,
             at_ms,

@@ -13,8 +13,6 @@ from costscope.policy.model.periods import Period
 if TYPE_CHECKING:
     from costscope.ledger.commands import Account
 
-__all__ = ["AccountAbout", "about_of", "read_about", "resets_at", "write_about"]
-
 
 class AccountAbout(msgspec.Struct, frozen=True):
     """What `Account.about` says, for reports: the ledger itself reads none of it."""
@@ -40,12 +38,12 @@ _decoder: Final = msgspec.json.Decoder(AccountAbout)
 
 
 def write_about(about: AccountAbout) -> str:
-    """For `Account.about`."""
+    """Encode what `Account.about` says."""
     return _encoder.encode(about).decode()
 
 
 def read_about(about: str | bytes) -> AccountAbout:
-    """The decoded `Account.about`.
+    """Decode `Account.about`.
 
     Raises:
         msgspec.DecodeError: not what `account` or `inline_account` wrote.
@@ -55,10 +53,10 @@ def read_about(about: str | bytes) -> AccountAbout:
 
 @lru_cache(maxsize=4096)
 def about_of(about: str) -> AccountAbout:
-    """The decoded description of an account, remembered: it is the same text call after call."""
+    """Decode `Account.about` once, and remember it: it is the same text call after call."""
     return read_about(about)
 
 
 def resets_at(account: Account) -> datetime | None:
-    """When the account's window ends, in UTC."""
+    """Say when an account's window ends, in UTC; None if it never does."""
     return datetime.fromtimestamp(account.end_ms / 1000, UTC) if account.end_ms else None

@@ -18,20 +18,6 @@ if TYPE_CHECKING:
     from costscope.policy.model.periods import Period, Window
     from costscope.policy.model.schema import Budget
 
-__all__ = [
-    "INLINE_BUDGET",
-    "KEEP_AFTER_MS",
-    "KEEP_SHARED_MS",
-    "LATE_MS",
-    "RUN_BUDGET",
-    "SLOTS_SUFFIX",
-    "account",
-    "inline_account",
-    "observed_account",
-    "run_account",
-    "slot_account",
-]
-
 _HOUR_MS: Final = 3_600_000
 
 LATE_MS: Final = 48 * _HOUR_MS
@@ -63,7 +49,7 @@ def account(
     in_run: bool = False,
     watch: tuple[tuple[str, int], ...] = (),
 ) -> Account:
-    """The account of a budget in which a scope with these labels counts at an instant.
+    """Build the account of a budget in which a scope with these labels counts at an instant.
 
     A scope that lacks a `per` label counts in one account with all others that lack it: a cap that could be
     evaded by leaving out a label would be none.
@@ -100,7 +86,7 @@ def slot_account(
     halts: bool = False,
     watch: tuple[tuple[str, int], ...] = (),
 ) -> Account | None:
-    """The account with the slots of a budget; None if it has none and no order to stop may be put there.
+    """Build the account with the slots of a budget; None if it has none and no order to stop may be put there.
 
     Args:
         budget: one that covers the labels.
@@ -128,7 +114,7 @@ def slot_account(
 
 
 def run_account(labels: Mapping[str, str], limits: Mapping[str, int], *, turns: bool = False) -> Account:
-    """The account of one run, shared by every process that opens a run with the same labels.
+    """Build the account of one run, shared by every process that opens a run with the same labels.
 
     Args:
         labels: all labels in effect where the run was opened.
@@ -150,7 +136,7 @@ def run_account(labels: Mapping[str, str], limits: Mapping[str, int], *, turns: 
 
 
 def observed_account(budget: Budget, labels: Mapping[str, str]) -> Account:
-    """The account of one run in which the constraints of a budget that is not hard are counted.
+    """Build the account of one run in which the constraints of a budget that is not hard are counted.
 
     Args:
         budget: one of `observed_constraints`.
@@ -177,7 +163,7 @@ def inline_account(
     unique: str | None = None,
     halts: bool = False,
 ) -> Account:
-    """The account of a scope with limits of its own.
+    """Build the account of a scope with limits of its own.
 
     Args:
         labels: all labels in effect in the scope, inherited ones too.
@@ -187,7 +173,7 @@ def inline_account(
         halts: an order to stop that stands there is obeyed.
 
     Raises:
-        ValueError: neither shared nor unique; shared without a label would be one account for everybody.
+        ValueError: neither shared nor unique; shared without a label would be one account for all.
     """
     if shared and labels:
         place, keep_ms = _parts(sorted(labels.items())), KEEP_SHARED_MS

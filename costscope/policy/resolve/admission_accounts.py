@@ -16,18 +16,16 @@ if TYPE_CHECKING:
     from costscope.ledger.commands import Account
     from costscope.policy.model.schema import Budget
 
-__all__ = ["admission_accounts", "admission_marks"]
-
 _COUNTED = frozenset({"runs", "concurrent_runs"})
 
 
 def admission_accounts(
     budget: Budget, labels: Mapping[str, str], at_ms: int, *, halts: bool = False
 ) -> Iterator[Account]:
-    """The accounts in which the admission of a run under this budget reserves, none if it does not care about runs.
+    """Yield the accounts in which the admission of a run under a budget reserves; none if it does not care about runs.
 
     A level that forbids new runs is a limit one below it, of which the admission asks nothing: so it is refused in
-    the same step that counts the run, whoever else spends at the same moment. Meters that forbid nothing are there
+    the same step that counts the run, with others spending at the same moment. Meters that forbid nothing are there
     without a limit, so that a balance reads the same as in the account of calls.
 
     Args:
@@ -52,7 +50,7 @@ def admission_accounts(
 
 
 def admission_marks(budget: Budget) -> tuple[Mark, ...]:
-    """What the admission of a run may be told of: thresholds, and what its budget would have refused it for."""
+    """List what the admission of a run may be told of: thresholds, and what its budget would have refused it for."""
     marks = [
         mark
         for mark in marks_of(budget, in_run=False)
@@ -70,7 +68,7 @@ def admission_marks(budget: Budget) -> tuple[Mark, ...]:
 
 
 def _forced_limits(budget: Budget) -> Iterator[tuple[str, int]]:
-    """The limits that hold for an admission."""
+    """Yield the limits that hold for an admission."""
     enforced = refuses(budget, in_run=False)
     if "runs" in budget.limits:
         yield "runs", dict(budget.ceilings)["runs"] if enforced else MAX_AMOUNT

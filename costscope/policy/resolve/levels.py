@@ -17,8 +17,6 @@ if TYPE_CHECKING:
 
     from costscope.policy.model.schema import Budget, Policy
 
-__all__ = ["Mark", "forbidding_levels", "level_of", "lowest_levels", "marks_of", "refuses", "watch_levels"]
-
 
 class Mark(msgspec.Struct, frozen=True):
     """From `level` on, `spent + held` of a meter means something."""
@@ -31,7 +29,7 @@ class Mark(msgspec.Struct, frozen=True):
 
 
 def marks_of(budget: Budget, *, in_run: bool) -> tuple[Mark, ...]:
-    """The thresholds of a budget, for each meter they apply to, the lowest first; last what is above its limit."""
+    """List the thresholds of a budget, for each meter they apply to, the lowest first; last what is above its limit."""
     marks = [
         Mark(meter, level_of(limit, threshold.at), limit, threshold)
         for threshold in sorted(budget.thresholds, key=lambda threshold: threshold.at)
@@ -44,7 +42,7 @@ def marks_of(budget: Budget, *, in_run: bool) -> tuple[Mark, ...]:
 
 
 def watch_levels(policy: Policy, budget: Budget, *, in_run: bool) -> tuple[tuple[str, int], ...]:
-    """The lowest level of each meter that anybody wants to hear of: marks, and what routes fall back on."""
+    """Find the lowest level of each meter that is watched: for thresholds, and for what routes fall back on."""
     levels = [(mark.meter, mark.level) for mark in marks_of(budget, in_run=in_run)]
     for meter, limit in budget.ceilings:
         if meter == "cost":
@@ -53,7 +51,7 @@ def watch_levels(policy: Policy, budget: Budget, *, in_run: bool) -> tuple[tuple
 
 
 def lowest_levels(levels: Iterable[tuple[str, int]]) -> tuple[tuple[str, int], ...]:
-    """The lowest of each meter."""
+    """Find the lowest level of each meter."""
     lowest: dict[str, int] = {}
     for meter, level in levels:
         lowest[meter] = min(level, lowest.get(meter, level))
@@ -61,7 +59,7 @@ def lowest_levels(levels: Iterable[tuple[str, int]]) -> tuple[tuple[str, int], .
 
 
 def forbidding_levels(budget: Budget, *, by_limit: bool) -> Iterator[tuple[str, int, int]]:
-    """`(meter, level, limit)`: from this level on the budget admits no new runs.
+    """Yield `(meter, level, limit)`: from this level on the budget admits no new runs.
 
     Args:
         budget: any.
@@ -80,12 +78,12 @@ def forbidding_levels(budget: Budget, *, by_limit: bool) -> Iterator[tuple[str, 
 
 
 def refuses(budget: Budget, *, in_run: bool) -> bool:
-    """True if the limits of a budget stop a call; else they are watched only."""
+    """Tell whether the limits of a budget stop a call; else they are watched only."""
     return budget.enforcement == "hard" and not (in_run and budget.on_limit == "reject_new_runs")
 
 
 def level_of(limit: int, percent: float) -> int:
-    """The least `spent + held` that is this percentage of a limit; at least 1, since nothing is no crossing."""
+    """Find the least `spent + held` that is this percentage of a limit; at least 1, since nothing is no crossing."""
     return max(ceil(Fraction(repr(percent)) * limit / 100), 1)
 
 

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from costscope.policy.model.schema import Policy
 
-__all__ = ["Coverage", "Covered", "Watched", "watched_in"]
-
 FOREVER_MS: Final = 1 << 62
 _REMEMBERED: Final = 4096
 
@@ -96,7 +94,7 @@ class Coverage:
         return any(_acts(budget) for budget in self._policy.budgets)
 
     def accounts(self, labels: Mapping[str, str], now_ms: int) -> Covered:
-        """The accounts of every budget that covers these labels at an instant, most specific first."""
+        """Find the accounts of every budget that covers these labels at an instant, most specific first."""
         # Only labels some budget looks at matter: a million run ids are one entry.
         key = (*[labels.get(name) for name in self._named], "run" in labels)
         found = self._found.get(key)
@@ -167,7 +165,7 @@ class Coverage:
 def watched_in(
     accounts: tuple[Account, ...], marks: Iterable[tuple[Mark, ...]], budgets: tuple[Budget, ...]
 ) -> Iterator[Watched]:
-    """The marks of each account's budget, and where their meters are to be read."""
+    """Yield the marks of each account's budget, and where their meters are to be read."""
     for place, (found, its, budget) in enumerate(zip(accounts, marks, budgets, strict=True)):
         at = {meter: 2 * index for index, (meter, _) in enumerate(found.limits)}
         for mark in its:

@@ -1,4 +1,4 @@
-"""Reading the mappings of another format: every field is asked for by name, and what nobody asked for is refused."""
+"""Reading the mappings of another format: every field is asked for by name, and the rest is refused."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from costscope.policy.load.document import Rewriting, Steps
-
-__all__ = ["LABELS", "Fields", "match_of"]
 
 LABELS: Final = {
     f"{name}_id": name
@@ -39,24 +37,24 @@ class Fields:
         self._asked: list[str] = []
 
     def take(self, field: str, default: object = None) -> Any:
-        """The value of a field; null counts as left out."""
+        """Take the value of a field; null counts as left out."""
         self._asked.append(field)
         value = self._values.get(field)
         return default if value is None else value
 
     def has(self, field: str) -> bool:
-        """True if the field is there, and not null."""
+        """Tell whether a field is there, and not null."""
         return self._values.get(field) is not None
 
     def choice(self, field: str, choices: Mapping[str, str], default: str) -> str:
-        """What one of these words stands for."""
+        """Read what one of these words stands for."""
         value = self.take(field, default)
         if not isinstance(value, str) or value not in choices:
             self.refuse(wrong_choice(value, tuple(choices)), field)
         return choices[value]
 
     def switch(self, field: str, *, default: bool) -> bool:
-        """True or false."""
+        """Read true or false."""
         value = self.take(field, default)
         if not isinstance(value, bool):
             self.refuse(f"expected true or false, got {cut(value)}", field)
@@ -70,7 +68,7 @@ class Fields:
             self.note_origin(field, (*to, name))
 
     def note_origin(self, field: str, to: Steps) -> None:
-        """What is at `to` stood in this field."""
+        """Note that what is at `to` stood in this field."""
         self.work.origins[to] = (*self.origin, field)
 
     def refuse(self, problem: str, *steps: str | int) -> NoReturn:
@@ -78,22 +76,22 @@ class Fields:
         self.work.refuse(problem, (*self.origin, *steps))
 
     def items(self, field: str) -> list[Any]:
-        """A list, empty if the field is left out."""
+        """Read a list, empty if the field is left out."""
         value = self.take(field, [])
         if not isinstance(value, list):
             self.refuse(f"expected a list, got {cut(value)}", field)
         return value
 
     def inner(self, field: str) -> Fields:
-        """The mapping in a field, empty if it is left out."""
+        """Read the mapping in a field, empty if it is left out."""
         return Fields(self.work, self.take(field, {}), (*self.origin, field))
 
     def names(self) -> list[Any]:
-        """The keys."""
+        """List the keys."""
         return list(self._values)
 
     def refuse_rest(self, **not_here: str) -> None:
-        """Refuse what nobody asked for.
+        """Refuse the fields that were not asked for.
 
         Args:
             not_here: fields that the format has and costscope does not, and what to do instead.
@@ -106,7 +104,7 @@ class Fields:
 
 
 def match_of(fields: Fields, to: Steps) -> dict[str, Any]:
-    """The labels of a `match`; `*` is left out, since it stands for any value and for none."""
+    """Read the labels of a `match`; `*` is left out, since it stands for any value and for none."""
     given, found = fields.inner("match"), {}
     fields.note_origin("match", (*to, "match"))
     for name, label in LABELS.items():

@@ -28,7 +28,7 @@ _BY_SIZE: Final = "calls are priced by number; give price= at the function, whic
 
 
 def translate_pricing(work: Rewriting, pricing: object) -> tuple[dict[str, Any], str | None]:
-    """Our `prices`, and the currency if it is given."""
+    """Make our `prices`, and the currency if it is given; amounts per 1,000 tokens become amounts per million, literally."""
     fields = Fields(work, pricing, ("pricing",))
     currency = fields.take("currency")
     work.origins[("currency",)] = ("pricing", "currency")
@@ -91,7 +91,7 @@ _FIELD = "routing_policies"
 
 
 def translate_routing(work: Rewriting, policies: list[Any]) -> list[Any]:
-    """Our `routing`: the more specific one first, since with us the first that matches decides."""
+    """Make our `routing`: the more specific one first, since with us the first that matches decides."""
     read = [Fields(work, value, (_FIELD, index)) for index, value in enumerate(policies)]
     enabled = [fields for fields in read if fields.switch("enabled", default=True)]
     for fields in read:
@@ -142,7 +142,7 @@ def _stage(fields: Fields, to: Steps) -> dict[str, Any]:
 
 
 def _default_stage(fields: Fields, to: Steps) -> dict[str, Any]:
-    """What holds for every stage that is not named."""
+    """Make the stage that holds for every one that is not named."""
     fields.work.origins[to] = fields.origin
     stage: dict[str, Any] = {"stage": "*"}
     fields.move("default_model", stage, "model", to)

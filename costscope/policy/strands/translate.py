@@ -46,7 +46,7 @@ _LIMITED: Final = {"do": "limit_capabilities", "max_tokens": 0.5, "iterations": 
 
 
 def translate(document: Document) -> Document:
-    """The document in our words; the same document if it is in them already.
+    """Write a document in our words; the same document if it is in them already.
 
     Raises:
         InvalidPolicy: a field of that format that is unknown, not supported here, or that contradicts another one.
@@ -81,12 +81,12 @@ def _refuse_both(work: Rewriting, data: dict[str, Any], field: str, ours: str) -
 
 
 def _is_budget(value: object) -> bool:
-    """True for a budget of this format: it has a field of its own, and no `limits`."""
+    """Tell whether this is a budget of this format: it has a field of its own, and no `limits`."""
     return isinstance(value, dict) and "limits" not in value and not _OWN.isdisjoint(value)
 
 
 def _translate_budgets(work: Rewriting, budgets: list[Any]) -> list[Any]:
-    """The list with every budget of this format translated; ours stay as they are."""
+    """Translate every budget of this format; ours stay as they are."""
     found: list[Any] = []
     for index, value in enumerate(budgets):
         origin: Steps = ("budgets", index)
@@ -132,7 +132,7 @@ def _budget(fields: Fields, to: Steps) -> Iterator[dict[str, Any]]:
 
 
 def _thresholds(fields: Fields, budget: dict[str, Any], to: Steps) -> None:
-    """They are parts of `max_cost`; without it there is nothing to be a part of."""
+    """Translate thresholds: parts of `max_cost`, without which there is nothing to be a part of."""
     action = fields.choice("on_soft_threshold_exceeded", _SOFT, "LOG_ONLY")
     given = fields.items("soft_thresholds") if fields.has("soft_thresholds") else list(_THRESHOLDS)
     if "cost" not in budget["limits"]:
@@ -157,7 +157,7 @@ def _thresholds(fields: Fields, budget: dict[str, Any], to: Steps) -> None:
 
 
 def _runs(fields: Fields, budget: dict[str, Any], to: Steps, *, hard: bool) -> dict[str, Any]:
-    """The limits of runs, put into the budget; of a soft one apart, since they hold all the same. Empty if so."""
+    """Put the limits of runs into the budget; those of a soft one apart, since they hold all the same. Empty if not apart."""
     apart = {
         "id": f"{budget.get('id')}.runs",
         "match": budget["match"],
