@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from costscope.errors import RunHalted
 from costscope.guard.decisions import Decision, DecisionWarning
 from costscope.ledger import MAX_AMOUNT
-from costscope.policy.resolve.account_info import about_of
+from costscope.policy.resolve.account_info import account_info_of
 from costscope.pricing.money import format_amount
 from costscope.scope.balances import readings
 
@@ -27,7 +27,7 @@ def left(scope: ScopeState) -> dict[str, Any]:
     remaining: dict[str, int] = {}
     fullest: float | None = None
     for account, balance in zip(*readings(scope), strict=True):
-        shown = about_of(account.about).limits
+        shown = account_info_of(account.about).limits
         for at, (meter, limit) in enumerate(account.limits):
             if meter not in shown:  # orders to stop
                 continue
@@ -44,7 +44,7 @@ def left(scope: ScopeState) -> dict[str, Any]:
 
 
 def warnings(scope: ScopeState) -> tuple[DecisionWarning, ...]:
-    """Every mark over the scope that is passed, as last seen."""
+    """Every level over the scope that is passed, as last seen."""
     watch = scope.watch
     return () if watch is None else tuple(_passed(watch, watched) for watched in watch.passed())
 
@@ -68,20 +68,20 @@ def _changed(call: Call, asked: str, own_cap: int | None, cap: int | None) -> It
 
 
 def _passed(watch: Watch, watched: Watched) -> DecisionWarning:
-    mark, budget = watched.mark, watched.budget
-    used, what = sum(watch.used(watched)), f"of {format_amount(mark.meter, mark.limit)}"
-    so_far = f"{format_amount(mark.meter, used)} {what} are spent or held"
-    if mark.threshold is not None:
-        actions = ", ".join(action.do for action in mark.threshold.actions)
-        message = f"budget {budget.id} has passed {mark.threshold.at:g} % ({actions}): {so_far}"
-        if mark.threshold.message:
-            message += f"; {mark.threshold.message}"
+    level, budget = watched.level, watched.budget
+    used, what = sum(watch.used(watched)), f"of {format_amount(level.meter, level.limit)}"
+    so_far = f"{format_amount(level.meter, used)} {what} are spent or held"
+    if level.threshold is not None:
+        actions = ", ".join(action.do for action in level.threshold.actions)
+        message = f"budget {budget.id} has passed {level.threshold.at:g} % ({actions}): {so_far}"
+        if level.threshold.message:
+            message += f"; {level.threshold.message}"
         return DecisionWarning(
             kind="threshold",
             message=message,
             budget=budget.id,
-            meter=mark.meter,
-            threshold=mark.threshold.at,
+            meter=level.meter,
+            threshold=level.threshold.at,
         )
     shadow = budget.enforcement == "shadow"
     says = "would refuse" if shadow else "is above its limit and lets through"
@@ -89,7 +89,7 @@ def _passed(watch: Watch, watched: Watched) -> DecisionWarning:
         kind="shadow" if shadow else "degraded",
         message=f"budget {budget.id} {says}: {so_far}",
         budget=budget.id,
-        meter=mark.meter,
+        meter=level.meter,
     )
 
 

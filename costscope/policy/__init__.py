@@ -9,7 +9,7 @@ from costscope.policy.model.labels import check_labels, encode
 from costscope.policy.model.patterns import rules_hold, rules_of
 from costscope.policy.model.periods import Period, Weekday, load_zone, window
 from costscope.policy.model.schema import Budget, Policy
-from costscope.policy.resolve.account_info import AccountAbout, read_about
+from costscope.policy.resolve.account_info import AccountInfo, read_account_info
 from costscope.policy.resolve.accounts import (
     INLINE_BUDGET,
     RUN_BUDGET,
@@ -18,8 +18,8 @@ from costscope.policy.resolve.accounts import (
     run_account,
     slot_account,
 )
-from costscope.policy.resolve.levels import Mark, level_of, marks_of, refuses, watch_levels
-from costscope.policy.resolve.resolved import covering
+from costscope.policy.resolve.levels import Level, amount_at, levels_of, refuses, watch_levels
+from costscope.policy.resolve.resolved import resolve_budgets
 
 if TYPE_CHECKING:
     from costscope.policy.explain import (
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 __all__ = [
     "INLINE_BUDGET",
     "RUN_BUDGET",
-    "AccountAbout",
+    "AccountInfo",
     "Budget",
     "BudgetExplained",
-    "Mark",
+    "Level",
     "Period",
     "Policy",
     "PolicyExplained",
@@ -45,19 +45,19 @@ __all__ = [
     "ScopeExplained",
     "Weekday",
     "account",
+    "amount_at",
     "check_labels",
-    "covering",
     "encode",
     "explain",
     "explain_scope",
     "inline_account",
-    "level_of",
+    "levels_of",
     "load_policy",
     "load_zone",
-    "marks_of",
     "parse_policy",
-    "read_about",
+    "read_account_info",
     "refuses",
+    "resolve_budgets",
     "rules_hold",
     "rules_of",
     "run_account",

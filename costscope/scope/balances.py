@@ -9,7 +9,7 @@ import msgspec
 
 from costscope.errors import DenialKind, StoreUnavailable
 from costscope.ledger import Amounts, Read
-from costscope.policy.resolve.account_info import about_of, resets_at
+from costscope.policy.resolve.account_info import account_info_of, resets_at
 from costscope.pricing.money import currency, format_amount
 
 if TYPE_CHECKING:
@@ -56,23 +56,23 @@ def balances_of(accounts: Iterable[Account], balances: Iterable[Balance]) -> lis
     """One row per account and meter; an empty balance reads as nothing spent, nothing held."""
     rows = []
     for account, balance in zip(accounts, balances, strict=True):
-        about = about_of(account.about)
+        info = account_info_of(account.about)
         for at, (meter, limit) in enumerate(account.limits):
-            if meter not in about.limits:  # orders to stop, and what only the admission of runs counts
+            if meter not in info.limits:  # orders to stop, and what only the admission of runs counts
                 continue
             spent, held = balance[2 * at : 2 * at + 2] if balance else (0, 0)
             rows.append(
                 AccountBalance(
-                    budget=about.budget,
-                    labels=about.labels,
-                    period=about.period,
+                    budget=info.budget,
+                    labels=info.labels,
+                    period=info.period,
                     meter=meter,
-                    limit=about.limits[meter],  # what the ledger is given is none in a soft budget
+                    limit=info.limits[meter],  # what the ledger is given is none in a soft budget
                     spent=spent,
                     held=held,
                     resets_at=resets_at(account),
                     key=account.key,
-                    enforced=limit == about.limits[meter],
+                    enforced=limit == info.limits[meter],
                 )
             )
     return rows

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from costscope.errors import InvalidInput
 from costscope.ledger import HALTS, MAX_AMOUNT, METERS, Account, Forgive, Outcome, Read, new_id
 from costscope.observe.events.records import AccountReset
-from costscope.policy.resolve.account_info import about_of
+from costscope.policy.resolve.account_info import account_info_of
 from costscope.policy.resolve.accounts import SLOTS_SUFFIX
 from costscope.stores.coordination import Forget
 from costscope.stores.effects import Ask, Execute
@@ -69,16 +69,16 @@ def _own(scope: ScopeState) -> Iterator[Account]:
 
 
 def _of_budget(scope: ScopeState, budget: str) -> Iterator[Account]:
-    covered = scope.covered(scope.services.now_ms())
+    resolved = scope.resolve_budgets(scope.services.now_ms())
     seen: set[str] = set()
-    for account in (*covered.accounts, *covered.admission):
+    for account in (*resolved.accounts, *resolved.admission):
         if _budget_of(account) == budget and account.key not in seen:
             seen.add(account.key)
             yield account
 
 
 def _budget_of(account: Account) -> str:
-    return about_of(account.about).budget.removesuffix(SLOTS_SUFFIX)
+    return account_info_of(account.about).budget.removesuffix(SLOTS_SUFFIX)
 
 
 def _forgiven(scope: ScopeState, account: Account) -> Steps[dict[str, int]]:
@@ -99,7 +99,9 @@ def _with_every_meter(account: Account) -> Account:
     """The account with all that its budget counts there: the admission of runs knows other meters than calls do."""
     limits = dict(account.limits)
     others = (
-        (meter, limit) for meter, limit in about_of(account.about).limits.items() if meter not in limits
+        (meter, limit)
+        for meter, limit in account_info_of(account.about).limits.items()
+        if meter not in limits
     )
     return Account(
         account.key,

@@ -1,4 +1,4 @@
-"""What marks put in force together, and how far caps lower a value."""
+"""What levels put in force together, and how far caps lower a value."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import pytest
 
 from costscope.engine.call.preflight import interval_ms
 from costscope.engine.control.effects import NOTHING, effects_of, lowered
-from costscope.policy import load_policy, marks_of
+from costscope.policy import levels_of, load_policy
 from costscope.policy.resolve.resolved import Watched
 
 
@@ -42,7 +42,7 @@ def test_the_pace_uses_up_what_is_left_when_the_window_ends_and_never_later(
 
 def watched(**budget):
     (found,) = load_policy({"budgets": [{"id": "b", "limits": {"cost": "1"}} | budget]}).budgets
-    return [Watched(0, 0, found, mark) for mark in marks_of(found, in_run=False)]
+    return [Watched(0, 0, found, level) for level in levels_of(found, in_run=False)]
 
 
 def test_nothing_passed_is_nothing():
@@ -73,7 +73,7 @@ def test_actions_of_all_marks_are_in_force_together_and_the_lowest_named_model_f
     )
     assert (found.downgrade, found.model) == (True, "a")
     assert (found.max_tokens, found.iterations) == ((0.5, 100), (3,))
-    assert found.halt_run.mark.threshold.at == found.halt_new_runs.mark.threshold.at == 80
+    assert found.halt_run.level.threshold.at == found.halt_new_runs.level.threshold.at == 80
     assert len(found.throttled) == 1
     assert found.over == ()
 
@@ -83,4 +83,4 @@ def test_a_shadow_budget_puts_nothing_in_force_and_is_above_its_limit_all_the_sa
         watched(enforcement="shadow", thresholds=[{"at": 50, "actions": ["halt_run", "downgrade_model"]}])
     )
     assert (found.downgrade, found.halt_run) == (False, None)
-    assert [mark.mark.level for mark in found.over] == [1_000_000_001]
+    assert [level.level.amount for level in found.over] == [1_000_000_001]

@@ -209,15 +209,15 @@ def test_a_call_that_spans_the_end_of_its_window_settles_where_it_was_reserved()
         assert store.audit().exact
 
 
-def test_many_runs_are_one_entry_of_the_coverage(make_runtime):
+def test_many_runs_are_one_entry_of_the_resolver(make_runtime):
     runtime = make_runtime(policy={"budgets": [{"id": "t", "per": ["tenant"], "limits": {"cost": "9"}}]})
     found = {
-        id(services_of(runtime).coverage.accounts({"tenant": "a", "run": f"r{n}"}, 1_800_000_000_000))
+        id(services_of(runtime).resolver.resolve({"tenant": "a", "run": f"r{n}"}, 1_800_000_000_000))
         for n in range(100)
     }
     assert len(found) == 1
-    other = services_of(runtime).coverage.accounts({"tenant": "b"}, 1_800_000_000_000)
+    other = services_of(runtime).resolver.resolve({"tenant": "b"}, 1_800_000_000_000)
     assert (
         state_of(other).accounts[0].key
-        != services_of(runtime).coverage.accounts({"tenant": "a"}, 1_800_000_000_000).accounts[0].key
+        != services_of(runtime).resolver.resolve({"tenant": "a"}, 1_800_000_000_000).accounts[0].key
     )

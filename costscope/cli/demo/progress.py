@@ -12,7 +12,7 @@ from costscope.cli.demo.scenario import Path, path_of
 from costscope.ledger import Counters
 from costscope.observe.events import CallRefused, Downgraded, RunawayDetected, RunEnded, ThresholdCrossed
 from costscope.observe.reports.as_json import short_money
-from costscope.policy import read_about
+from costscope.policy import read_account_info
 
 if TYPE_CHECKING:
     from costscope.cli.demo.provider import Provider
@@ -171,8 +171,8 @@ def read_books(scenario: Scenario, snapshot: Snapshot) -> tuple[dict[Path, Entry
     entries, none = {path: Entry() for path in scenario.limits}, Counters()
     places: dict[str, Places] = defaultdict(Places)
     for account in snapshot.accounts:
-        about, meters = read_about(account.about), account.meters
-        path = path_of(about.labels)
+        info, meters = read_account_info(account.about), account.meters
+        path = path_of(info.labels)
         if cost := meters.get("cost"):
             entry = entries.setdefault(path, Entry())
             entry.spent += cost.spent
@@ -181,9 +181,9 @@ def read_books(scenario: Scenario, snapshot: Snapshot) -> tuple[dict[Path, Entry
         if len(path) == 1:  # runs are counted in the tenant's budget, their places in an account beside it
             tenant, runs = places[path[0]], meters.get("runs", none)
             tenant.admitted += runs.spent + runs.held  # a run is held until it ends, and spent from then on
-            tenant.limit = max(tenant.limit, about.limits.get("runs", 0))
+            tenant.limit = max(tenant.limit, info.limits.get("runs", 0))
             tenant.taken += meters.get("concurrent_runs", none).held
-            tenant.places = max(tenant.places, about.limits.get("concurrent_runs", 0))
+            tenant.places = max(tenant.places, info.limits.get("concurrent_runs", 0))
     return entries, places
 
 

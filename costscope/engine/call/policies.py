@@ -200,12 +200,12 @@ def _emit_changes(call: Call) -> Steps[None]:
     over = watch.effects().over
     if over:
         taken = call.taken
-        above = [watched for watched in over if watched.mark.meter in taken]
+        above = [watched for watched in over if watched.level.meter in taken]
         call.mark_degraded(
             tuple(watched.budget.id for watched in above if watched.budget.enforcement != "shadow")
         )
         for watched in above:
-            emit_above(call.scope, call.kind, call.name, watch, watched, taken[watched.mark.meter])
+            emit_above(call.scope, call.kind, call.name, watch, watched, taken[watched.level.meter])
 
 
 def _emit_downgraded(call: Call) -> None:

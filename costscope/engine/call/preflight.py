@@ -15,8 +15,8 @@ from costscope.ledger import Read
 from costscope.ledger.commands import Account
 from costscope.policy.model.controls import Threshold
 from costscope.policy.model.durations import to_ms
-from costscope.policy.resolve.account_info import about_of
-from costscope.policy.resolve.levels import Mark
+from costscope.policy.resolve.account_info import account_info_of
+from costscope.policy.resolve.levels import Level
 from costscope.policy.resolve.resolved import Watched, watched_in
 from costscope.stores.coordination import Pace
 from costscope.stores.effects import Ask, Execute, Pause, Wake
@@ -56,12 +56,12 @@ def brake(call: Call, action: Action) -> Steps[None]:
         BudgetExceeded: as `keep_pace`.
     """
     services = call.services
-    covered = call.scope.covered(services.now_ms())
-    accounts, budgets, threshold = covered.accounts, covered.budgets, Threshold(at=0, actions=(action,))
-    marks = [
-        tuple(Mark(meter, 0, limit, threshold) for meter, limit in budget.ceilings) for budget in budgets
+    resolved = call.scope.resolve_budgets(services.now_ms())
+    accounts, budgets, threshold = resolved.accounts, resolved.budgets, Threshold(at=0, actions=(action,))
+    levels = [
+        tuple(Level(meter, 0, limit, threshold) for meter, limit in budget.ceilings) for budget in budgets
     ]
-    watched = tuple(watched_in(accounts, marks, budgets))
+    watched = tuple(watched_in(accounts, levels, budgets))
     watch = Watch(accounts, budgets, watched, services.views.of(accounts))
     (found,) = yield Execute((Read(accounts),))
     call.scope.record_some_balances(accounts, found)
@@ -84,12 +84,12 @@ def _turns(call: Call, watch: Watch, throttled: tuple[Watched, ...]) -> list[_Tu
     now_ms = call.services.now_ms()
     for watched in throttled:
         account = watch.accounts[watched.place]
-        expected = call.expected(watched.mark.meter)
+        expected = call.expected(watched.level.meter)
         rest_ms = account.end_ms - now_ms
         if not account.end_ms or not expected or rest_ms <= 0:
             continue  # nothing is said about a budget that never resets, or of what the call does not use
         spent, held = watch.used(watched)
-        interval = interval_ms(expected, max(watched.mark.limit - spent - held, 0), rest_ms)
+        interval = interval_ms(expected, max(watched.level.limit - spent - held, 0), rest_ms)
         patience_ms = to_ms(_action(watched).max_wait, what="max_wait")
         known = slowest.get(watched.place)
         if known is not None:
@@ -113,15 +113,15 @@ def interval_ms(expected: int, left: int, rest_ms: int) -> int:
 
 
 def _action(watched: Watched) -> Action:
-    assert watched.mark.threshold is not None, "only thresholds throttle"
-    return next(action for action in watched.mark.threshold.actions if action.do == "throttle")
+    assert watched.level.threshold is not None, "only thresholds throttle"
+    return next(action for action in watched.level.threshold.actions if action.do == "throttle")
 
 
 def _too_late(watched: Watched, watch: Watch, call: Call, interval: int) -> BudgetExceeded:
-    account, meter = watch.accounts[watched.place], watched.mark.meter
+    account, meter = watch.accounts[watched.place], watched.level.meter
     spent, held = watch.used(watched)
     message = (
-        f"{call.kind} {call.name}: budget {about_of(account.about).budget!r} is throttled: one call in "
+        f"{call.kind} {call.name}: budget {account_info_of(account.about).budget!r} is throttled: one call in "
         f"{interval / 1000:g} s lasts until its reset, and this one's turn comes later than max_wait. Try again then, "
         "raise max_wait or the limit."
     )
@@ -130,7 +130,7 @@ def _too_late(watched: Watched, watch: Watch, call: Call, interval: int) -> Budg
         message,
         kind="throttled",
         meter=meter,
-        limit=watched.mark.limit,
+        limit=watched.level.limit,
         spent=spent,
         held=held,
         requested=call.amounts.get(meter, 0),

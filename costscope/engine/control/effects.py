@@ -1,4 +1,4 @@
-"""What is in force over a call, from the marks that its budgets have passed."""
+"""What is in force over a call, from the levels that its budgets have passed."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ NOTHING = Effects()
 
 
 def effects_of(passed: Iterable[Watched]) -> Effects:
-    """The effects of all marks that are passed."""
+    """The effects of all levels that are passed."""
     found: dict[str, list[tuple[Watched, Action | None]]] = {}
     for watched in passed:
-        threshold = watched.mark.threshold
+        threshold = watched.level.threshold
         if threshold is None:
             found.setdefault("over", []).append((watched, None))
         elif watched.budget.enforcement != "shadow":

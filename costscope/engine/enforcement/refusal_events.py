@@ -75,10 +75,10 @@ def emit_above(scope: ScopeState, what: What, name: str, watch: Watch, watched: 
         what: a call, a run or an iteration.
         name: of it.
         watch: holds the balances after it.
-        watched: the mark of the limit.
+        watched: the level of the limit.
         asked: what it takes of the meter.
     """
-    mark = watched.mark
+    level = watched.level
     spent, held = watch.used(watched)
     if watched.budget.enforcement != "shadow":
         scope.emit(
@@ -87,16 +87,16 @@ def emit_above(scope: ScopeState, what: What, name: str, watch: Watch, watched: 
                 what=what,
                 name=name,
                 budget=watched.budget.id,
-                meter=mark.meter,
-                limit=mark.limit,
+                meter=level.meter,
+                limit=level.limit,
                 spent=spent,
                 held=held,
             )
         )
         return
-    kind = _would_be(asked, spent, mark.limit)
+    kind = _would_be(asked, spent, level.limit)
     held = max(held - asked, 0)
-    _tell_shadow(scope, what, name, watched.budget, mark.meter, (kind, mark.limit, spent, held, asked))
+    _tell_shadow(scope, what, name, watched.budget, level.meter, (kind, level.limit, spent, held, asked))
 
 
 def emit_late(scope: ScopeState, what: What, name: str, late: Late) -> None:

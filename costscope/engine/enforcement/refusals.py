@@ -14,7 +14,7 @@ from costscope.errors import (
 )
 from costscope.ledger import HALTS, Outcome
 from costscope.policy import INLINE_BUDGET, RUN_BUDGET
-from costscope.policy.resolve.account_info import about_of, resets_at
+from costscope.policy.resolve.account_info import account_info_of, resets_at
 from costscope.policy.resolve.accounts import SLOTS_SUFFIX
 from costscope.pricing.money import format_amount
 
@@ -46,12 +46,12 @@ def exceeded(what: str, accounts: tuple[Account, ...], reply: Reply) -> BudgetEx
     denial = reply.denial
     assert denial is not None, "a DENIED reply says why"
     account = accounts[denial.account]
-    about = about_of(account.about)
-    where = ", ".join(f"{name}={value}" for name, value in about.present.items())
+    info = account_info_of(account.about)
+    where = ", ".join(f"{name}={value}" for name, value in info.present.items())
     retry_after = RETRY_AFTER_S if denial.kind == "in_flight" else None
     wait = "Wait for the reset, r" if resets_at(account) is not None else "R"
     message = (
-        f"{what}: {_name(about.budget)}{f' ({where})' if where else ''} refuses "
+        f"{what}: {_name(info.budget)}{f' ({where})' if where else ''} refuses "
         f"{format_amount(denial.meter, denial.requested)}: limit {format_amount(denial.meter, denial.limit)}, "
         f"spent {format_amount(denial.meter, denial.spent)}, held {format_amount(denial.meter, denial.held)} "
         f"({denial.kind}).{reset_of(account)} {_REMEDY[denial.kind].format(retry_after=retry_after, wait=wait)}"
@@ -81,11 +81,11 @@ def forbids_runs(run: str, accounts: tuple[Account, ...], reply: Reply) -> Budge
     denial = reply.denial
     assert denial is not None, "a DENIED reply says why"
     account = accounts[denial.account]
-    about = about_of(account.about)
+    info = account_info_of(account.about)
     if denial.meter == HALTS:
         why = "was told to admit no new runs; reset it to admit them again"
     else:
-        limit = about.limits.get(denial.meter, denial.limit)
+        limit = info.limits.get(denial.meter, denial.limit)
         why = (
             f"admits no new runs from {format_amount(denial.meter, denial.limit + 1)} on (limit "
             f"{format_amount(denial.meter, limit)}): spent {format_amount(denial.meter, denial.spent)}, held "
@@ -93,7 +93,7 @@ def forbids_runs(run: str, accounts: tuple[Account, ...], reply: Reply) -> Budge
         )
     return refusal(
         account,
-        f"run {run}: {_name(about.budget)} {why}.{reset_of(account)}",
+        f"run {run}: {_name(info.budget)} {why}.{reset_of(account)}",
         kind=denial.kind,
         meter=denial.meter,
         limit=denial.limit + 1,
@@ -116,12 +116,12 @@ def refusal(
     retry_after: float | None = None,
 ) -> BudgetExceeded:
     """The error of an account that refuses something: its budget, its labels and its reset, and these numbers."""
-    about = about_of(account.about)
+    info = account_info_of(account.about)
     return BudgetExceeded(
         message,
         kind=kind,
-        budget=about.budget.removesuffix(SLOTS_SUFFIX),
-        labels=about.present,
+        budget=info.budget.removesuffix(SLOTS_SUFFIX),
+        labels=info.present,
         meter=meter,
         limit=limit,
         spent=spent,

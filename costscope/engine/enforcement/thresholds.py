@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 from costscope.engine.enforcement.refusal_events import emit_above
 from costscope.errors import StoreUnavailable
 from costscope.observe.events.records import ThresholdCrossed, encode_event
-from costscope.policy.resolve.account_info import about_of
+from costscope.policy.resolve.account_info import account_info_of
 from costscope.stores.coordination import Publish
 from costscope.stores.effects import Ask
 
@@ -45,8 +45,8 @@ def announce_changes(
     if crossed:
         yield from announce(scope, watch, crossed)
     for watched in watch.effects().over:
-        if watched.mark.meter in taken:
-            emit_above(scope, what, name, watch, watched, taken[watched.mark.meter])
+        if watched.level.meter in taken:
+            emit_above(scope, what, name, watch, watched, taken[watched.level.meter])
 
 
 def announce(scope: ScopeState, watch: Watch, crossed: list[Watched]) -> Steps[None]:
@@ -78,38 +78,38 @@ def webhooks_of(actions: Iterable[Action], known: Iterable[str]) -> tuple[str, .
 
 
 def _record(scope: ScopeState, watch: Watch, watched: Watched) -> ThresholdCrossed:
-    account, mark = watch.accounts[watched.place], watched.mark
-    assert mark.threshold is not None, "only thresholds are crossed"
+    account, level = watch.accounts[watched.place], watched.level
+    assert level.threshold is not None, "only thresholds are crossed"
     spent, held = watch.used(watched)
-    about = about_of(account.about)
+    info = account_info_of(account.about)
     stamp = scope.services.stamp(scope.labels)
-    stamp["labels"] = about.present or stamp["labels"]
+    stamp["labels"] = info.present or stamp["labels"]
     return ThresholdCrossed(
         **stamp,
         budget=watched.budget.id,
-        meter=mark.meter,
-        threshold=mark.threshold.at,
+        meter=level.meter,
+        threshold=level.threshold.at,
         spent=spent,
         held=held,
-        remaining=mark.limit - spent - held,
-        limit=mark.limit,
+        remaining=level.limit - spent - held,
+        limit=level.limit,
         window_start=_moment(account.start_ms) if account.end_ms else None,
         window_end=_moment(account.end_ms) if account.end_ms else None,
-        actions=tuple(action.do for action in mark.threshold.actions),
-        message=mark.threshold.message,
+        actions=tuple(action.do for action in level.threshold.actions),
+        message=level.threshold.message,
     )
 
 
 def _publication(scope: ScopeState, watch: Watch, watched: Watched, event: ThresholdCrossed) -> Publish:
     account = watch.accounts[watched.place]
-    assert watched.mark.threshold is not None, "only thresholds are crossed"
+    assert watched.level.threshold is not None, "only thresholds are crossed"
     now_ms = scope.services.now_ms()
     return Publish(
         event.id,
         encode_event(event),
         once=f"{account.key}#threshold:{event.meter}:{event.threshold!r}",
         once_ms=max(account.end_ms - now_ms, 0) + account.keep_ms if account.end_ms else _ONCE_MS,
-        deliver=webhooks_of(watched.mark.threshold.actions, scope.services.policy.webhooks),
+        deliver=webhooks_of(watched.level.threshold.actions, scope.services.policy.webhooks),
     )
 
 

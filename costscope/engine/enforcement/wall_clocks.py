@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from costscope.engine.enforcement.refusals import refusal, reset_of
 from costscope.engine.state.level_watch import Late
 from costscope.policy import refuses
-from costscope.policy.resolve.account_info import about_of
+from costscope.policy.resolve.account_info import account_info_of
 from costscope.stores.coordination import SetOnce
 from costscope.stores.effects import Ask
 
@@ -93,13 +93,13 @@ def opened_mark(account_key: str) -> str:
 
 def _why(account: Account, limit_ms: int) -> str:
     """Why a run is halted by the clock of an account."""
-    budget = about_of(account.about).budget
+    budget = account_info_of(account.about).budget
     return f"budget {budget} allows {limit_ms / 1000:g} s (wall_clock), and these are over"
 
 
 def _over(account: Account, limit_ms: int, elapsed_ms: int) -> BudgetExceeded:
     message = (
-        f"budget {about_of(account.about).budget!r} allows {limit_ms / 1000:g} s from its first call (wall_clock), and "
+        f"budget {account_info_of(account.about).budget!r} allows {limit_ms / 1000:g} s from its first call (wall_clock), and "
         f"{elapsed_ms / 1000:g} s have passed.{reset_of(account) or ' It does not reset.'} Raise the limit, or start a "
         "scope that another account pays for."
     )

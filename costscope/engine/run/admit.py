@@ -92,7 +92,7 @@ def _attempt(run: Run, scope: ScopeState, place: QueuePlace | None) -> Steps[Rep
         now_ms = services.now_ms()
         if run.joined:
             return None
-        admission = scope.covered(now_ms).admission
+        admission = scope.resolve_budgets(now_ms).admission
         accounts = admission if run.account is None else (run.account, *admission)
         if not accounts:
             return None

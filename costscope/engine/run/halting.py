@@ -76,7 +76,7 @@ def halt_by_levels(scope: ScopeState, effects: Effects) -> Steps[None]:
     run, by = scope.run, effects.halt_run
     if run is None or by is None:
         return
-    percent = f"{by.mark.threshold.at:g} %" if by.mark.threshold is not None else "its limit"
+    percent = f"{by.level.threshold.at:g} %" if by.level.threshold is not None else "its limit"
     yield from halt_run(run, f"budget {by.budget.id} is at {percent}, where it halts runs")
     run.check()
 

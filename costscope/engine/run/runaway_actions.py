@@ -126,7 +126,9 @@ def apply_actions(run: Run) -> None:
 
 def _admit_no_more(scope: ScopeState) -> None:
     """Order the most specific budget over the run to admit no further ones, until it is reset."""
-    admission = [a for a in scope.covered(scope.services.now_ms()).admission if (HALTS, 0) in a.limits]
+    admission = [
+        a for a in scope.resolve_budgets(scope.services.now_ms()).admission if (HALTS, 0) in a.limits
+    ]
     if admission:
         first = admission[0]
         order = Commit(new_id(), (first,), {HALTS: 1}, scope.services.store.keep_ms)

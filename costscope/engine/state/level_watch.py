@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from msgspec import structs
 
 from costscope.engine.control.effects import NOTHING, Effects, effects_of
-from costscope.policy import marks_of
+from costscope.policy import levels_of
 from costscope.policy.resolve.resolved import watched_in
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from costscope.engine.state.account_views import View
     from costscope.ledger import Account
     from costscope.policy import Budget
-    from costscope.policy.resolve.resolved import Covered, Watched
+    from costscope.policy.resolve.resolved import ResolvedBudgets, Watched
 
 __all__ = ["Watch"]
 
@@ -36,7 +36,7 @@ class Late(NamedTuple):
 
 
 class Watch:
-    """The marks over one scope, held against the views of its accounts."""
+    """The levels over one scope, held against the views of its accounts."""
 
     __slots__ = (
         "_effects",
@@ -62,7 +62,7 @@ class Watch:
         Args:
             accounts: those it names.
             budgets: of each of them.
-            watched: the marks, whose places are those of the accounts.
+            watched: the levels, whose places are those of the accounts.
             views: of each account.
         """
         self.accounts = accounts
@@ -75,7 +75,7 @@ class Watch:
             if account.watch
         ]
         self._meters = tuple({meter for account in accounts for meter, _ in account.watch})
-        actions = {a.do for w in watched if w.mark.threshold is not None for a in w.mark.threshold.actions}
+        actions = {a.do for w in watched if w.level.threshold is not None for a in w.level.threshold.actions}
         self.throttles = "throttle" in actions
         """Something may pace the calls, and wants to know what they use."""
         self._effects: dict[tuple[int, ...], Effects] = {}
@@ -115,7 +115,7 @@ class Watch:
         return found
 
     def passed(self) -> list[Watched]:
-        """Every mark that is passed now, as last seen."""
+        """Every level that is passed now, as last seen."""
         return [watched for _, watched in self._passed({})]
 
     def crossed(self) -> list[Watched]:
@@ -124,8 +124,8 @@ class Watch:
 
     def again(self, watched: Watched) -> None:
         """See to this threshold another time: whether it has fired could not be found out."""
-        assert watched.mark.threshold is not None, "only thresholds are crossed"
-        self.views[watched.place].fired.pop((watched.mark.meter, watched.mark.threshold.at), None)
+        assert watched.level.threshold is not None, "only thresholds are crossed"
+        self.views[watched.place].fired.pop((watched.level.meter, watched.level.threshold.at), None)
 
     def below(self, meters: Container[str]) -> None:
         """A store that tells balances only from a level of interest on has told none: these meters are below."""
@@ -136,7 +136,7 @@ class Watch:
                     view.balance = (*balance[:at], 0, 0, *balance[at + 2 :])
 
     def used(self, watched: Watched) -> tuple[int, int]:
-        """`(spent, held)` of the meter a mark is about, as last seen."""
+        """`(spent, held)` of the meter a level is about, as last seen."""
         balance = self.views[watched.place].balance
         return (balance[watched.at], balance[watched.at + 1]) if balance else (0, 0)
 
@@ -157,19 +157,19 @@ class Watch:
 
     def _passed(self, less: Mapping[str, int]) -> Iterator[tuple[int, Watched]]:
         for index, (view, watched) in enumerate(self._watched):
-            balance, mark = view.balance, watched.mark
+            balance, level = view.balance, watched.level
             if balance:
-                used = balance[watched.at] + balance[watched.at + 1] - less.get(mark.meter, 0)
-                if used >= mark.level:
+                used = balance[watched.at] + balance[watched.at + 1] - less.get(level.meter, 0)
+                if used >= level.amount:
                     yield index, watched
 
     def _crossed(self) -> Iterator[Watched]:
         now_s = monotonic()
         for _, watched in self._passed({}):
-            threshold = watched.mark.threshold
+            threshold = watched.level.threshold
             if threshold is None:
                 continue
-            fired, name = self.views[watched.place].fired, (watched.mark.meter, threshold.at)
+            fired, name = self.views[watched.place].fired, (watched.level.meter, threshold.at)
             known_s = fired.get(name)
             if known_s is None or now_s - known_s > _ASK_AGAIN_S:
                 fired[name] = now_s
@@ -184,11 +184,13 @@ def _levels(account: Account) -> Iterator[tuple[int, int, str]]:
                 yield 2 * index, level, meter
 
 
-def watch_over(observed: tuple[tuple[Account, Budget], ...], covered: Covered, views: list[View]) -> Watch:
+def watch_over(
+    observed: tuple[tuple[Account, Budget], ...], resolved: ResolvedBudgets, views: list[View]
+) -> Watch:
     """Watch the policy's accounts, and before them those of a run in which what is not enforced is counted."""
     if not observed:
-        return Watch(covered.accounts, covered.budgets, covered.watched, views)
+        return Watch(resolved.accounts, resolved.budgets, resolved.watched, views)
     accounts, budgets = tuple(account for account, _ in observed), tuple(budget for _, budget in observed)
-    own = watched_in(accounts, [marks_of(budget, in_run=True) for budget in budgets], budgets)
-    behind = (structs.replace(watched, place=watched.place + len(observed)) for watched in covered.watched)
-    return Watch((*accounts, *covered.accounts), (*budgets, *covered.budgets), [*own, *behind], views)
+    own = watched_in(accounts, [levels_of(budget, in_run=True) for budget in budgets], budgets)
+    behind = (structs.replace(watched, place=watched.place + len(observed)) for watched in resolved.watched)
+    return Watch((*accounts, *resolved.accounts), (*budgets, *resolved.budgets), [*own, *behind], views)

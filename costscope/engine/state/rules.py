@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from costscope.engine.control.router import Router
 from costscope.policy import rules_hold, rules_of
 from costscope.policy.resolve.accounts import SLOTS_SUFFIX
-from costscope.policy.resolve.resolved import Coverage
+from costscope.policy.resolve.resolved import BudgetResolver
 from costscope.pricing.prices import PriceBook
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ class Rules:
     def __init__(self, policy: Policy, health: Health) -> None:
         self.policy = policy
         self.prices = PriceBook(policy.prices, currency=policy.currency)
-        self.coverage = Coverage(policy)
+        self.resolver = BudgetResolver(policy)
         self.router = Router(policy, health)
-        self.acts = bool(self.coverage.acts or policy.routing)
+        self.acts = bool(self.resolver.acts or policy.routing)
         self._budgets = {budget.id: budget for budget in policy.budgets}
         self.runaway = policy.runaway
         self._watched = rules_of(policy.runaway.match) if policy.runaway is not None else ()

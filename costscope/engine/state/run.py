@@ -180,15 +180,15 @@ def run_of(
         joined: it was admitted elsewhere.
     """
     rules = services.rules
-    covered = services.coverage.accounts(labels, services.now_ms())
+    resolved = services.resolver.resolve(labels, services.now_ms())
     runaway = None if rules.runaway is None else rules.runaway_for(labels)
-    clocks = [ms for ms in (clock_ms, covered.run_clock_ms) if ms is not None]
-    limited = covered.observed or covered.accounts or covered.admission or covered.run_limits or clocks
+    clocks = [ms for ms in (clock_ms, resolved.run_clock_ms) if ms is not None]
+    limited = resolved.observed or resolved.accounts or resolved.admission or resolved.run_limits or clocks
     account = inline
     if limited or runaway is not None:
         caps = runaway is not None and any(action.iterations is not None for action in runaway.actions)
-        account = run_account(labels, dict(covered.run_limits), turns=covered.curbs or caps)
+        account = run_account(labels, dict(resolved.run_limits), turns=resolved.curbs or caps)
     run = Run(services, labels, account, min(clocks, default=None), runaway, joined=joined)
-    if covered.observed:
-        run.observed = tuple((observed_account(budget, labels), budget) for budget in covered.observed)
+    if resolved.observed:
+        run.observed = tuple((observed_account(budget, labels), budget) for budget in resolved.observed)
     return run

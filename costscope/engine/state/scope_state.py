@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from costscope.observe.events.records import Event
     from costscope.policy import Budget
     from costscope.policy.model.controls import OnDenied
-    from costscope.policy.resolve.resolved import Coverage, Covered
+    from costscope.policy.resolve.resolved import BudgetResolver, ResolvedBudgets
 
 ACCOUNTS_MAX: Final = 16
 """Accounts one reservation may touch: the cost of a step grows with each, and 16 levels are a mistake."""
@@ -75,11 +75,11 @@ class ScopeState:
 
     __slots__ = (
         "_accounts",
-        "_coverage",
-        "_covered",
         "_destinations",
         "_from_ms",
         "_own",
+        "_resolved",
+        "_resolver",
         "_router",
         "_until_ms",
         "_views",
@@ -159,8 +159,8 @@ class ScopeState:
         self.takes_slot = False
         self.clocked = True
         self._accounts: tuple[Account, ...] = ()
-        self._coverage: Coverage | None = None
-        self._covered: Covered | None = None
+        self._resolver: BudgetResolver | None = None
+        self._resolved: ResolvedBudgets | None = None
         self._views: list[View] = []
         self._router: Router | None = None
         self._destinations: dict[tuple[str, str | None], Destination | None] = {}
@@ -181,20 +181,22 @@ class ScopeState:
         Raises:
             InvalidInput: more than 16.
         """
-        if not self._from_ms <= now_ms < self._until_ms or self._coverage is not self.services.coverage:
+        if not self._from_ms <= now_ms < self._until_ms or self._resolver is not self.services.resolver:
             self._resolve(now_ms)
         return self._accounts
 
-    def covered(self, now_ms: int) -> Covered:
+    def resolve_budgets(self, now_ms: int) -> ResolvedBudgets:
         """Return what the policy says about the scope at this instant."""
         self.accounts(now_ms)
-        assert self._covered is not None, "resolved with the accounts"
-        return self._covered
+        assert self._resolved is not None, "resolved with the accounts"
+        return self._resolved
 
     def clocks(self, now_ms: int) -> list[tuple[Account, View, Budget]]:
         """Return the accounts with a wall clock, what is known of each, and whose it is."""
-        covered = self.covered(now_ms)
-        return [(covered.accounts[at], self._views[self._own + at], budget) for at, budget in covered.clocks]
+        resolved = self.resolve_budgets(now_ms)
+        return [
+            (resolved.accounts[at], self._views[self._own + at], budget) for at, budget in resolved.clocks
+        ]
 
     def current_watch(self) -> Watch | None:
         """Return the levels over the scope in the windows of this instant: before its first call too."""
@@ -203,11 +205,11 @@ class ScopeState:
 
     def admission_watch(self) -> Watch | None:
         """Return the levels that the admission of a run may pass, as it was asked for; None if there are none."""
-        covered = self._covered
-        if covered is None or not covered.admission_watched:
+        resolved = self._resolved
+        if resolved is None or not resolved.admission_watched:
             return None
-        views = self.services.views.of(covered.admission)
-        return Watch(covered.admission, covered.admission_budgets, covered.admission_watched, views)
+        views = self.services.views.of(resolved.admission)
+        return Watch(resolved.admission, resolved.admission_budgets, resolved.admission_watched, views)
 
     def destination(self, model: str, stage: str | None) -> Destination | None:
         """Return what the routes say about calls for a model, remembered."""
@@ -226,7 +228,7 @@ class ScopeState:
     @property
     def fail_open(self) -> bool:
         """True if a call may go on while the store cannot be reached."""
-        return self._covered is not None and self._covered.fail_open and not self.inline
+        return self._resolved is not None and self._resolved.fail_open and not self.inline
 
     def on_denied(self, budget_id: str) -> OnDenied | None:
         """Return what the budget of that id says about a call that it refuses; None if it is none of the policy's."""
@@ -235,34 +237,34 @@ class ScopeState:
 
     def _resolve(self, now_ms: int) -> None:
         services, run = self.services, self.run
-        self._coverage = coverage = services.coverage
-        covered = coverage.accounts(self.labels, now_ms)
+        self._resolver = resolver = services.resolver
+        resolved = resolver.resolve(self.labels, now_ms)
         own, observed = self.inline, () if run is None else run.observed
         if run is not None and run.account is not None and run.account not in own:
             own = (*own, run.account)
         own = (*own, *[account for account, _ in observed])
         # The very tuple of the policy where nothing is added: plans and account sets are remembered by identity.
-        accounts = (*own, *covered.accounts) if own else covered.accounts
+        accounts = (*own, *resolved.accounts) if own else resolved.accounts
         if len(accounts) > ACCOUNTS_MAX:
             names = ", ".join(account.key for account in accounts)
             msg = f"{len(accounts)} budgets cover this scope, at most {ACCOUNTS_MAX} may: {names}; merge some of them"
             raise InvalidInput(msg)
         # A store that waits tells balances in every reply, for reports; another one only where a level is passed.
         watched = any(account.watch for account in accounts)
-        looked_at = services.store.waits or covered.clocks or watched
+        looked_at = services.store.waits or resolved.clocks or watched
         self._views = services.views.of(accounts) if looked_at else []
         self._own = len(own)
         self.watch = (
-            watch_over(observed, covered, self._views[len(own) - len(observed) :]) if watched else None
+            watch_over(observed, resolved, self._views[len(own) - len(observed) :]) if watched else None
         )
         self.acts = services.acts or run is not None
-        self.extra, self.takes_slot = {}, covered.slots
+        self.extra, self.takes_slot = {}, resolved.slots
         if run is not None and run.account is not None:
             self.extra[HALTS] = 0
         if self.takes_slot:
             self.extra["concurrent_calls"] = 1
-        self._accounts, self._covered, self.clocked = accounts, covered, bool(covered.clocks)
-        self._from_ms, self._until_ms = covered.from_ms, covered.until_ms
+        self._accounts, self._resolved, self.clocked = accounts, resolved, bool(resolved.clocks)
+        self._from_ms, self._until_ms = resolved.from_ms, resolved.until_ms
 
     # ------------------------------------------------------------------ what was seen there
 

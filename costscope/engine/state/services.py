@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from costscope.observe.telemetry.spans import Spans
     from costscope.observe.webhooks import WebhookSender
     from costscope.policy import Policy
-    from costscope.policy.resolve.resolved import Coverage
+    from costscope.policy.resolve.resolved import BudgetResolver
     from costscope.pricing.prices import PriceBook
     from costscope.stores import Store
 
@@ -151,7 +151,7 @@ class Services:
         self.prices: PriceBook = rules.prices
         self.router: Router = rules.router
         """Where calls go."""
-        self.coverage: Coverage = rules.coverage
+        self.resolver: BudgetResolver = rules.resolver
         """Which budgets cover which scopes."""
         self.unscoped: Literal["allow", "deny"] = self._unscoped_given or rules.policy.unscoped
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from costscope.ledger import HALTS, METERS, SLOTS, Counters
-from costscope.policy import AccountAbout, read_about
+from costscope.policy import AccountInfo, read_account_info
 from costscope.policy.model.controls import Enforcement
 
 if TYPE_CHECKING:
@@ -119,9 +119,9 @@ def untouched_budgets(rows: list[AccountRow], policy: Policy | None) -> list[str
     return [budget.id for budget in policy.budgets if budget.id not in touched] if policy is not None else []
 
 
-def _about(account: SnapshotAccount) -> AccountAbout | None:
+def _info(account: SnapshotAccount) -> AccountInfo | None:
     try:
-        return read_about(account.about)
+        return read_account_info(account.about)
     except msgspec.DecodeError:  # written by other hands: the numbers count all the same
         return None
 
@@ -129,20 +129,20 @@ def _about(account: SnapshotAccount) -> AccountAbout | None:
 def _row(
     account: SnapshotAccount, limits: Mapping[str, Mapping[str, int]], enforced: Mapping[str, Enforcement]
 ) -> AccountRow:
-    about = _about(account)
+    info = _info(account)
     stops = account.meters.get(HALTS)
     halted = stops is not None and stops.spent > 0
-    if about is None:
+    if info is None:
         return AccountRow(account.key, account.key, {}, None, 0, 0, tuple(_meters(account, {})), halted)
-    budget = about.budget.removesuffix(_SLOTS_OF)
+    budget = info.budget.removesuffix(_SLOTS_OF)
     return AccountRow(
         key=account.key,
         budget=budget,
-        labels=about.labels,
-        period=about.period,
-        start_ms=about.start_ms,
-        end_ms=about.end_ms,
-        meters=tuple(_meters(account, limits.get(budget, about.limits))),
+        labels=info.labels,
+        period=info.period,
+        start_ms=info.start_ms,
+        end_ms=info.end_ms,
+        meters=tuple(_meters(account, limits.get(budget, info.limits))),
         halted=halted,
         enforcement=enforced.get(budget, "hard"),
     )

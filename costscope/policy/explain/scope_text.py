@@ -20,7 +20,7 @@ from costscope.policy.model.controls import Enforcement
 from costscope.policy.model.patterns import matches, rules_hold, rules_of
 from costscope.policy.model.schema import Unscoped
 from costscope.policy.resolve.accounts import account, slot_account
-from costscope.policy.resolve.resolved import covering
+from costscope.policy.resolve.resolved import resolve_budgets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -81,7 +81,7 @@ def explain_scope(policy: Policy, labels: Mapping[str, str], at_ms: int) -> Scop
         labels: all labels in effect, as `check_labels` returned them.
         at_ms: the instant whose windows are shown, in ms since the epoch.
     """
-    met = covering(policy, labels)
+    met = resolve_budgets(policy, labels)
     ids = {budget.id for budget in met}
     runaway = policy.runaway
     return ScopeExplained(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from costscope.ledger.commands import Account
 
 
-class AccountAbout(msgspec.Struct, frozen=True):
+class AccountInfo(msgspec.Struct, frozen=True):
     """What `Account.about` says, for reports: the ledger itself reads none of it."""
 
     budget: str
@@ -34,15 +34,15 @@ class AccountAbout(msgspec.Struct, frozen=True):
 
 
 _encoder: Final = msgspec.json.Encoder()
-_decoder: Final = msgspec.json.Decoder(AccountAbout)
+_decoder: Final = msgspec.json.Decoder(AccountInfo)
 
 
-def write_about(about: AccountAbout) -> str:
+def write_account_info(info: AccountInfo) -> str:
     """Encode what `Account.about` says."""
-    return _encoder.encode(about).decode()
+    return _encoder.encode(info).decode()
 
 
-def read_about(about: str | bytes) -> AccountAbout:
+def read_account_info(about: str | bytes) -> AccountInfo:
     """Decode `Account.about`.
 
     Raises:
@@ -52,9 +52,9 @@ def read_about(about: str | bytes) -> AccountAbout:
 
 
 @lru_cache(maxsize=4096)
-def about_of(about: str) -> AccountAbout:
+def account_info_of(about: str) -> AccountInfo:
     """Decode `Account.about` once, and remember it: it is the same text call after call."""
-    return read_about(about)
+    return read_account_info(about)
 
 
 def resets_at(account: Account) -> datetime | None:

@@ -8,7 +8,7 @@ from costscope.ledger.books import LEASE_MAX_MS
 from costscope.ledger.commands import Account
 from costscope.ledger.meters import HALTS, MAX_AMOUNT, METERS, SLOTS
 from costscope.policy.model.labels import encode
-from costscope.policy.resolve.account_info import AccountAbout, write_about
+from costscope.policy.resolve.account_info import AccountInfo, write_account_info
 from costscope.policy.resolve.levels import refuses
 
 if TYPE_CHECKING:
@@ -216,7 +216,7 @@ def _account(
     watch: tuple[tuple[str, int], ...] = (),
 ) -> Account:
     start_ms, end_ms = span
-    about = AccountAbout(budget, labels, period, start_ms, end_ms, dict(limits if shown is None else shown))
+    info = AccountInfo(budget, labels, period, start_ms, end_ms, dict(limits if shown is None else shown))
     return Account(
         key=f"{encode(budget)}/{place}/{start_ms}-{end_ms}",
         limits=limits,
@@ -224,5 +224,5 @@ def _account(
         end_ms=end_ms,
         keep_ms=keep_ms,
         watch=watch,
-        about=write_about(about),
+        about=write_account_info(info),
     )

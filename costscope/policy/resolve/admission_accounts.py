@@ -8,7 +8,7 @@ import msgspec
 
 from costscope.ledger.meters import MAX_AMOUNT, SLOTS
 from costscope.policy.resolve.accounts import account, slot_account
-from costscope.policy.resolve.levels import Mark, forbidding_levels, lowest_levels, marks_of, refuses
+from costscope.policy.resolve.levels import Level, forbidding_levels, levels_of, lowest_levels, refuses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -34,10 +34,10 @@ def admission_accounts(
         at_ms: an instant in ms since the epoch.
         halts: orders to admit no new runs may stand in the budget's slots.
     """
-    marks = admission_marks(budget)
-    watch = lowest_levels((mark.meter, mark.level) for mark in marks)
+    levels = admission_levels(budget)
+    watch = lowest_levels((level.meter, level.amount) for level in levels)
     forced = dict(_forced_limits(budget))
-    if forced or any(mark.threshold is None and mark.meter not in SLOTS for mark in marks):
+    if forced or any(level.threshold is None and level.meter not in SLOTS for level in levels):
         real = account(budget, labels, at_ms)
         yield msgspec.structs.replace(
             real,
@@ -49,22 +49,22 @@ def admission_accounts(
         yield slots
 
 
-def admission_marks(budget: Budget) -> tuple[Mark, ...]:
+def admission_levels(budget: Budget) -> tuple[Level, ...]:
     """List what the admission of a run may be told of: thresholds, and what its budget would have refused it for."""
-    marks = [
-        mark
-        for mark in marks_of(budget, in_run=False)
-        if mark.threshold is not None or mark.meter in _COUNTED
+    levels = [
+        level
+        for level in levels_of(budget, in_run=False)
+        if level.threshold is not None or level.meter in _COUNTED
     ]
     if not refuses(budget, in_run=False):
-        marks += [
-            Mark(meter, level, limit) for meter, level, limit in forbidding_levels(budget, by_limit=True)
+        levels += [
+            Level(meter, amount, limit) for meter, amount, limit in forbidding_levels(budget, by_limit=True)
         ]
     if budget.enforcement == "shadow":
-        marks += [
-            Mark(meter, level, limit) for meter, level, limit in forbidding_levels(budget, by_limit=False)
+        levels += [
+            Level(meter, amount, limit) for meter, amount, limit in forbidding_levels(budget, by_limit=False)
         ]
-    return tuple(marks)
+    return tuple(levels)
 
 
 def _forced_limits(budget: Budget) -> Iterator[tuple[str, int]]:

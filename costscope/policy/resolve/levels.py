@@ -18,32 +18,32 @@ if TYPE_CHECKING:
     from costscope.policy.model.schema import Budget, Policy
 
 
-class Mark(msgspec.Struct, frozen=True):
-    """From `level` on, `spent + held` of a meter means something."""
+class Level(msgspec.Struct, frozen=True):
+    """From `amount` on, `spent + held` of a meter means something."""
 
     meter: str
-    level: int
+    amount: int
     limit: int
     threshold: Threshold | None = None
     """None: the limit itself is passed, in a budget that lets calls through."""
 
 
-def marks_of(budget: Budget, *, in_run: bool) -> tuple[Mark, ...]:
+def levels_of(budget: Budget, *, in_run: bool) -> tuple[Level, ...]:
     """List the thresholds of a budget, for each meter they apply to, the lowest first; last what is above its limit."""
-    marks = [
-        Mark(meter, level_of(limit, threshold.at), limit, threshold)
+    levels = [
+        Level(meter, amount_at(limit, threshold.at), limit, threshold)
         for threshold in sorted(budget.thresholds, key=lambda threshold: threshold.at)
         for meter, limit in budget.ceilings
         if threshold.meter in {None, meter}
     ]
     if not refuses(budget, in_run=in_run):
-        marks += [Mark(meter, limit + 1, limit) for meter, limit in budget.ceilings]
-    return tuple(marks)
+        levels += [Level(meter, limit + 1, limit) for meter, limit in budget.ceilings]
+    return tuple(levels)
 
 
 def watch_levels(policy: Policy, budget: Budget, *, in_run: bool) -> tuple[tuple[str, int], ...]:
     """Find the lowest level of each meter that is watched: for thresholds, and for what routes fall back on."""
-    levels = [(mark.meter, mark.level) for mark in marks_of(budget, in_run=in_run)]
+    levels = [(level.meter, level.amount) for level in levels_of(budget, in_run=in_run)]
     for meter, limit in budget.ceilings:
         if meter == "cost":
             levels += (("cost", level) for level in _trigger_levels(policy, limit))
@@ -74,7 +74,7 @@ def forbidding_levels(budget: Budget, *, by_limit: bool) -> Iterator[tuple[str, 
             continue
         for threshold in budget.thresholds:
             if threshold.meter in {None, meter} and any(a.do == "halt_new_runs" for a in threshold.actions):
-                yield meter, level_of(limit, threshold.at), limit
+                yield meter, amount_at(limit, threshold.at), limit
 
 
 def refuses(budget: Budget, *, in_run: bool) -> bool:
@@ -82,7 +82,7 @@ def refuses(budget: Budget, *, in_run: bool) -> bool:
     return budget.enforcement == "hard" and not (in_run and budget.on_limit == "reject_new_runs")
 
 
-def level_of(limit: int, percent: float) -> int:
+def amount_at(limit: int, percent: float) -> int:
     """Find the least `spent + held` that is this percentage of a limit; at least 1, since nothing is no crossing."""
     return max(ceil(Fraction(repr(percent)) * limit / 100), 1)
 

@@ -10,8 +10,8 @@ from costscope.ledger.commands import Account
 from costscope.policy.model.constraints import observed_constraints, run_limits
 from costscope.policy.model.schema import Budget
 from costscope.policy.resolve.accounts import account, slot_account
-from costscope.policy.resolve.admission_accounts import admission_accounts, admission_marks
-from costscope.policy.resolve.levels import Mark, marks_of, watch_levels
+from costscope.policy.resolve.admission_accounts import admission_accounts, admission_levels
+from costscope.policy.resolve.levels import Level, levels_of, watch_levels
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -22,7 +22,7 @@ FOREVER_MS: Final = 1 << 62
 _REMEMBERED: Final = 4096
 
 
-def covering(policy: Policy, labels: Mapping[str, str]) -> tuple[Budget, ...]:
+def resolve_budgets(policy: Policy, labels: Mapping[str, str]) -> tuple[Budget, ...]:
     """List the budgets that cover a scope, the most specific first, in the file's order among equals.
 
     Args:
@@ -33,17 +33,17 @@ def covering(policy: Policy, labels: Mapping[str, str]) -> tuple[Budget, ...]:
 
 
 class Watched(msgspec.Struct, frozen=True):
-    """A mark of a budget, and where in the balances of a call's accounts its meter is to be read."""
+    """A level of a budget, and where in the balances of a call's accounts its meter is to be read."""
 
     place: int
     """Which of these accounts."""
     at: int
     """Where in that balance `spent` stands; `held` is next to it."""
     budget: Budget
-    mark: Mark
+    level: Level
 
 
-class Covered(msgspec.Struct, frozen=True):
+class ResolvedBudgets(msgspec.Struct, frozen=True):
     """The policy's accounts for some labels, valid while `from_ms <= now < until_ms`."""
 
     accounts: tuple[Account, ...]
@@ -55,7 +55,7 @@ class Covered(msgspec.Struct, frozen=True):
     admission_budgets: tuple[Budget, ...]
     admission_watched: tuple[Watched, ...]
     watched: tuple[Watched, ...]
-    """Marks in the order in which they are met."""
+    """Levels in the order in which they are met."""
     clocks: tuple[tuple[int, Budget], ...]
     """`(place, budget)`: accounts that stop some time after they were first used, or only say that they would."""
     observed: tuple[Budget, ...]
@@ -75,14 +75,14 @@ class Covered(msgspec.Struct, frozen=True):
     """True if every one of the budgets says `on_outage: open`."""
 
 
-class Coverage:
+class BudgetResolver:
     """A policy asked again and again for the same few combinations of labels."""
 
     def __init__(self, policy: Policy) -> None:
         self._policy = policy
         named = {label for budget in policy.budgets for label in (*budget.match, *budget.per)}
         self._named = tuple(sorted(named))
-        self._found: dict[tuple[str | bool | None, ...], Covered] = {}
+        self._found: dict[tuple[str | bool | None, ...], ResolvedBudgets] = {}
         # Of thousands of budgets a process serves a few: theirs are worked out at the first scope that they cover.
         self._watch: dict[tuple[str, bool], tuple[tuple[str, int], ...]] = {}
         runaway = policy.runaway
@@ -93,7 +93,7 @@ class Coverage:
         """True if any budget does more than refuse."""
         return any(_acts(budget) for budget in self._policy.budgets)
 
-    def accounts(self, labels: Mapping[str, str], now_ms: int) -> Covered:
+    def resolve(self, labels: Mapping[str, str], now_ms: int) -> ResolvedBudgets:
         """Find the accounts of every budget that covers these labels at an instant, most specific first."""
         # Only labels some budget looks at matter: a million run ids are one entry.
         key = (*[labels.get(name) for name in self._named], "run" in labels)
@@ -104,8 +104,8 @@ class Coverage:
             found = self._found[key] = self._resolve(labels, now_ms)
         return found
 
-    def _resolve(self, labels: Mapping[str, str], now_ms: int) -> Covered:
-        budgets = covering(self._policy, labels)
+    def _resolve(self, labels: Mapping[str, str], now_ms: int) -> ResolvedBudgets:
+        budgets = resolve_budgets(self._policy, labels)
         rows = [row for budget in budgets for row in self._of_calls(budget, labels, now_ms)]
         accounts, owners = tuple(account for _, account in rows), tuple(budget for budget, _ in rows)
         admitting = [
@@ -119,16 +119,16 @@ class Coverage:
         )
         windows = [a for a in (*accounts, *admission) if a.end_ms]
         limits, clock_ms = run_limits(budgets)
-        return Covered(
+        return ResolvedBudgets(
             accounts=accounts,
             budgets=owners,
             admission=admission,
             admission_budgets=admitters,
             admission_watched=tuple(
-                watched_in(admission, [admission_marks(b) for b in admitters], admitters)
+                watched_in(admission, [admission_levels(b) for b in admitters], admitters)
             ),
             watched=tuple(
-                watched_in(accounts, [marks_of(b, in_run="run" in labels) for b in owners], owners)
+                watched_in(accounts, [levels_of(b, in_run="run" in labels) for b in owners], owners)
             ),
             clocks=tuple(_clocks(owners)),
             observed=tuple(observed_constraints(budgets)),
@@ -163,14 +163,14 @@ class Coverage:
 
 
 def watched_in(
-    accounts: tuple[Account, ...], marks: Iterable[tuple[Mark, ...]], budgets: tuple[Budget, ...]
+    accounts: tuple[Account, ...], levels: Iterable[tuple[Level, ...]], budgets: tuple[Budget, ...]
 ) -> Iterator[Watched]:
-    """Yield the marks of each account's budget, and where their meters are to be read."""
-    for place, (found, its, budget) in enumerate(zip(accounts, marks, budgets, strict=True)):
+    """Yield the levels of each account's budget, and where their meters are to be read."""
+    for place, (found, its, budget) in enumerate(zip(accounts, levels, budgets, strict=True)):
         at = {meter: 2 * index for index, (meter, _) in enumerate(found.limits)}
-        for mark in its:
-            if mark.meter in at:
-                yield Watched(place, at[mark.meter], budget, mark)
+        for level in its:
+            if level.meter in at:
+                yield Watched(place, at[level.meter], budget, level)
 
 
 def _clocks(budgets: tuple[Budget, ...]) -> Iterator[tuple[int, Budget]]:

@@ -14,7 +14,7 @@ from costscope.errors import InvalidPolicy
 from costscope.policy import explain, explain_scope, load_policy
 from costscope.policy.lint import lint_policy
 from costscope.policy.load.loader import read_policy
-from costscope.policy.resolve.resolved import Coverage
+from costscope.policy.resolve.resolved import BudgetResolver
 
 HERE = Path(__file__).parents[1]
 RICH = """
@@ -147,7 +147,7 @@ def test_it_is_a_policy_or_refused_and_nothing_crashes(data):
     labels = {"tenant": "a", "user": "u", "run": "r"}
     explain(policy, 0)
     explain_scope(policy, labels, 0)
-    Coverage(policy).accounts(labels, 1_760_000_000_000)
+    BudgetResolver(policy).resolve(labels, 1_760_000_000_000)
     for steps, problem in lint_policy(policy).warnings:
         assert problem
         assert str(document.place(steps))

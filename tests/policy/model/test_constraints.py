@@ -6,7 +6,7 @@ import itertools
 import pytest
 
 from costscope import BudgetExceeded, budget_scope, reserve
-from costscope.policy import covering, parse_policy
+from costscope.policy import parse_policy, resolve_budgets
 from costscope.policy.model.constraints import merged_constraints, run_limits
 from costscope.policy.model.patterns import specificity
 
@@ -15,7 +15,7 @@ def merged(labels, *budgets):
     policy = parse_policy(
         "budgets:\n" + "".join(f"- {{id: b{at}, {one}}}\n" for at, one in enumerate(budgets))
     )
-    return merged_constraints(covering(policy, labels))
+    return merged_constraints(resolve_budgets(policy, labels))
 
 
 LABELS = {

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from costscope.policy import Budget, Policy, covering, rules_hold, rules_of
+from costscope.policy import Budget, Policy, resolve_budgets, rules_hold, rules_of
 from costscope.policy.model import patterns
 from costscope.policy.model.patterns import matches
 
@@ -75,7 +75,7 @@ def test_no_pattern_makes_matching_slow():
 )
 def test_match(match, labels, holds):
     assert rules_hold(rules_of(match), labels) is holds
-    assert bool(covering(Policy(budgets=(Budget(id="b", match=match),)), labels)) is holds
+    assert bool(resolve_budgets(Policy(budgets=(Budget(id="b", match=match),)), labels)) is holds
 
 
 _NAMES = st.sampled_from(["tenant", "user", "workflow", "run"])
@@ -103,7 +103,7 @@ def test_the_index_finds_what_a_look_at_each_budget_finds_in_the_same_order(rule
     )
     for labels in scopes:
         expected = [budget for budget in policy.ranked if rules_hold(rules_of(budget.match), labels)]
-        assert [one.id for one in covering(policy, labels)] == [one.id for one in expected]
+        assert [one.id for one in resolve_budgets(policy, labels)] == [one.id for one in expected]
 
 
 def test_a_new_combination_of_labels_is_compared_only_with_the_budgets_that_can_match_it(monkeypatch):
@@ -132,5 +132,5 @@ def test_a_new_combination_of_labels_is_compared_only_with_the_budgets_that_can_
         ({}, 0),
     ]:
         compared.clear()
-        assert len(covering(policy, labels)) == found
+        assert len(resolve_budgets(policy, labels)) == found
         assert len(compared) <= 2

@@ -7,15 +7,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from costscope.policy import (
-    AccountAbout,
+    AccountInfo,
     Budget,
     Policy,
     account,
     check_labels,
-    covering,
     inline_account,
     parse_policy,
-    read_about,
+    read_account_info,
+    resolve_budgets,
 )
 from costscope.policy.resolve.accounts import KEEP_AFTER_MS, KEEP_SHARED_MS
 
@@ -40,9 +40,9 @@ budgets:
 - {id: other, match: {tenant: other}, limits: {cost: 1}}
 """)
     labels = {"tenant": "acme", "plan": "free", "user": "u"}
-    assert [one.id for one in covering(policy, labels)] == ["user", "tenant", "plan", "all"]
-    assert [one.id for one in covering(policy, {})] == ["all"]
-    assert covering(Policy(), labels) == ()
+    assert [one.id for one in resolve_budgets(policy, labels)] == ["user", "tenant", "plan", "all"]
+    assert [one.id for one in resolve_budgets(policy, {})] == ["all"]
+    assert resolve_budgets(Policy(), labels) == ()
 
 
 def test_an_account_has_key_limits_window_and_about():
@@ -58,7 +58,7 @@ def test_an_account_has_key_limits_window_and_about():
     assert made.limits == (("cost", 500_000_000), ("model_calls", 7))
     assert (made.start_ms, made.end_ms) == (start, end)
     assert made.keep_ms == KEEP_AFTER_MS == 72 * HOUR
-    assert read_about(made.about) == AccountAbout(
+    assert read_account_info(made.about) == AccountInfo(
         budget="tenant.day",
         labels={"tenant": "a:b/c,d=é", "plan": "free"},
         period="daily",
@@ -78,7 +78,7 @@ def test_scopes_without_a_per_label_share_one_account_that_no_value_can_name():
     per_user = budget(per=("tenant", "user"))
     missing = account(per_user, {"tenant": "acme"}, NOW)
     assert missing.key == "b/tenant=acme,user/0-0"
-    assert read_about(missing.about).labels == {"tenant": "acme", "user": None}
+    assert read_account_info(missing.about).labels == {"tenant": "acme", "user": None}
     assert account(per_user, {"tenant": "acme", "run": "1"}, NOW) == missing
     for value in ("user", "null", "None", "~", "user/0-0", "=", ",user"):
         assert account(per_user, {"tenant": "acme", "user": value}, NOW).key != missing.key
@@ -116,8 +116,8 @@ def test_a_shared_inline_account_is_the_same_for_the_same_labels_in_any_order():
     assert one.limits == other.limits == (("cost", 5), ("tool_calls", 2))
     assert (one.start_ms, one.end_ms, one.keep_ms) == (0, 0, KEEP_SHARED_MS)
     assert KEEP_SHARED_MS == 35 * 24 * HOUR
-    about = read_about(one.about)
-    assert (about.budget, about.labels["run"], about.period) == ("~scope", "r", "total")
+    info = read_account_info(one.about)
+    assert (info.budget, info.labels["run"], info.period) == ("~scope", "r", "total")
 
 
 def test_a_private_inline_account_is_that_of_its_unique_id():
@@ -127,7 +127,7 @@ def test_a_private_inline_account_is_that_of_its_unique_id():
     assert first.key == "~scope/01/0-0"
     assert first.key != second.key
     assert first.keep_ms == KEEP_AFTER_MS
-    assert read_about(first.about).labels == labels
+    assert read_account_info(first.about).labels == labels
 
 
 def test_no_private_account_can_have_the_key_of_a_shared_one():

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costscope.policy import level_of, marks_of, parse_policy, refuses, watch_levels
-from costscope.policy.resolve.resolved import Coverage
+from costscope.policy import amount_at, levels_of, parse_policy, refuses, watch_levels
+from costscope.policy.resolve.resolved import BudgetResolver
 
 
 def policy_of(fields, more=""):
@@ -15,7 +15,7 @@ def policy_of(fields, more=""):
 @given(st.integers(0, 2**53 - 1), st.integers(1, 100_000))
 def test_a_level_is_the_least_amount_that_is_that_part_of_the_limit(limit, hundredths):
     """In whole numbers: `level * 100 >= percent * limit`, and no lower one."""
-    level = level_of(limit, hundredths / 100)
+    level = amount_at(limit, hundredths / 100)
     assert level * 10_000 >= hundredths * limit
     assert level == 1 or (level - 1) * 10_000 < hundredths * limit
 
@@ -33,14 +33,14 @@ def test_a_level_is_the_least_amount_that_is_that_part_of_the_limit(limit, hundr
     ],
 )
 def test_levels(limit, percent, level):
-    assert level_of(limit, percent) == level
+    assert amount_at(limit, percent) == level
 
 
 def test_each_threshold_marks_each_meter_it_is_about():
     [budget] = policy_of(
         "limits: {cost: 1, tokens: 200, wall_clock: 1h}, thresholds: [90, {at: 50, meter: tokens, actions: log}]"
     ).budgets
-    assert [(mark.meter, mark.level) for mark in marks_of(budget, in_run=False)] == [
+    assert [(level.meter, level.amount) for level in levels_of(budget, in_run=False)] == [
         ("tokens", 100),
         ("cost", 900_000_000),
         ("tokens", 180),
@@ -62,7 +62,7 @@ def test_what_a_limit_stops_and_what_it_only_marks(fields, outside, in_run):
     [budget] = policy_of(f"limits: {{tokens: 10}}{fields}").budgets
     assert (refuses(budget, in_run=False), refuses(budget, in_run=True)) == (outside, in_run)
     for where, stops in ((False, outside), (True, in_run)):
-        over = [(mark.level, mark.threshold) for mark in marks_of(budget, in_run=where)]
+        over = [(level.amount, level.threshold) for level in levels_of(budget, in_run=where)]
         assert over == ([] if stops else [(11, None)])
 
 
@@ -77,14 +77,14 @@ def test_the_ledger_tells_balances_from_the_lowest_level_anybody_wants_to_hear_o
 
 def test_a_policy_that_only_refuses_watches_nothing():
     policy = policy_of("limits: {cost: 100}")
-    coverage = Coverage(policy)
-    covered = coverage.accounts({"run": "r"}, 0)
-    assert not coverage.acts
-    assert (covered.watched, covered.accounts[0].watch, covered.halts) == ((), (), False)
+    resolver = BudgetResolver(policy)
+    resolved = resolver.resolve({"run": "r"}, 0)
+    assert not resolver.acts
+    assert (resolved.watched, resolved.accounts[0].watch, resolved.halts) == ((), (), False)
 
 
 @pytest.mark.parametrize(
     "fields", ["thresholds: [50]", "enforcement: soft", "on_limit: halt_run", "on_denied: {wait: 1s}"]
 )
 def test_a_budget_that_does_more_acts(fields):
-    assert Coverage(policy_of(f"limits: {{cost: 1}}, {fields}")).acts
+    assert BudgetResolver(policy_of(f"limits: {{cost: 1}}, {fields}")).acts

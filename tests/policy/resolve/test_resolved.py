@@ -4,50 +4,50 @@ import pytest
 
 from costscope.ledger.meters import MAX_AMOUNT
 from costscope.policy import parse_policy
-from costscope.policy.resolve.resolved import FOREVER_MS, Coverage
+from costscope.policy.resolve.resolved import FOREVER_MS, BudgetResolver
 
 DAY = 86_400_000
 NOON = 20_000 * DAY + DAY // 2
 RUN = {"tenant": "a", "run": "r"}
 
 
-def coverage(*budgets, more=""):
+def resolver(*budgets, more=""):
     lines = "".join(f"- {{id: b{at}, {one}}}\n" for at, one in enumerate(budgets))
-    return Coverage(parse_policy(f"budgets:\n{lines}{more}"))
+    return BudgetResolver(parse_policy(f"budgets:\n{lines}{more}"))
 
 
 def test_an_answer_holds_until_the_first_window_ends():
-    found = coverage(
+    found = resolver(
         "period: daily, limits: {cost: 1}", "period: hourly, limits: {cost: 1}", "limits: {cost: 1}"
     )
-    covered = found.accounts({}, NOON)
-    assert (covered.from_ms, covered.until_ms) == (NOON, NOON + 3_600_000)
-    assert found.accounts({}, NOON + 3_599_999) is covered
-    after = found.accounts({}, NOON + 3_600_000)
-    assert after is not covered
+    resolved = found.resolve({}, NOON)
+    assert (resolved.from_ms, resolved.until_ms) == (NOON, NOON + 3_600_000)
+    assert found.resolve({}, NOON + 3_599_999) is resolved
+    after = found.resolve({}, NOON + 3_600_000)
+    assert after is not resolved
     assert (
-        after.accounts[0].key != covered.accounts[0].key or after.accounts[1].key != covered.accounts[1].key
+        after.accounts[0].key != resolved.accounts[0].key or after.accounts[1].key != resolved.accounts[1].key
     )
-    assert coverage("limits: {cost: 1}").accounts({}, NOON).until_ms == FOREVER_MS
+    assert resolver("limits: {cost: 1}").resolve({}, NOON).until_ms == FOREVER_MS
 
 
 def test_labels_that_no_budget_looks_at_make_no_entries_of_their_own():
-    found = coverage("per: [tenant], limits: {cost: 1}")
-    first = found.accounts(RUN, NOON)
-    assert all(found.accounts(RUN | {"run": f"r{at}", "trace": f"{at}"}, NOON) is first for at in range(100))
-    assert found.accounts({"tenant": "a"}, NOON) is not first  # no run
+    found = resolver("per: [tenant], limits: {cost: 1}")
+    first = found.resolve(RUN, NOON)
+    assert all(found.resolve(RUN | {"run": f"r{at}", "trace": f"{at}"}, NOON) is first for at in range(100))
+    assert found.resolve({"tenant": "a"}, NOON) is not first  # no run
 
 
 def test_what_is_remembered_is_bounded():
-    found = coverage("per: [user], limits: {cost: 1}")
+    found = resolver("per: [user], limits: {cost: 1}")
     for at in range(10_000):
-        found.accounts({"user": f"u{at}"}, NOON)
+        found.resolve({"user": f"u{at}"}, NOON)
     assert len(found._found) <= 4096
 
 
 def test_slots_stand_in_an_account_of_their_own_that_no_midnight_ends():
     [counters, slots] = (
-        coverage("period: daily, limits: {cost: 1, concurrent_calls: 2}").accounts({}, NOON).accounts
+        resolver("period: daily, limits: {cost: 1, concurrent_calls: 2}").resolve({}, NOON).accounts
     )
     assert [meter for meter, _ in counters.limits] == ["cost"]
     assert (slots.limits, slots.end_ms, slots.key) == ((("concurrent_calls", 2),), 0, "b0~slots//0-0")
@@ -75,15 +75,13 @@ def test_slots_stand_in_an_account_of_their_own_that_no_midnight_ends():
 )  # fmt: skip
 def test_what_the_admission_of_a_run_asks_for(budget, limits):
     """A level that forbids new runs is a limit one below it."""
-    admission = coverage(budget).accounts(RUN, NOON).admission
+    admission = resolver(budget).resolve(RUN, NOON).admission
     assert [pair for account in admission for pair in account.limits] == limits
 
 
 def test_orders_to_admit_no_new_runs_are_looked_for_where_a_runaway_may_give_them():
     [slots] = (
-        coverage("limits: {cost: 5}", more="runaway: {actions: [halt_new_runs]}")
-        .accounts(RUN, NOON)
-        .admission
+        resolver("limits: {cost: 5}", more="runaway: {actions: [halt_new_runs]}").resolve(RUN, NOON).admission
     )
     assert slots.limits == (("halts", 0),)
 
@@ -97,17 +95,17 @@ def test_orders_to_admit_no_new_runs_are_looked_for_where_a_runaway_may_give_the
     ],
 )
 def test_a_scope_fails_open_only_if_every_budget_over_it_says_so(budgets, fail_open):
-    assert coverage(*budgets).accounts(RUN, NOON).fail_open == fail_open
+    assert resolver(*budgets).resolve(RUN, NOON).fail_open == fail_open
 
 
 def test_a_clock_stands_once_at_each_budget_that_has_one():
-    covered = coverage(
+    resolved = resolver(
         "limits: {cost: 1, concurrent_calls: 2, wall_clock: 1m}",
         "limits: {wall_clock: 2m}",
         "limits: {cost: 1}",
-    ).accounts({}, NOON)
-    assert sorted(budget.wall_clock_ms for _, budget in covered.clocks) == [60_000, 120_000]
-    assert {covered.budgets[place].id for place, _ in covered.clocks} == {"b0", "b1"}
+    ).resolve({}, NOON)
+    assert sorted(budget.wall_clock_ms for _, budget in resolved.clocks) == [60_000, 120_000]
+    assert {resolved.budgets[place].id for place, _ in resolved.clocks} == {"b0", "b1"}
 
 
 @pytest.mark.parametrize(
@@ -120,11 +118,15 @@ def test_a_clock_stands_once_at_each_budget_that_has_one():
     ],
 )
 def test_whether_anything_may_halt_a_run(budget, halts):
-    assert coverage(f"limits: {{cost: 1}}, {budget}").accounts(RUN, NOON).halts == halts
+    assert resolver(f"limits: {{cost: 1}}, {budget}").resolve(RUN, NOON).halts == halts
 
 
 def test_constraints_come_merged():
-    covered = coverage(
+    resolved = resolver(
         "constraints: {iterations: 5, wall_clock: 1m}", "match: {tenant: a}, constraints: {iterations: 9}"
-    ).accounts(RUN, NOON)
-    assert (covered.run_limits, covered.run_clock_ms, covered.accounts) == ((("iterations", 9),), 60_000, ())
+    ).resolve(RUN, NOON)
+    assert (resolved.run_limits, resolved.run_clock_ms, resolved.accounts) == (
+        (("iterations", 9),),
+        60_000,
+        (),
+    )
