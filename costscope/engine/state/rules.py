@@ -27,8 +27,8 @@ class Rules:
         self.policy = policy
         self.prices = PriceBook(policy.prices, currency=policy.currency)
         self.resolver = BudgetResolver(policy)
-        self.router = Router(policy, health)
         self.acts = bool(self.resolver.acts or policy.routing)
+        self.router = Router(policy, health)
         self._budgets = {budget.id: budget for budget in policy.budgets}
         self.runaway = policy.runaway
         self._watched = rules_of(policy.runaway.match) if policy.runaway is not None else ()

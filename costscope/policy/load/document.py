@@ -49,11 +49,21 @@ class Document(NamedTuple):
     file: str | None = None
     line: LineFinder = lambda _steps: None
     moved: Mapping[Steps, tuple[Document, Steps]] = {}
-    """For data that was rewritten or put together: where the parts stood before. What is not named here stood where
-    the nearest part around it did."""
+    """For data that was put together: where the parts stood before. What is not named here stood where the nearest part
+    around it did."""
+    before: Document | None = None
+    """For data that was rewritten: what it was made of."""
+    origins: Mapping[Steps, Steps] = {}
+    """Where its parts stood there; what is not named here nor inside a part that is, stood at the same place."""
 
     def place(self, steps: Steps) -> Place:
         """Find where a part of the data was written; its line is that of the nearest part that has one."""
+        if self.before is not None:
+            for length in range(len(steps), 0, -1):
+                origin = self.origins.get(steps[:length])
+                if origin is not None:
+                    return self.before.place((*origin, *steps[length:]))
+            return self.before.place(steps)
         for length in range(len(steps), -1, -1):
             before = self.moved.get(steps[:length])
             if before is not None:
@@ -83,11 +93,6 @@ class Rewriting(NamedTuple):
     def refuse(self, problem: str, origin: Steps) -> NoReturn:
         """Raise `InvalidPolicy` for a place in the document that is being rewritten."""
         self.document.refuse(problem, origin)
-
-    def finish(self, data: object) -> Document:
-        """Make the new document of its data."""
-        moved = {to: (self.document, origin) for to, origin in {(): (), **self.origins}.items()}
-        return Document(data, self.document.file, moved=moved)
 
 
 def show(steps: Steps) -> str:

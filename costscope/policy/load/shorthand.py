@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, get_args
 
-from costscope.policy.load.document import Rewriting
+from costscope.policy.load.document import Document, Rewriting
 from costscope.policy.model.controls import ActionKind
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from costscope.policy.load.document import Document, Steps
+    from costscope.policy.load.document import Steps
 
 _ACTIONS: Final[tuple[str, ...]] = get_args(ActionKind)
 _ALSO: Final = {"log_only": "log"}
@@ -42,7 +42,7 @@ def expand(document: Document) -> Document:
     _rewrite_field(work, found, "budgets", (), (), _each(_budget))
     _rewrite_field(work, found, "routing", (), (), _each(_route))
     _rewrite_field(work, found, "runaway", (), (), _runaway)
-    return work.finish(found)
+    return Document(found, document.file, before=document, origins=work.origins)
 
 
 def action_name(text: str) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from costscope.policy.load.document import Rewriting, cut
+from costscope.policy.load.document import Document, Rewriting, cut
 from costscope.policy.model.patterns import is_glob
 from costscope.policy.strands.fields import LABELS, Fields, match_of
 from costscope.policy.strands.strands_routing import translate_pricing, translate_routing
@@ -12,7 +12,7 @@ from costscope.policy.strands.strands_routing import translate_pricing, translat
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from costscope.policy.load.document import Document, Steps
+    from costscope.policy.load.document import Steps
 
 _OWN: Final = frozenset(
     {
@@ -72,7 +72,7 @@ def translate(document: Document) -> Document:
         if currency is not None and found.setdefault("currency", currency) != currency:
             problem = f"{cut(currency)}, and currency says otherwise; keep one"
             work.refuse(problem, ("pricing", "currency"))
-    return work.finish(found)
+    return Document(found, document.file, before=document, origins=work.origins)
 
 
 def _refuse_both(work: Rewriting, data: dict[str, Any], field: str, ours: str) -> None:
