@@ -13,8 +13,6 @@ from typing import Final
 from costscope.errors import InvalidAmount
 from costscope.ledger.meters import MAX_AMOUNT
 
-__all__ = ["NANO", "MoneyLike", "currency", "format_amount", "format_money", "to_count", "to_nano"]
-
 NANO: Final = 1_000_000_000
 """Nano-units in one unit of the currency."""
 

@@ -1,18 +1,16 @@
 """Before the call: an upper bound of what it can use, and the cap that keeps it there."""
 
+from costscope.pricing.estimate.amounts import Estimate, given_estimate, given_hold, settled, tool_estimate
 from costscope.pricing.estimate.arguments import CallShape, choices_of, model_of, output_cap, tier_of
 from costscope.pricing.estimate.bound import Bound, input_bound, text_bound
-from costscope.pricing.estimate.call_estimate import Described, estimate_call, estimate_of
-from costscope.pricing.estimate.estimate import (
+from costscope.pricing.estimate.model_call import (
     DEFAULT_OUTPUT_CAP,
     MIN_OUTPUT_TOKENS,
-    Estimate,
+    Described,
     capped_estimate,
-    given_estimate,
-    given_hold,
-    settled,
+    estimate_call,
+    estimate_of,
     strict_estimate,
-    tool_estimate,
 )
 
 __all__ = [

@@ -8,17 +8,6 @@ from typing import Final
 
 from costscope.errors import InvalidInput
 
-__all__ = [
-    "SETTINGS",
-    "CallShape",
-    "choices_of",
-    "model_of",
-    "output_cap",
-    "settings_of",
-    "tier_of",
-    "wants_audio",
-]
-
 Arguments = Mapping[str, object]
 
 _CAPS: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens", "maxTokens")

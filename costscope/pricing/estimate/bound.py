@@ -14,12 +14,10 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from costscope.errors import ModelUnpriced
-from costscope.pricing.estimate.parts import Opaque, may_be_media, media_part, unfold
+from costscope.pricing.estimate.parts import Opaque, unfold
 
 if TYPE_CHECKING:
     from costscope.pricing.prices import Price
-
-__all__ = ["CALL_SLACK", "ITEM_SLACK", "MAPPING_SLACK", "Bound", "input_bound", "text_bound"]
 
 CALL_SLACK: Final = 1024
 """Tokens a provider may add to any call: its own preamble, the frame of tools and of a response format."""
@@ -33,6 +31,29 @@ _NODES_MAX: Final = 1_000_000
 _CONSTANT_TOKENS: Final = 8
 """`true`, `false`, `null`, and whatever a chat template makes of them."""
 _FLOAT_TOKENS: Final = 32
+
+_MEDIA_TYPES: Final = frozenset(
+    {
+        "image_url",
+        "input_image",
+        "image",
+        "input_audio",
+        "audio",
+        "video",
+        "video_url",
+        "input_video",
+        "file",
+        "input_file",
+        "document",
+        "media",
+        "container_upload",
+        "item_reference",
+        "computer_screenshot",
+    }
+)
+_GEMINI_PARTS: Final = ("inline_data", "inlineData", "file_data", "fileData")
+
+_TELLING: Final = frozenset({"type", *_GEMINI_PARTS})
 
 
 class Bound(msgspec.Struct, frozen=True, gc=False):
@@ -172,6 +193,26 @@ class _Walk:
             return self._container(inner, depth)
         finally:
             self._path.discard(key)
+
+
+def may_be_media(part: Mapping[object, object]) -> bool:
+    """False, at once, for a mapping that `media_part` need not look at: an ordinary message."""
+    return not _TELLING.isdisjoint(part)
+
+
+def media_part(part: Mapping[object, object]) -> str | None:
+    """What `part` of a message is, if it is no text; None for text and everything else."""
+    kind = part.get("type")
+    if kind is None:
+        return next((name for name in _GEMINI_PARTS if part.get(name) is not None), None)
+    if not isinstance(kind, str) or kind not in _MEDIA_TYPES:
+        return None
+    if kind == "document":
+        source = part.get("source")
+        form = source.get("type") if isinstance(source, Mapping) else getattr(source, "type", None)
+        if form in {"text", "content"}:
+            return None
+    return kind
 
 
 def _scalar(value: float | None) -> int:

@@ -15,29 +15,6 @@ from typing import Final
 
 import msgspec
 
-_MEDIA_TYPES: Final = frozenset(
-    {
-        "image_url",
-        "input_image",
-        "image",
-        "input_audio",
-        "audio",
-        "video",
-        "video_url",
-        "input_video",
-        "file",
-        "input_file",
-        "document",
-        "media",
-        "container_upload",
-        "item_reference",
-        "computer_screenshot",
-    }
-)
-_GEMINI_PARTS: Final = ("inline_data", "inlineData", "file_data", "fileData")
-
-_TELLING: Final = frozenset({"type", *_GEMINI_PARTS})
-
 _KEPT_BY_PROVIDER: Final = ("previous_response_id", "cached_content", "cachedContent", "container")
 _OPEN_ENDED: Final = (
     "mcp_servers",
@@ -77,26 +54,6 @@ _GEMINI_TOOLS: Final = frozenset(
         "mcp_servers",
     }
 )
-
-
-def may_be_media(part: Mapping[object, object]) -> bool:
-    """False, at once, for a mapping that `media_part` need not look at: an ordinary message."""
-    return not _TELLING.isdisjoint(part)
-
-
-def media_part(part: Mapping[object, object]) -> str | None:
-    """What `part` of a message is, if it is no text; None for text and everything else."""
-    kind = part.get("type")
-    if kind is None:
-        return next((name for name in _GEMINI_PARTS if part.get(name) is not None), None)
-    if not isinstance(kind, str) or kind not in _MEDIA_TYPES:
-        return None
-    if kind == "document":
-        source = part.get("source")
-        form = source.get("type") if isinstance(source, Mapping) else getattr(source, "type", None)
-        if form in {"text", "content"}:
-            return None
-    return kind
 
 
 def server_state(settings: Mapping[str, object]) -> Iterator[str]:

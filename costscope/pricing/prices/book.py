@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from costscope.pricing.prices.model_price import ModelPrice
     from costscope.pricing.prices.price_rules import PriceRule
 
-__all__ = ["PriceBook"]
-
 _REMEMBERED_MAX: Final = 4096
 """Names remembered at once; a flood of made-up names starts over instead of filling the memory."""
 _BUNDLED_CURRENCY: Final = "USD"

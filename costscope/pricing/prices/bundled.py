@@ -20,8 +20,8 @@ from fractions import Fraction
 from math import ceil
 from typing import TYPE_CHECKING, Final
 
-from costscope.pricing.prices.model_price import STANDARD, ModelPrice
-from costscope.pricing.prices.rates import RateTable
+from costscope.pricing.prices.model_price import ModelPrice, RateTable
+from costscope.pricing.prices.tiers import STANDARD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

@@ -16,8 +16,6 @@ from costscope.pricing.prices.price_rules import PriceRule
 from costscope.pricing.prices.tiers import asked_tiers
 from costscope.pricing.usage import Usage
 
-__all__ = ["ComputedPrice", "FixedPrice", "Price", "price_option"]
-
 
 class Price(Protocol):
     """What every kind of price can say about a call. All amounts are in nano-units, rounded up."""

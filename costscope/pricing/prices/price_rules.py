@@ -8,11 +8,8 @@ import msgspec
 
 from costscope.errors import InvalidAmount
 from costscope.pricing.money import to_count, to_nano
-from costscope.pricing.prices.model_price import ModelPrice
-from costscope.pricing.prices.rates import RateTable
+from costscope.pricing.prices.model_price import ModelPrice, RateTable
 from costscope.pricing.prices.tiers import OWN_TIERS, STANDARD, Amount, Rates, TierRates, own_tables
-
-__all__ = ["PriceList", "PriceRule"]
 
 
 class PriceRule(Rates, frozen=True, forbid_unknown_fields=True):

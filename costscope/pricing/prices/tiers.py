@@ -13,25 +13,6 @@ from costscope.pricing.money import to_nano
 if TYPE_CHECKING:
     from costscope.pricing.usage import Usage
 
-__all__ = [
-    "OWN_TIERS",
-    "RATES",
-    "STANDARD",
-    "Amount",
-    "Rates",
-    "TierRates",
-    "asked_tiers",
-    "billed_tier",
-    "billed_usage",
-    "checked_tier",
-    "is_discount",
-    "is_standard",
-    "own_tables",
-    "plain_name",
-    "rate",
-    "tier_rates",
-]
-
 Amount = str | int | float
 """A decimal text such as "0.15" (exact), or a number."""
 

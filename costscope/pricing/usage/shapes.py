@@ -1,4 +1,4 @@
-"""One function per shape in which a provider reports usage; each returns our `Usage`.
+"""Usage in a result: one function per shape in which a provider reports it; each returns our `Usage`.
 
 Sources: the response types in the `openai`, `anthropic` and `google-genai` SDKs, LiteLLM's `Usage`,
 LangChain's `UsageMetadata` and Bedrock's Converse API. The shapes are told apart by their field names.
@@ -6,75 +6,83 @@ LangChain's `UsageMetadata` and Bedrock's Converse API. The shapes are told apar
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from costscope.errors import InvalidUsage
-from costscope.pricing.usage.usage import Usage
+from costscope.pricing.usage.usage_fields import (
+    Fields,
+    Usage,
+    count,
+    fields_of,
+    first_count,
+    text,
+    with_source,
+)
 
-Fields = Callable[[str], object]
-"""Field name to value; None for a field that is absent."""
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-
-def fields_of(source: object) -> Fields:
-    """The fields of a mapping or object; a None has no fields."""
-    if type(source) is dict:
-        return source.get
-    if source is None:
-        return _nothing
-    if hasattr(type(source), "__pydantic_fields__"):
-        # pydantic's own __getattr__ costs a microsecond for each field that is absent
-        extra = getattr(source, "__pydantic_extra__", None)
-        return {**source.__dict__, **extra}.get if extra else source.__dict__.get
-    if isinstance(source, Mapping):
-        return source.get
-    return lambda name: _attribute(source, name)
+_OPAQUE: Final = (str, bytes, bytearray, int, float, complex, list, tuple, set, frozenset)
+_USAGE_FIELDS: Final = ("usage", "usage_metadata", "usageMetadata")
 
 
-def text(fields: Fields, name: str) -> str | None:
-    """The field as text (an enum member by its value); None when it is absent or something else."""
-    value = fields(name)
-    if value is None or type(value) is str:
-        return value or None
-    value = getattr(value, "value", value)
-    return value if isinstance(value, str) and value else None
+def read_usage(result: object) -> Usage | None:
+    """The usage in a result: OpenAI chat and responses, Anthropic, LiteLLM, Gemini, LangChain, Bedrock.
 
+    Args:
+        result: what the call returned: an SDK object, a dict of the decoded JSON, or a `Usage`.
 
-def count(fields: Fields, name: str) -> int | None:
-    """The field as a count; None when it is absent or null.
+    Returns:
+        The usage, or None when the result carries none.
 
     Raises:
-        InvalidUsage: a bool, NaN, text or another thing that counts nothing. Range is `Usage`'s business.
+        InvalidUsage: there is usage, but it cannot be believed: negative, NaN, absurd, contradictory.
     """
-    value = fields(name)
-    if value is None or type(value) is int:
-        return value
-    if isinstance(value, float) and math.isfinite(value) and value.is_integer():
-        return int(value)  # JSON from gateways in languages without integers
-    msg = f"usage: {name} is {value!r:.60}, a {type(value).__name__}; expected a whole number"
-    raise InvalidUsage(msg)
-
-
-def first_count(fields: Fields, *names: str) -> int:
-    """The first of the fields that is present and not zero, else 0."""
-    for name in names:
-        if fields(name):
-            value = count(fields, name)
-            if value:
-                return value
-    return 0
-
-
-def _nothing(_name: str) -> None:
+    if isinstance(result, Usage):
+        return result
+    if result is None or isinstance(result, _OPAQUE):
+        return None
+    fields = fields_of(result)
+    for name in _USAGE_FIELDS:
+        found = fields(name)
+        if found is None or callable(found) or isinstance(found, _OPAQUE):
+            continue
+        if isinstance(found, Usage):
+            return found
+        reported = fields_of(found)
+        parsed = parse_usage(reported)
+        hidden = getattr(result, "_hidden_params", None)  # LiteLLM keeps its own computed cost there
+        return None if parsed is None else with_source(parsed, reported, fields, fields_of(hidden))
     return None
 
 
-def _attribute(source: object, name: str) -> object:
-    try:
-        return getattr(source, name, None)
-    except Exception:  # noqa: BLE001 - a result whose property raises says nothing; the call itself went well
-        return None
+def coerce_usage(value: object) -> Usage | None:
+    """The usage that a user's own `usage=` function returned.
+
+    Args:
+        value: a `Usage`, a dict such as `{"input_tokens": 10, "output_tokens": 5}`, an SDK's usage object or
+            whole result, an `(input, output)` tuple, or None for "not known".
+
+    Raises:
+        InvalidUsage: anything else, or numbers that cannot be believed.
+    """
+    if value is None or isinstance(value, Usage):
+        return value
+    if isinstance(value, tuple) and len(value) == 2:  # noqa: PLR2004 - a pair is what it says
+        return Usage(*value)
+    if not isinstance(value, _OPAQUE):
+        found = read_usage(value)
+        if found is not None:
+            return found
+        fields = fields_of(value)
+        parsed = parse_usage(fields)
+        if parsed is not None:
+            return with_source(parsed, fields, fields)
+    msg = (
+        f"usage: {value!r:.80} is no usage; return a costscope.Usage, a dict with input_tokens and output_tokens, "
+        f"an (input, output) tuple, a provider's usage object, or None"
+    )
+    raise InvalidUsage(msg)
 
 
 def parse_usage(usage: Fields) -> Usage | None:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from costscope.pricing.usage.read import read_usage, with_source
-from costscope.pricing.usage.shapes import Fields, fields_of, parse_usage
-from costscope.pricing.usage.usage import Usage
-
-__all__ = ["StreamUsage"]
+from costscope.pricing.usage.shapes import parse_usage, read_usage
+from costscope.pricing.usage.usage_fields import Fields, Usage, fields_of, with_source
 
 _TEXT: Final = (str, bytes)
 _ENDINGS: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from costscope.errors import ModelUnpriced
-from costscope.pricing.prices.rates import RateTable
+from costscope.pricing.prices.model_price import RateTable
 from costscope.pricing.usage import Usage
 
 RATES = (

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal, TypedDict
 
-from costscope.errors import InvalidInput, ModelUnpriced
+from costscope.errors import InvalidAmount, InvalidInput, ModelUnpriced
+from costscope.ledger.meters import MAX_AMOUNT
+from costscope.pricing.estimate.amounts import Estimate, given_hold, tool_estimate
 from costscope.pricing.estimate.arguments import (
     SETTINGS,
     choices_of,
@@ -14,25 +16,22 @@ from costscope.pricing.estimate.arguments import (
     wants_audio,
 )
 from costscope.pricing.estimate.bound import Bound, input_bound, text_bound
-from costscope.pricing.estimate.estimate import (
-    DEFAULT_OUTPUT_CAP,
-    Estimate,
-    capped_estimate,
-    given_hold,
-    strict_estimate,
-    tool_estimate,
-)
 from costscope.pricing.estimate.parts import FEATURES, open_ended, server_state
-from costscope.pricing.money import to_count
+from costscope.pricing.money import format_money, to_count
 from costscope.pricing.prices import FixedPrice, checked_tier, price_option
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from costscope.ledger.commands import Amounts
     from costscope.pricing.estimate.arguments import CallShape
     from costscope.pricing.prices import Price, PriceBook
 
-
+DEFAULT_OUTPUT_CAP: Final = 4096
+"""The output tokens a call gets when it sets no cap itself: older models make no more."""
+MIN_OUTPUT_TOKENS: Final = 16
+"""An answer shorter than this is useless, so `capped` rather refuses the call. OpenAI's responses API has the
+same minimum."""
 _LOOKED_AT: Final = FEATURES | SETTINGS | {"prediction"}
 _PLAIN_PROMPTS: Final = frozenset({type(None), str, list})
 """A prompt of another kind may be a reference to one that the provider keeps."""
@@ -121,6 +120,142 @@ def arguments_bound(arguments: Mapping[str, object], *, model: str) -> Bound:
         bound = text_bound({name: value for name, value in arguments.items() if name != "tools"})
         bound = Bound(bound.tokens + text_bound(tools, tools=True).tokens, bound.media, bound.audio)
     return Bound(bound.tokens, (*bound.media, *state), audio=True) if state else bound
+
+
+def strict_estimate(
+    price: Price,
+    *,
+    input_tokens: int,
+    output_tokens: int | None,
+    choices: int = 1,
+    more_output: int = 0,
+    tier: str | None = None,
+    audio: bool = False,
+    can_cap: bool = False,
+    default_cap: int = DEFAULT_OUTPUT_CAP,
+) -> Estimate:
+    """The most the call can use, all of it held.
+
+    Args:
+        price: what its tokens cost.
+        input_tokens: an upper bound of the input, see `input_bound`.
+        output_tokens: the output cap of the call, per choice; None when it has none.
+        choices: how many answers it asks for (`n`, `candidate_count`).
+        more_output: output tokens billed beyond the cap (a rejected `prediction`).
+        tier: the service tier it asks for; None when it does not say.
+        audio: the call may have audio in it.
+        can_cap: a cap can be put into the call if it has none.
+        default_cap: which one.
+
+    Raises:
+        ModelUnpriced: the output is bounded by nothing, or the tier has no price.
+        InvalidAmount: the bound is beyond what a ledger can hold.
+    """
+    needs_cap = None
+    if not price.has_output:
+        output = 0
+    elif output_tokens is not None:
+        output = output_tokens
+    elif can_cap:
+        output = needs_cap = _limited(default_cap, price)
+    else:
+        output = _unlimited(price, input_tokens, default_cap)
+    output = output * choices + more_output
+    cost = price.ceiling(input_tokens, output, tier=tier, audio=audio)
+    return Estimate(_checked(cost, input_tokens, output), needs_cap=needs_cap)
+
+
+def capped_estimate(
+    price: Price,
+    *,
+    input_tokens: int,
+    output_tokens: int | None,
+    choices: int = 1,
+    more_output: int = 0,
+    tier: str | None = None,
+    audio: bool = False,
+    can_cap: bool = True,
+    default_cap: int = DEFAULT_OUTPUT_CAP,
+    units_min: int = MIN_OUTPUT_TOKENS,
+) -> Estimate:
+    """The input held in full, the output as far as the budget goes: the call's cap becomes what was granted.
+
+    Falls back to `strict_estimate` where the output cannot be cut: no way to set a cap, no output at all, or
+    a computed price.
+
+    Args:
+        price: what its tokens cost.
+        input_tokens: an upper bound of the input.
+        output_tokens: the output cap of the call, per choice: the most that is asked for.
+        choices: how many answers it asks for.
+        more_output: output tokens billed beyond the cap.
+        tier: the service tier it asks for.
+        audio: the call may have audio in it.
+        can_cap: a cap can be put into the call.
+        default_cap: the most that is asked for when the call has no cap.
+        units_min: the fewest output tokens that are still of use.
+
+    Raises:
+        ModelUnpriced: as `strict_estimate`.
+        InvalidAmount: as `strict_estimate`.
+    """
+    rate = price.output_step(input_tokens, tier=tier, audio=audio) if can_cap and price.has_output else None
+    units_max = _limited(default_cap, price) if output_tokens is None else output_tokens
+    if rate is None or units_max == 0:
+        return strict_estimate(
+            price,
+            input_tokens=input_tokens,
+            output_tokens=output_tokens,
+            choices=choices,
+            more_output=more_output,
+            tier=tier,
+            audio=audio,
+            can_cap=can_cap,
+            default_cap=default_cap,
+        )
+    base = price.ceiling(input_tokens, more_output, tier=tier, audio=audio)
+    output = units_max * choices
+    _checked(base + output * rate, input_tokens, more_output + output)
+    step = {"tokens": choices, "output_tokens": choices}
+    if rate:
+        step["cost"] = choices * rate
+    return Estimate(_checked(base, input_tokens, more_output), step, min(units_min, units_max), units_max)
+
+
+def _limited(cap: int, price: Price) -> int:
+    longest = price.max_output_tokens
+    return cap if longest is None else min(cap, longest)
+
+
+def _unlimited(price: Price, input_tokens: int, default_cap: int) -> int:
+    """The most output of a call that has no cap and can get none."""
+    longest = price.max_output_tokens or price.trusted_window
+    if longest is not None:
+        return longest
+    if price.output_step(input_tokens) == 0:
+        return default_cap  # output costs nothing; this only makes room in the token meters
+    msg = (
+        "the output of this call has no cap and can be given none: let the function take max_tokens (or "
+        "max_completion_tokens, max_output_tokens, or **kwargs), set max_output_tokens for the model under "
+        "`prices:`, or give estimate="
+    )
+    raise ModelUnpriced(msg)
+
+
+def _checked(cost: int, input_tokens: int, output_tokens: int) -> Amounts:
+    if cost > MAX_AMOUNT or input_tokens + output_tokens > MAX_AMOUNT:
+        msg = (
+            f"the call could cost {format_money(cost)} for {input_tokens} input and {output_tokens} output tokens, "
+            f"more than a ledger can hold ({format_money(MAX_AMOUNT)}); lower its output cap or give estimate="
+        )
+        raise InvalidAmount(msg)
+    return {
+        "cost": cost,
+        "tokens": input_tokens + output_tokens,
+        "input_tokens": input_tokens,
+        "output_tokens": output_tokens,
+        "model_calls": 1,
+    }
 
 
 class Described(TypedDict, total=False):
