@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from costscope.engine.call.settle import committing, giving_back, raised
 from costscope.errors import NotBilled, UsageWarning
-from costscope.pricing.estimate import given_estimate, settled
+from costscope.pricing.estimate import given_estimate, settled_amounts
 from costscope.pricing.prices import billed_usage
 from costscope.pricing.usage import coerce_usage, read_usage
 
@@ -117,7 +117,7 @@ def priced(call: Call, usage: Usage | None) -> tuple[Amounts | None, Usage | Non
     if usage is None or call.price is None:
         return None, usage
     usage = billed_usage(usage, call.tier)
-    return settled(call.price, usage), usage
+    return settled_amounts(call.price, usage), usage
 
 
 def _verdict(spec: Spec, error: BaseException) -> object:

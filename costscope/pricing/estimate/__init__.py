@@ -1,6 +1,12 @@
 """Before the call: an upper bound of what it can use, and the cap that keeps it there."""
 
-from costscope.pricing.estimate.amounts import Estimate, given_estimate, given_hold, settled, tool_estimate
+from costscope.pricing.estimate.amounts import (
+    Estimate,
+    given_estimate,
+    given_hold,
+    settled_amounts,
+    tool_estimate,
+)
 from costscope.pricing.estimate.arguments import CallShape, choices_of, model_of, output_cap, tier_of
 from costscope.pricing.estimate.bound import Bound, input_bound, text_bound
 from costscope.pricing.estimate.model_call import (
@@ -29,7 +35,7 @@ __all__ = [
     "input_bound",
     "model_of",
     "output_cap",
-    "settled",
+    "settled_amounts",
     "strict_estimate",
     "text_bound",
     "tier_of",

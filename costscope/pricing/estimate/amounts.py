@@ -94,7 +94,7 @@ def given_hold(value: object, *, calls: Literal["model_calls", "tool_calls"] = "
     return msgspec.structs.replace(estimate, amounts=left_out | estimate.amounts)
 
 
-def settled(price: Price, usage: Usage) -> Amounts:
+def settled_amounts(price: Price, usage: Usage) -> Amounts:
     """What a model call really took, by meter: what to commit.
 
     Args:

@@ -99,7 +99,7 @@ class CallShape:
             InvalidInput: the function has no parameter for it.
         """
         arguments = self.bind(args, kwargs)
-        changed = dict(_lowered(arguments, cap))
+        changed = dict(_lower_caps(arguments, cap))
         if not changed:
             name = self._cap_name(arguments, provider)
             if name is None:
@@ -108,8 +108,8 @@ class CallShape:
                     f"{', '.join(_CAPS[:3])} nor **kwargs; add one of them, or give estimate="
                 )
                 raise InvalidInput(msg)
-            changed = {name: _configured(arguments.get(name), cap) if name in _GOOGLE_CONFIGS else cap}
-        return self._changed(args, kwargs, changed)
+            changed = {name: _put_cap(arguments.get(name), cap) if name in _GOOGLE_CONFIGS else cap}
+        return self._replace_arguments(args, kwargs, changed)
 
     def lets_name_model(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> bool:
         """True if the caller of the function can name another model.
@@ -127,9 +127,9 @@ class CallShape:
         self, args: tuple[object, ...], kwargs: Mapping[str, object], model: str
     ) -> tuple[tuple[object, ...], dict[str, object]]:
         """The call sent to this model instead: new `(args, kwargs)`. For functions that take one."""
-        return self._changed(args, kwargs, {"model": model})
+        return self._replace_arguments(args, kwargs, {"model": model})
 
-    def _changed(
+    def _replace_arguments(
         self, args: tuple[object, ...], kwargs: Mapping[str, object], changed: Mapping[str, object]
     ) -> tuple[tuple[object, ...], dict[str, object]]:
         positional = list(args)
@@ -167,7 +167,7 @@ def model_of(arguments: Arguments) -> str | None:
 
 def output_cap(arguments: Arguments) -> int | None:
     """The output cap of a call, per choice: the largest that any of its settings states; None without one."""
-    return max((value for _, _, value in _caps(arguments)), default=None)
+    return max((value for _, _, value in _stated_caps(arguments)), default=None)
 
 
 def choices_of(arguments: Arguments) -> int:
@@ -215,12 +215,12 @@ def settings_of(arguments: Arguments) -> Iterator[Arguments]:
     yield arguments
     for name in _CONFIGS:
         if name in arguments:
-            config = _mapping(arguments[name])
+            config = _as_mapping(arguments[name])
             if config:
                 yield config
 
 
-def _caps(arguments: Arguments) -> Iterator[tuple[str | None, str, int]]:
+def _stated_caps(arguments: Arguments) -> Iterator[tuple[str | None, str, int]]:
     """`(argument with settings or None, name, cap)` of every cap a call states."""
     for name in _CAPS:
         if name in arguments:
@@ -230,26 +230,28 @@ def _caps(arguments: Arguments) -> Iterator[tuple[str | None, str, int]]:
     if _CONFIG_NAMES.isdisjoint(arguments):
         return
     for outer in _CONFIGS:
-        config = _mapping(arguments[outer]) if outer in arguments else {}
+        config = _as_mapping(arguments[outer]) if outer in arguments else {}
         for name in _CAPS:
             value = config.get(name)
             if type(value) is int and value >= 0:
                 yield outer, name, value
 
 
-def _lowered(arguments: Arguments, cap: int) -> Iterator[tuple[str, object]]:
-    for outer, name, value in _caps(arguments):
+def _lower_caps(arguments: Arguments, cap: int) -> Iterator[tuple[str, object]]:
+    for outer, name, value in _stated_caps(arguments):
         if outer is None:
             yield name, min(value, cap)
         else:
-            yield outer, _replaced(arguments[outer], {name: min(value, cap)})
+            yield outer, _replace_fields(arguments[outer], {name: min(value, cap)})
 
 
-def _configured(config: object, cap: int) -> object:
-    return {"max_output_tokens": cap} if config is None else _replaced(config, {"max_output_tokens": cap})
+def _put_cap(config: object, cap: int) -> object:
+    return (
+        {"max_output_tokens": cap} if config is None else _replace_fields(config, {"max_output_tokens": cap})
+    )
 
 
-def _replaced(config: object, changes: dict[str, int]) -> object:
+def _replace_fields(config: object, changes: dict[str, int]) -> object:
     """A copy of a dict or pydantic model with some fields changed; the caller's own object stays as it is."""
     if isinstance(config, Mapping):
         return {**config, **changes}
@@ -260,7 +262,7 @@ def _replaced(config: object, changes: dict[str, int]) -> object:
     return copied(update=changes)
 
 
-def _mapping(config: object) -> Arguments:
+def _as_mapping(config: object) -> Arguments:
     if isinstance(config, Mapping):
         return config
     return vars(config) if hasattr(type(config), "__pydantic_fields__") else {}

@@ -79,7 +79,7 @@ def text_bound(value: object, *, tools: bool = False) -> Bound:
         The bound, without `CALL_SLACK`, and what no count of bytes can bound.
     """
     if type(value) is str:
-        return Bound(_text(value))
+        return Bound(_text_tokens(value))
     walk = _Walk(look_for_media=not tools)
     tokens = walk.measure(value, 0)
     return Bound(tokens, tuple(dict.fromkeys(walk.media)), audio=bool(walk.media))
@@ -120,16 +120,16 @@ class _Walk:
         """The bound of `value`, which is `depth` levels down."""
         kind = type(value)
         if kind is str:
-            return len(value) if value.isascii() else _text(value)  # type: ignore[attr-defined,arg-type]  # str
+            return len(value) if value.isascii() else _text_tokens(value)  # type: ignore[attr-defined,arg-type]  # str
         if kind is dict or kind is list or kind is tuple:
-            return self._container(value, depth)  # type: ignore[arg-type]  # one of the three
+            return self._measure_container(value, depth)  # type: ignore[arg-type]  # one of the three
         if value is None or isinstance(value, int | float):
-            return _scalar(value)
+            return _scalar_tokens(value)
         if isinstance(value, bytes | bytearray | memoryview):
-            return self._bytes(bytes(value))
-        return self._other(value, depth)
+            return self._measure_bytes(bytes(value))
+        return self._measure_object(value, depth)
 
-    def _container(self, value: Mapping[object, object] | Iterable[object], depth: int) -> int:
+    def _measure_container(self, value: Mapping[object, object] | Iterable[object], depth: int) -> int:
         key = id(value)
         if key in self._path or depth >= _DEPTH_MAX or self._nodes > _NODES_MAX:
             reason = (
@@ -142,12 +142,12 @@ class _Walk:
         self._path.add(key)
         try:
             if isinstance(value, Mapping):
-                return self._mapping(value, depth + 1)
-            return self._items(value, depth + 1)
+                return self._measure_mapping(value, depth + 1)
+            return self._measure_items(value, depth + 1)
         finally:
             self._path.discard(key)
 
-    def _mapping(self, value: Mapping[object, object], depth: int) -> int:
+    def _measure_mapping(self, value: Mapping[object, object], depth: int) -> int:
         if self._look_for_media and may_be_media(value):
             part = media_part(value)
             if part is not None:
@@ -160,7 +160,7 @@ class _Walk:
             total += measure(inner, depth)
         return total
 
-    def _items(self, value: Iterable[object], depth: int) -> int:
+    def _measure_items(self, value: Iterable[object], depth: int) -> int:
         total = number = 0
         for inner in value:
             number += 1
@@ -168,21 +168,21 @@ class _Walk:
         self._nodes += number
         return total + ITEM_SLACK * number
 
-    def _bytes(self, value: bytes) -> int:
+    def _measure_bytes(self, value: bytes) -> int:
         try:
-            return _text(value.decode())
+            return _text_tokens(value.decode())
         except UnicodeDecodeError:
             self.media.append("binary data")
             return len(value)
 
-    def _other(self, value: object, depth: int) -> int:
+    def _measure_object(self, value: object, depth: int) -> int:
         inner = unfold(value)
         if isinstance(inner, Opaque):
             if inner.reason:
                 self.media.append(inner.reason)
             return inner.tokens
         if isinstance(inner, str):
-            return _text(inner)
+            return _text_tokens(inner)
         # the path must hold the object itself: what unfold made of it is new each time
         key = id(value)
         if key in self._path:
@@ -190,7 +190,7 @@ class _Walk:
             return 0
         self._path.add(key)
         try:
-            return self._container(inner, depth)
+            return self._measure_container(inner, depth)
         finally:
             self._path.discard(key)
 
@@ -215,14 +215,14 @@ def media_part(part: Mapping[object, object]) -> str | None:
     return kind
 
 
-def _scalar(value: float | None) -> int:
+def _scalar_tokens(value: float | None) -> int:
     if isinstance(value, bool) or value is None:
         return _CONSTANT_TOKENS
     # decimal digits and a sign, without making the text
     return value.bit_length() // 3 + 2 if isinstance(value, int) else _FLOAT_TOKENS
 
 
-def _text(value: str) -> int:
+def _text_tokens(value: str) -> int:
     if value.isascii():
         return len(value)
     plain = len(value.encode("utf-8", "surrogatepass"))

@@ -16,7 +16,7 @@ from costscope.pricing.estimate.arguments import (
     wants_audio,
 )
 from costscope.pricing.estimate.bound import Bound, input_bound, text_bound
-from costscope.pricing.estimate.parts import FEATURES, open_ended, server_state
+from costscope.pricing.estimate.parts import FEATURES, server_state, unbounded_features
 from costscope.pricing.money import format_money, to_count
 from costscope.pricing.prices import FixedPrice, checked_tier, price_option
 
@@ -106,7 +106,7 @@ def arguments_bound(arguments: Mapping[str, object], *, model: str) -> Bound:
     state: list[str] = []
     for settings in settings_of(arguments):
         state += server_state(settings)
-        unbounded = list(open_ended(settings))
+        unbounded = list(unbounded_features(settings))
         if unbounded:
             msg = (
                 f"{model}: what {', '.join(unbounded)} adds to the bill is bounded by nothing in the call; "
@@ -157,12 +157,12 @@ def strict_estimate(
     elif output_tokens is not None:
         output = output_tokens
     elif can_cap:
-        output = needs_cap = _limited(default_cap, price)
+        output = needs_cap = _lower_to_longest(default_cap, price)
     else:
-        output = _unlimited(price, input_tokens, default_cap)
+        output = _uncapped_output(price, input_tokens, default_cap)
     output = output * choices + more_output
     cost = price.ceiling(input_tokens, output, tier=tier, audio=audio)
-    return Estimate(_checked(cost, input_tokens, output), needs_cap=needs_cap)
+    return Estimate(_call_amounts(cost, input_tokens, output), needs_cap=needs_cap)
 
 
 def capped_estimate(
@@ -200,7 +200,7 @@ def capped_estimate(
         InvalidAmount: as `strict_estimate`.
     """
     rate = price.output_step(input_tokens, tier=tier, audio=audio) if can_cap and price.has_output else None
-    units_max = _limited(default_cap, price) if output_tokens is None else output_tokens
+    units_max = _lower_to_longest(default_cap, price) if output_tokens is None else output_tokens
     if rate is None or units_max == 0:
         return strict_estimate(
             price,
@@ -215,19 +215,21 @@ def capped_estimate(
         )
     base = price.ceiling(input_tokens, more_output, tier=tier, audio=audio)
     output = units_max * choices
-    _checked(base + output * rate, input_tokens, more_output + output)
+    _call_amounts(base + output * rate, input_tokens, more_output + output)
     step = {"tokens": choices, "output_tokens": choices}
     if rate:
         step["cost"] = choices * rate
-    return Estimate(_checked(base, input_tokens, more_output), step, min(units_min, units_max), units_max)
+    return Estimate(
+        _call_amounts(base, input_tokens, more_output), step, min(units_min, units_max), units_max
+    )
 
 
-def _limited(cap: int, price: Price) -> int:
+def _lower_to_longest(cap: int, price: Price) -> int:
     longest = price.max_output_tokens
     return cap if longest is None else min(cap, longest)
 
 
-def _unlimited(price: Price, input_tokens: int, default_cap: int) -> int:
+def _uncapped_output(price: Price, input_tokens: int, default_cap: int) -> int:
     """The most output of a call that has no cap and can get none."""
     longest = price.max_output_tokens or price.trusted_window
     if longest is not None:
@@ -242,7 +244,7 @@ def _unlimited(price: Price, input_tokens: int, default_cap: int) -> int:
     raise ModelUnpriced(msg)
 
 
-def _checked(cost: int, input_tokens: int, output_tokens: int) -> Amounts:
+def _call_amounts(cost: int, input_tokens: int, output_tokens: int) -> Amounts:
     if cost > MAX_AMOUNT or input_tokens + output_tokens > MAX_AMOUNT:
         msg = (
             f"the call could cost {format_money(cost)} for {input_tokens} input and {output_tokens} output tokens, "

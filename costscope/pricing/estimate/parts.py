@@ -25,7 +25,7 @@ _OPEN_ENDED: Final = (
     "inference_geo",
 )
 FEATURES: Final = frozenset({*_KEPT_BY_PROVIDER, *_OPEN_ENDED, "conversation", "models", "tools"})
-"""Names of settings that `server_state` and `open_ended` look at; a call without any of them, whose `prompt`
+"""Names of settings that `server_state` and `unbounded_features` look at; a call without any of them, whose `prompt`
 (if it has one) is plain text, has neither."""
 _NOT_SET: Final = ("NotGiven", "Omit")
 """Classes of the SDKs' markers for an argument that was left out."""
@@ -69,7 +69,7 @@ def server_state(settings: Mapping[str, object]) -> Iterator[str]:
         yield "prompt (stored)"
 
 
-def open_ended(settings: Mapping[str, object]) -> Iterator[str]:
+def unbounded_features(settings: Mapping[str, object]) -> Iterator[str]:
     """Names of features that nothing in the call bounds."""
     for name in _OPEN_ENDED:
         if name in settings and is_set(settings[name]) and settings[name] != "global":
@@ -120,11 +120,11 @@ def unfold(value: object) -> Data:
     for kinds, read in _KINDS:
         if isinstance(value, kinds):
             return read(value)
-    fields = _declared(value)
-    return _instance(value) if fields is None else fields
+    fields = _declared_fields(value)
+    return _instance_data(value) if fields is None else fields
 
 
-def _declared(value: object) -> Mapping[object, object] | None:
+def _declared_fields(value: object) -> Mapping[object, object] | None:
     """The fields that an object's class declares: pydantic models, dataclasses, msgspec structs."""
     fields: Mapping[str, object] | None = None
     if hasattr(type(value), "__pydantic_fields__"):
@@ -139,7 +139,7 @@ def _declared(value: object) -> Mapping[object, object] | None:
     return {name: inner for name, inner in fields.items() if inner is not None}
 
 
-def _instance(value: object) -> Data:
+def _instance_data(value: object) -> Data:
     cls = type(value)
     if cls.__module__.partition(".")[0] in _PRINTED:
         return str(value)
@@ -151,10 +151,10 @@ def _instance(value: object) -> Data:
         return Opaque()
     if isinstance(value, Collection):
         return list(value)
-    return _attributes(value)
+    return _attribute_data(value)
 
 
-def _attributes(value: object) -> str | Mapping[object, object]:
+def _attribute_data(value: object) -> str | Mapping[object, object]:
     fields: dict[object, object] = {}
     for cls in type(value).__mro__:
         slots = cls.__dict__.get("__slots__", ())
@@ -169,7 +169,7 @@ _PRINTED: Final = frozenset({"datetime", "decimal", "fractions", "pathlib", "uui
 """Modules whose objects are sent as what they print: dates, decimals, paths."""
 
 
-def _function(value: FunctionType | MethodType | BuiltinFunctionType) -> Opaque:
+def _function_data(value: FunctionType | MethodType | BuiltinFunctionType) -> Opaque:
     """A function given as a tool: SDKs send its name, docstring and a schema of its parameters."""
     code = getattr(value, "__code__", None)
     parameters = 0 if code is None else code.co_argcount + code.co_kwonlyargcount
@@ -177,7 +177,7 @@ def _function(value: FunctionType | MethodType | BuiltinFunctionType) -> Opaque:
     return Opaque(len(doc) + len(value.__name__) + _PARAMETER_TOKENS * (1 + parameters))
 
 
-def _schema(value: type) -> Mapping[object, object] | Opaque:
+def _schema_data(value: type) -> Mapping[object, object] | Opaque:
     """A class given as a response format: pydantic models are sent as their JSON schema."""
     make = getattr(value, "model_json_schema", None)
     if make is None:
@@ -199,7 +199,7 @@ _KINDS: Final[tuple[tuple[type | tuple[type, ...], Callable[..., Data]], ...]] =
     (Mapping, _itself),
     ((list, tuple, set, frozenset), list),
     (enum.Enum, lambda value: str(value.value)),
-    (type, _schema),
-    (_FUNCTIONS, _function),
+    (type, _schema_data),
+    (_FUNCTIONS, _function_data),
     (ModuleType, lambda _: Opaque()),
 )

@@ -105,7 +105,7 @@ class PriceBook:
             return None, float("inf")
         price, until = bundled.find_bundled(model, provider, at)
         if price is not None and rule is not None:
-            price = price.limited(rule.context_window, rule.max_output_tokens)
+            price = price.with_limits(rule.context_window, rule.max_output_tokens)
         return price, until.timestamp()
 
     def _own_rule(self, model: str, provider: str | None) -> PriceRule | None:

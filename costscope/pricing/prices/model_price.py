@@ -131,8 +131,8 @@ class RateTable:
         self._bands = tuple(RateBand.of(bands[start]) for start in self._starts)
         self._flat = self._bands[0] if len(self._bands) == 1 else None
         # a large call may turn out smaller, so the rates of every lower band count as well
-        self._dearest_text = tuple(accumulate((band.dearest_text for band in self._bands), _dearer))
-        self._dearest_audio = tuple(accumulate((band.dearest_audio for band in self._bands), _dearer))
+        self._dearest_text = tuple(accumulate((band.dearest_text for band in self._bands), _larger_of))
+        self._dearest_audio = tuple(accumulate((band.dearest_audio for band in self._bands), _larger_of))
 
     def cost(self, usage: Usage) -> int:
         """The cost of `usage` in nano-units, in the band its input tokens reach."""
@@ -141,7 +141,7 @@ class RateTable:
             band = self._bands[self._index(usage.input_tokens)]
         return band.cost(usage)
 
-    def dearest(self, input_tokens: int, *, audio: bool = False) -> tuple[int, int]:
+    def dearest_rates(self, input_tokens: int, *, audio: bool = False) -> tuple[int, int]:
         """The dearest (input, output) rates, in whole nano-units per token, that a call this large can reach."""
         reached = self._dearest_audio if audio else self._dearest_text
         return reached[0 if self._flat is not None else self._index(input_tokens)]
@@ -163,7 +163,7 @@ class RateTable:
         return index
 
 
-def _dearer(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
+def _larger_of(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
     return max(one[0], other[0]), max(one[1], other[1])
 
 
@@ -230,11 +230,13 @@ class ModelPrice:
         self._standard = self._tables[STANDARD]
         self._usual = (self._standard, *(self._tables[tier] for tier in ambient))
         flat = all(table.last_start < 0 for table in self._usual)
-        self._constant = tuple(_dearest(self._usual, 0, audio) for audio in (False, True)) if flat else None
+        self._constant = (
+            tuple(_dearest_of(self._usual, 0, audio) for audio in (False, True)) if flat else None
+        )
         self._web_search = web_search
 
     def __repr__(self) -> str:
-        rate_in, rate_out = self.dearest(0, tier=STANDARD)
+        rate_in, rate_out = self.dearest_rates(0, tier=STANDARD)
         return (
             f"ModelPrice({self.model!r}, source={self.source!r}, dearest={rate_in}/{rate_out} nano per token)"
         )
@@ -250,11 +252,13 @@ class ModelPrice:
         if usage.cost_nano is not None and self.source == "genai-prices":
             return usage.cost_nano
         tier = usage.tier
-        table = self._standard if tier is None else self._table(tier)
+        table = self._standard if tier is None else self._table_of(tier)
         cost = table.cost(usage) + self.per_call_nano
-        return cost + self._searches(usage.web_searches) if usage.web_searches else cost
+        return cost + self._search_fees(usage.web_searches) if usage.web_searches else cost
 
-    def dearest(self, input_tokens: int, *, tier: str | None = None, audio: bool = False) -> tuple[int, int]:
+    def dearest_rates(
+        self, input_tokens: int, *, tier: str | None = None, audio: bool = False
+    ) -> tuple[int, int]:
         """The dearest rates a call can be billed at, in whole nano-units per (input, output) token.
 
         The maximum over plain and cached tokens, the context bands that `input_tokens` reaches, and the
@@ -272,25 +276,25 @@ class ModelPrice:
         if asked is None:
             if self._constant is not None:
                 return self._constant[audio]
-            return _dearest(self._usual, input_tokens, audio)
+            return _dearest_of(self._usual, input_tokens, audio)
         if len(asked) == 1:
-            return self._table(asked[0]).dearest(input_tokens, audio=audio)
-        tables = [self._table(asked[1])]
+            return self._table_of(asked[0]).dearest_rates(input_tokens, audio=audio)
+        tables = [self._table_of(asked[1])]
         tables += [self._tables[other] for other in asked if other in self._tables]
-        return _dearest(tables, input_tokens, audio)
+        return _dearest_of(tables, input_tokens, audio)
 
     def ceiling(
         self, input_tokens: int, output_tokens: int, *, tier: str | None = None, audio: bool = False
     ) -> int:
         """The most that a call of at most so many tokens can cost, in nano-units."""
-        rate_in, rate_out = self.dearest(input_tokens, tier=tier, audio=audio)
+        rate_in, rate_out = self.dearest_rates(input_tokens, tier=tier, audio=audio)
         return input_tokens * rate_in + output_tokens * rate_out + self.per_call_nano
 
     def output_step(self, input_tokens: int, *, tier: str | None = None, audio: bool = False) -> int | None:
         """What one more output token can cost, in nano-units."""
-        return self.dearest(input_tokens, tier=tier, audio=audio)[1]
+        return self.dearest_rates(input_tokens, tier=tier, audio=audio)[1]
 
-    def limited(self, context_window: int | None, max_output_tokens: int | None) -> ModelPrice:
+    def with_limits(self, context_window: int | None, max_output_tokens: int | None) -> ModelPrice:
         """The same price with the user's word on how large a call may be."""
         changed = copy(self)
         changed.context_window = context_window or self.context_window
@@ -308,7 +312,7 @@ class ModelPrice:
         window = self.context_window
         return None if window is None or self._standard.last_start >= window else window
 
-    def _table(self, tier: str) -> RateTable:
+    def _table_of(self, tier: str) -> RateTable:
         name = plain_name(tier)
         table = self._tables.get(name)
         if table is not None:
@@ -323,13 +327,13 @@ class ModelPrice:
         )
         raise ModelUnpriced(msg)
 
-    def _searches(self, number: int) -> int:
+    def _search_fees(self, number: int) -> int:
         if self._web_search is None:
             msg = f"{self.model}: {number} web searches inside the call, and no price for one is known"
             raise ModelUnpriced(msg)
         return ceil(number * self._web_search)
 
 
-def _dearest(tables: Iterable[RateTable], input_tokens: int, audio: bool) -> tuple[int, int]:
-    rates = [table.dearest(input_tokens, audio=audio) for table in tables]
+def _dearest_of(tables: Iterable[RateTable], input_tokens: int, audio: bool) -> tuple[int, int]:
+    rates = [table.dearest_rates(input_tokens, audio=audio) for table in tables]
     return max(rate for rate, _ in rates), max(rate for _, rate in rates)

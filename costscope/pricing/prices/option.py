@@ -144,7 +144,7 @@ def price_option(price: object, *, what: str = "price") -> Price:
     if isinstance(price, str | int | float | Decimal):
         return FixedPrice(to_nano(price, what=what))
     if isinstance(price, Mapping):
-        return _per_million(price, what)
+        return _price_per_million(price, what)
     if callable(price):
         return ComputedPrice(price)
     msg = (
@@ -154,7 +154,7 @@ def price_option(price: object, *, what: str = "price") -> Price:
     raise InvalidAmount(msg)
 
 
-def _per_million(price: Mapping[object, object], what: str) -> ModelPrice:
+def _price_per_million(price: Mapping[object, object], what: str) -> ModelPrice:
     plain = {key: str(value) if isinstance(value, Decimal) else value for key, value in price.items()}
     try:
         rule = msgspec.convert(plain, PriceRule)

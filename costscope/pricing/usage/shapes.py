@@ -97,7 +97,7 @@ def parse_usage(usage: Fields) -> Usage | None:
     return None
 
 
-def _chat(usage: Fields) -> Usage:
+def _parse_chat(usage: Fields) -> Usage:
     """OpenAI chat completions and what copies it; LiteLLM adds Anthropic's cache fields, counted INSIDE."""
     prompt, completion = _totals(
         usage, count(usage, "prompt_tokens"), count(usage, "completion_tokens"), "completion_tokens"
@@ -126,11 +126,11 @@ def _chat(usage: Fields) -> Usage:
     )
 
 
-def _messages(usage: Fields) -> Usage:
+def _parse_messages(usage: Fields) -> Usage:
     """OpenAI responses, LangChain, our own field names (all inclusive), and Anthropic messages (exclusive)."""
     outputs = fields_of(usage("output_tokens_details") or usage("output_token_details"))
     if usage("cache_read_input_tokens") is not None or usage("cache_creation_input_tokens") is not None:
-        return _anthropic(usage, outputs)
+        return _parse_anthropic(usage, outputs)
     details = usage("input_tokens_details") or usage("input_token_details")
     inputs = fields_of(details)
     total_in, total_out = _totals(
@@ -159,9 +159,9 @@ def _messages(usage: Fields) -> Usage:
     )
 
 
-def _anthropic(usage: Fields, outputs: Fields) -> Usage:
+def _parse_anthropic(usage: Fields, outputs: Fields) -> Usage:
     """Input excludes what was cached, and compaction (a second, hidden request) is in no total."""
-    uncached, output = _needed(usage, "input_tokens"), _needed(usage, "output_tokens")
+    uncached, output = _require_count(usage, "input_tokens"), _require_count(usage, "output_tokens")
     read = first_count(usage, "cache_read_input_tokens")
     write_1h = first_count(fields_of(usage("cache_creation")), "ephemeral_1h_input_tokens")
     write = max(first_count(usage, "cache_creation_input_tokens"), write_1h)
@@ -172,7 +172,7 @@ def _anthropic(usage: Fields, outputs: Fields) -> Usage:
             msg = f"usage: an iteration was billed at another model's price, {step('model')!r:.60}"
             raise InvalidUsage(msg)
         if kind == "compaction":
-            hidden = _anthropic(step, fields_of(None))
+            hidden = _parse_anthropic(step, fields_of(None))
             uncached += hidden.input_tokens - hidden.cache_read_tokens - hidden.cache_write_tokens
             output += hidden.output_tokens
             read += hidden.cache_read_tokens
@@ -189,8 +189,8 @@ def _anthropic(usage: Fields, outputs: Fields) -> Usage:
     )
 
 
-def _gemini(usage: Fields) -> Usage:
-    return _google(
+def _parse_gemini(usage: Fields) -> Usage:
+    return _parse_google(
         usage,
         prompt="prompt_token_count",
         candidates="candidates_token_count",
@@ -202,8 +202,8 @@ def _gemini(usage: Fields) -> Usage:
     )
 
 
-def _gemini_json(usage: Fields) -> Usage:
-    return _google(
+def _parse_gemini_json(usage: Fields) -> Usage:
+    return _parse_google(
         usage,
         prompt="promptTokenCount",
         candidates="candidatesTokenCount",
@@ -215,7 +215,7 @@ def _gemini_json(usage: Fields) -> Usage:
     )
 
 
-def _google(
+def _parse_google(
     usage: Fields,
     *,
     prompt: str,
@@ -233,22 +233,27 @@ def _google(
     if everything is not None and everything == total_in + answer >= total_in + thinking:
         output = answer  # some Vertex models count the thoughts among the candidates
     else:
-        output = _explained(everything, total_in, answer + thinking)
+        output = _output_within(everything, total_in, answer + thinking)
     prompt_details, answer_details, per_modality = modalities
     return Usage(
         total_in,
         output,
         first_count(usage, cached),
         reasoning_tokens=thinking,
-        input_audio_tokens=_audio(usage(prompt_details), per_modality),
-        output_audio_tokens=_audio(usage(answer_details), per_modality),
+        input_audio_tokens=_audio_tokens(usage(prompt_details), per_modality),
+        output_audio_tokens=_audio_tokens(usage(answer_details), per_modality),
     )
 
 
-def _bedrock(usage: Fields) -> Usage:
+def _parse_bedrock(usage: Fields) -> Usage:
     """Bedrock Converse: cached tokens stand beside the input, as at Anthropic."""
     read, write = first_count(usage, "cacheReadInputTokens"), first_count(usage, "cacheWriteInputTokens")
-    return Usage(_needed(usage, "inputTokens") + read + write, _needed(usage, "outputTokens"), read, write)
+    return Usage(
+        _require_count(usage, "inputTokens") + read + write,
+        _require_count(usage, "outputTokens"),
+        read,
+        write,
+    )
 
 
 def _totals(usage: Fields, inputs: int | None, outputs: int | None, missing: str) -> tuple[int, int]:
@@ -259,10 +264,10 @@ def _totals(usage: Fields, inputs: int | None, outputs: int | None, missing: str
             f"usage: {missing} is missing; without it the output cannot be charged (give 0 if there was none)"
         )
         raise InvalidUsage(msg)
-    return inputs, _explained(total, inputs, outputs or 0)
+    return inputs, _output_within(total, inputs, outputs or 0)
 
 
-def _explained(total: int | None, inputs: int, outputs: int) -> int:
+def _output_within(total: int | None, inputs: int, outputs: int) -> int:
     """The output that explains the total: xAI, for one, leaves reasoning out of `completion_tokens`."""
     if total is None or total == inputs + outputs:
         return outputs
@@ -272,7 +277,7 @@ def _explained(total: int | None, inputs: int, outputs: int) -> int:
     return total - inputs
 
 
-def _needed(usage: Fields, name: str) -> int:
+def _require_count(usage: Fields, name: str) -> int:
     value = count(usage, name)
     if value is None:
         msg = f"usage: {name} is missing"
@@ -280,7 +285,7 @@ def _needed(usage: Fields, name: str) -> int:
     return value
 
 
-def _audio(details: object, per_modality: str) -> int:
+def _audio_tokens(details: object, per_modality: str) -> int:
     if not isinstance(details, list | tuple):
         return 0
     return sum(
@@ -291,13 +296,13 @@ def _audio(details: object, per_modality: str) -> int:
 
 
 _SHAPES: Final[tuple[tuple[str, Callable[[Fields], Usage]], ...]] = (
-    ("prompt_tokens", _chat),
-    ("input_tokens", _messages),
-    ("prompt_token_count", _gemini),
-    ("promptTokenCount", _gemini_json),
-    ("inputTokens", _bedrock),
-    ("completion_tokens", _chat),
-    ("output_tokens", _messages),
-    ("total_token_count", _gemini),
-    ("totalTokenCount", _gemini_json),
+    ("prompt_tokens", _parse_chat),
+    ("input_tokens", _parse_messages),
+    ("prompt_token_count", _parse_gemini),
+    ("promptTokenCount", _parse_gemini_json),
+    ("inputTokens", _parse_bedrock),
+    ("completion_tokens", _parse_chat),
+    ("output_tokens", _parse_messages),
+    ("total_token_count", _parse_gemini),
+    ("totalTokenCount", _parse_gemini_json),
 )

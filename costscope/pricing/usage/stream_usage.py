@@ -54,17 +54,17 @@ class StreamUsage:
         fields = fields_of(item)
         choices = fields("choices")
         if choices is not None:
-            self._chunk(item, fields, choices)
+            self._note_chunk(item, fields, choices)
             return
         kind = fields("type")
         if isinstance(kind, str):
-            self._event(kind, item, fields)
+            self._note_event(kind, item, fields)
             return
         if any(fields(name) is not None for name in _REPORTS):
             self._last = item
         candidates = fields("candidates")
         if candidates is not None:
-            self._candidates(candidates)
+            self._note_candidates(candidates)
 
     def usage(self) -> Usage | None:
         """The usage reported so far; None when there was none.
@@ -75,16 +75,16 @@ class StreamUsage:
         if self._usage is not None:
             return self._usage
         if self._begun is not None:
-            merged = self._merged().get
+            merged = self._merge_reports().get
             parsed = parse_usage(merged)
             return None if parsed is None else with_source(parsed, merged, fields_of(self._begun))
         return None if self._last is None else read_usage(self._last)
 
-    def _event(self, kind: str, item: object, fields: Fields) -> None:
+    def _note_event(self, kind: str, item: object, fields: Fields) -> None:
         if kind == "message_start":
             self._begun = fields("message")
         elif kind == "message_delta":
-            self._remember(fields("usage"))
+            self._remember_delta(fields("usage"))
         elif kind == "message_stop":
             self.complete = True
         elif kind in _ENDINGS:
@@ -93,7 +93,7 @@ class StreamUsage:
         elif any(fields(name) is not None for name in _REPORTS):
             self._last = item  # an event of a framework that wraps the provider's
 
-    def _chunk(self, item: object, fields: Fields, choices: object) -> None:
+    def _note_chunk(self, item: object, fields: Fields, choices: object) -> None:
         """A chat completion chunk: finished once every choice that began has a `finish_reason`."""
         if fields("usage") is not None:
             self._last = item
@@ -103,28 +103,28 @@ class StreamUsage:
             self.complete = self.complete or self._last is item  # the usage chunk comes last and has none
             return
         for choice in map(fields_of, choices):
-            self._choice(choice("index"), choice("finish_reason"))
+            self._note_choice(choice("index"), choice("finish_reason"))
 
-    def _candidates(self, candidates: object) -> None:
+    def _note_candidates(self, candidates: object) -> None:
         for candidate in map(fields_of, candidates if isinstance(candidates, list | tuple) else ()):
             reason = candidate("finish_reason") or candidate("finishReason")
-            self._choice(candidate("index"), reason)
+            self._note_choice(candidate("index"), reason)
 
-    def _choice(self, index: object, reason: object) -> None:
+    def _note_choice(self, index: object, reason: object) -> None:
         key = index if isinstance(index, int) else 0
         self._seen.add(key)
         if reason is not None:
             self._finished.add(key)
             self.complete = self._finished == self._seen
 
-    def _remember(self, usage: object) -> None:
+    def _remember_delta(self, usage: object) -> None:
         fields = fields_of(usage)
         for name in _MERGED:
             value = fields(name)
             if value is not None:
                 self._delta[name] = value
 
-    def _merged(self) -> dict[str, object]:
+    def _merge_reports(self) -> dict[str, object]:
         """Anthropic: the start has the input, each delta the running totals; the later word counts."""
         start = fields_of(fields_of(self._begun)("usage"))
         merged: dict[str, object] = {name: start(name) for name in _MERGED}

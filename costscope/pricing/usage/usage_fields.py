@@ -132,14 +132,14 @@ def fields_of(source: object) -> Fields:
     if type(source) is dict:
         return source.get
     if source is None:
-        return _nothing
+        return _no_field
     if hasattr(type(source), "__pydantic_fields__"):
         # pydantic's own __getattr__ costs a microsecond for each field that is absent
         extra = getattr(source, "__pydantic_extra__", None)
         return {**source.__dict__, **extra}.get if extra else source.__dict__.get
     if isinstance(source, Mapping):
         return source.get
-    return lambda name: _attribute(source, name)
+    return lambda name: _attribute_of(source, name)
 
 
 def text(fields: Fields, name: str) -> str | None:
@@ -176,11 +176,11 @@ def first_count(fields: Fields, *names: str) -> int:
     return 0
 
 
-def _nothing(_name: str) -> None:
+def _no_field(_name: str) -> None:
     return None
 
 
-def _attribute(source: object, name: str) -> object:
+def _attribute_of(source: object, name: str) -> object:
     try:
         return getattr(source, name, None)
     except Exception:  # noqa: BLE001 - a result whose property raises says nothing; the call itself went well
