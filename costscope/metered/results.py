@@ -116,7 +116,8 @@ def priced(call: Call, usage: Usage | None) -> tuple[Amounts | None, Usage | Non
     """The usage as the provider bills it, and what it comes to; None charges the hold."""
     if usage is None or call.price is None:
         return None, usage
-    usage = billed_usage(usage, call.tier)
+    if call.tier is not None:  # else the usage has the tier that it is billed at
+        usage = billed_usage(usage, call.tier)
     return settled_amounts(call.price, usage), usage
 
 

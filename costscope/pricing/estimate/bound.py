@@ -53,7 +53,8 @@ _MEDIA_TYPES: Final = frozenset(
 )
 _GEMINI_PARTS: Final = ("inline_data", "inlineData", "file_data", "fileData")
 
-_TELLING: Final = frozenset({"type", *_GEMINI_PARTS})
+_MEDIA_KEYS: Final = frozenset({"type", *_GEMINI_PARTS})
+"""A mapping without any of these is no media."""
 
 
 class Bound(msgspec.Struct, frozen=True, gc=False):
@@ -148,7 +149,8 @@ class _Walk:
             self._path.discard(key)
 
     def _measure_mapping(self, value: Mapping[object, object], depth: int) -> int:
-        if self._look_for_media and may_be_media(value):
+        # an ordinary message has none of these keys: nothing to look at
+        if self._look_for_media and not _MEDIA_KEYS.isdisjoint(value):
             part = media_part(value)
             if part is not None:
                 self.media.append(part)
@@ -193,11 +195,6 @@ class _Walk:
             return self._measure_container(inner, depth)
         finally:
             self._path.discard(key)
-
-
-def may_be_media(part: Mapping[object, object]) -> bool:
-    """False, at once, for a mapping that `media_part` need not look at: an ordinary message."""
-    return not _TELLING.isdisjoint(part)
 
 
 def media_part(part: Mapping[object, object]) -> str | None:

@@ -65,13 +65,13 @@ def estimate_call(
         ModelUnpriced: something in the call is bounded by nothing that is known; says what, and the remedy.
         InvalidAmount: the bound is beyond what a ledger can hold.
     """
-    plain = _LOOKED_AT.isdisjoint(arguments) and type(arguments.get("prompt")) in _PLAIN_PROMPTS
-    bound = text_bound(arguments) if plain else arguments_bound(arguments, model=model)
     output_tokens = output_cap(arguments)
     can_cap = shape is not None and (
         output_tokens is not None or shape.can_cap(arguments, provider=price.provider)
     )
     estimate = capped_estimate if mode == "capped" else strict_estimate
+    plain = _LOOKED_AT.isdisjoint(arguments) and type(arguments.get("prompt")) in _PLAIN_PROMPTS
+    bound = text_bound(arguments) if plain else arguments_bound(arguments, model=model)
     input_tokens = input_bound(bound, price, model=model) + more_input
     if plain:  # most calls: nothing in them changes what a token costs
         return estimate(

@@ -118,7 +118,7 @@ class RateBand(msgspec.Struct, frozen=True, gc=False):
 class RateTable:
     """Bands by context size. They are cliffs: all tokens of a call have the rates of the one band it is in."""
 
-    __slots__ = ("_bands", "_dearest_audio", "_dearest_text", "_flat", "_starts")
+    __slots__ = ("_bands", "_dearest_audio", "_dearest_text", "_flat", "_starts", "has_output", "last_start")
 
     def __init__(self, bands: Mapping[int, Mapping[str, Fraction]]) -> None:
         """Build the table.
@@ -130,6 +130,10 @@ class RateTable:
         self._starts = tuple(sorted(bands))
         self._bands = tuple(RateBand.of(bands[start]) for start in self._starts)
         self._flat = self._bands[0] if len(self._bands) == 1 else None
+        self.last_start = self._starts[-1]
+        """Where the highest band starts, in input tokens; -1 when there is only one."""
+        self.has_output = self._bands[0].output is not None
+        """False when output has no price."""
         # a large call may turn out smaller, so the rates of every lower band count as well
         self._dearest_text = tuple(accumulate((band.dearest_text for band in self._bands), _larger_of))
         self._dearest_audio = tuple(accumulate((band.dearest_audio for band in self._bands), _larger_of))
@@ -145,16 +149,6 @@ class RateTable:
         """The dearest (input, output) rates, in whole nano-units per token, that a call this large can reach."""
         reached = self._dearest_audio if audio else self._dearest_text
         return reached[0 if self._flat is not None else self._index(input_tokens)]
-
-    @property
-    def last_start(self) -> int:
-        """Where the highest band starts, in input tokens; -1 when there is only one."""
-        return self._starts[-1]
-
-    @property
-    def has_output(self) -> bool:
-        """True when output has a price."""
-        return self._bands[0].output is not None
 
     def _index(self, input_tokens: int) -> int:
         index = len(self._starts) - 1
@@ -177,6 +171,7 @@ class ModelPrice:
         per_call_nano: a fee for each request, on top of the tokens.
         context_window: the most input tokens the provider accepts, when known.
         max_output_tokens: the most output tokens the model makes, when known.
+        has_output: False for a model without a price for output (embeddings): it must not make any.
     """
 
     __slots__ = (
@@ -186,6 +181,7 @@ class ModelPrice:
         "_usual",
         "_web_search",
         "context_window",
+        "has_output",
         "max_output_tokens",
         "model",
         "per_call_nano",
@@ -234,6 +230,7 @@ class ModelPrice:
             tuple(_dearest_of(self._usual, 0, audio) for audio in (False, True)) if flat else None
         )
         self._web_search = web_search
+        self.has_output = self._standard.has_output
 
     def __repr__(self) -> str:
         rate_in, rate_out = self.dearest_rates(0, tier=STANDARD)
@@ -300,11 +297,6 @@ class ModelPrice:
         changed.context_window = context_window or self.context_window
         changed.max_output_tokens = max_output_tokens or self.max_output_tokens
         return changed
-
-    @property
-    def has_output(self) -> bool:
-        """False for a model without a price for output (embeddings): it must not make any."""
-        return self._standard.has_output
 
     @property
     def trusted_window(self) -> int | None:

@@ -99,9 +99,7 @@ def parse_usage(usage: Fields) -> Usage | None:
 
 def _parse_chat(usage: Fields) -> Usage:
     """OpenAI chat completions and what copies it; LiteLLM adds Anthropic's cache fields, counted INSIDE."""
-    prompt, completion = _totals(
-        usage, count(usage, "prompt_tokens"), count(usage, "completion_tokens"), "completion_tokens"
-    )
+    prompt, completion = _totals(usage, "prompt_tokens", "completion_tokens")
     details, outputs = usage("prompt_tokens_details"), fields_of(usage("completion_tokens_details"))
     read = first_count(usage, "cache_read_input_tokens", "prompt_cache_hit_tokens")
     write = first_count(usage, "cache_creation_input_tokens")
@@ -133,9 +131,7 @@ def _parse_messages(usage: Fields) -> Usage:
         return _parse_anthropic(usage, outputs)
     details = usage("input_tokens_details") or usage("input_token_details")
     inputs = fields_of(details)
-    total_in, total_out = _totals(
-        usage, count(usage, "input_tokens"), count(usage, "output_tokens"), "output_tokens"
-    )
+    total_in, total_out = _totals(usage, "input_tokens", "output_tokens")
     read = first_count(inputs, "cached_tokens", "cache_read") or first_count(usage, "cache_read_tokens")
     write_1h = first_count(inputs, "ephemeral_1h_input_tokens") or first_count(usage, "cache_write_1h_tokens")
     write = max(
@@ -230,7 +226,9 @@ def _parse_google(
     total_in = first_count(usage, prompt) + first_count(usage, tools)
     answer, thinking = first_count(usage, candidates), first_count(usage, thoughts)
     everything = count(usage, total)
-    if everything is not None and everything == total_in + answer >= total_in + thinking:
+    if everything is None:
+        output = answer + thinking
+    elif everything == total_in + answer >= total_in + thinking:
         output = answer  # some Vertex models count the thoughts among the candidates
     else:
         output = _output_within(everything, total_in, answer + thinking)
@@ -256,21 +254,25 @@ def _parse_bedrock(usage: Fields) -> Usage:
     )
 
 
-def _totals(usage: Fields, inputs: int | None, outputs: int | None, missing: str) -> tuple[int, int]:
+def _totals(usage: Fields, input_name: str, output_name: str) -> tuple[int, int]:
+    """Return the input and output tokens of a usage with `total_tokens`, which may be left out.
+
+    Raises:
+        InvalidUsage: the output is in neither, or the total is less than its parts.
+    """
+    inputs, outputs = count(usage, input_name) or 0, count(usage, output_name)
     total = count(usage, "total_tokens")
-    inputs = inputs or 0
-    if outputs is None and total is None:
-        msg = (
-            f"usage: {missing} is missing; without it the output cannot be charged (give 0 if there was none)"
-        )
-        raise InvalidUsage(msg)
-    return inputs, _output_within(total, inputs, outputs or 0)
+    if total is None:
+        if outputs is None:
+            msg = f"usage: {output_name} is missing; without it the output cannot be charged (give 0 if there was none)"
+            raise InvalidUsage(msg)
+        return inputs, outputs
+    outputs = outputs or 0
+    return inputs, outputs if total == inputs + outputs else _output_within(total, inputs, outputs)
 
 
-def _output_within(total: int | None, inputs: int, outputs: int) -> int:
-    """The output that explains the total: xAI, for one, leaves reasoning out of `completion_tokens`."""
-    if total is None or total == inputs + outputs:
-        return outputs
+def _output_within(total: int, inputs: int, outputs: int) -> int:
+    """Return the output that explains the total: xAI, for one, leaves reasoning out of `completion_tokens`."""
     if total < inputs + outputs:
         msg = f"usage: the total ({total}) is less than input ({inputs}) and output ({outputs}) together"
         raise InvalidUsage(msg)
