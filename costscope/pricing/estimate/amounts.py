@@ -1,4 +1,4 @@
-"""`Estimate`: what to hold for a call, exactly (`strict`) or cut to what the budget has left (`capped`)."""
+"""`Estimate`: what to hold for a call; that of a tool, that which the user gives, and what a call really took."""
 
 from __future__ import annotations
 
@@ -39,21 +39,21 @@ class Estimate(msgspec.Struct, frozen=True, gc=False):
     """The output cap the call must be given, since it has none of its own; None when it needs none."""
 
     def most(self, meter: str) -> int:
-        """The most that may be held of a meter."""
+        """Return the most that may be held of a meter."""
         return self.amounts.get(meter, 0) + self.units_max * self.step.get(meter, 0)
 
     def cap_for(self, units: int) -> int | None:
-        """The output cap to put into the call once `units` steps were granted; None to leave the call alone."""
+        """Return the output cap to put into the call once `units` steps were granted; None to leave the call alone."""
         return units if self.units_max else self.needs_cap
 
 
 def tool_estimate(price: FixedPrice) -> Estimate:
-    """What to hold for a tool call: its fee, and one call."""
+    """Return what to hold for a tool call: its fee, and one call."""
     return Estimate({"cost": price.nano, "tool_calls": 1})
 
 
 def given_estimate(value: object, *, calls: Literal["model_calls", "tool_calls"] = "model_calls") -> Estimate:
-    """The estimate that the user's `estimate=` (or what that function returned) means.
+    """Read the user's `estimate=`, or what that function returned.
 
     Args:
         value: the most the call can cost, in the currency (`"0.05"`); a mapping of meters, such as
@@ -84,7 +84,7 @@ def given_estimate(value: object, *, calls: Literal["model_calls", "tool_calls"]
 
 
 def given_hold(value: object, *, calls: Literal["model_calls", "tool_calls"] = "model_calls") -> Estimate:
-    """`given_estimate` as what to hold: a meter left out holds nothing, but counts what the call turns out to use.
+    """Read `estimate=` as what to hold: a meter left out holds nothing, but counts what the call turns out to use.
 
     Without that, `estimate="0.05"` would hide a model's tokens from every budget of tokens: a commit settles
     what was held and nothing else.
@@ -95,7 +95,7 @@ def given_hold(value: object, *, calls: Literal["model_calls", "tool_calls"] = "
 
 
 def settled_amounts(price: Price, usage: Usage) -> Amounts:
-    """What a model call really took, by meter: what to commit.
+    """Return what a model call really took, by meter: what to commit.
 
     Args:
         price: the one its estimate was made with.

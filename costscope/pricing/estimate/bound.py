@@ -29,7 +29,7 @@ ITEM_SLACK: Final = 4
 _DEPTH_MAX: Final = 64
 _NODES_MAX: Final = 1_000_000
 _CONSTANT_TOKENS: Final = 8
-"""`true`, `false`, `null`, and whatever a chat template makes of them."""
+"""`true`, `false`, `null`, and what a chat template makes of them."""
 _FLOAT_TOKENS: Final = 32
 
 _MEDIA_TYPES: Final = frozenset(
@@ -69,7 +69,7 @@ class Bound(msgspec.Struct, frozen=True, gc=False):
 
 
 def text_bound(value: object, *, tools: bool = False) -> Bound:
-    """An upper bound of the tokens in all text inside `value`.
+    """Bound the tokens in all text inside `value` from above.
 
     Args:
         value: text, or dicts, lists and message objects with text at their leaves. Clients, functions and
@@ -87,7 +87,7 @@ def text_bound(value: object, *, tools: bool = False) -> Bound:
 
 
 def input_bound(bound: Bound, price: Price, *, model: str) -> int:
-    """The input tokens to reserve for a call: the text's bound, or the whole window for what is not text.
+    """Return the input tokens to reserve for a call: the text's bound, or the whole window for what is not text.
 
     Raises:
         ModelUnpriced: the call has parts that text does not bound, and no reliable context window is known.
@@ -118,7 +118,7 @@ class _Walk:
         self._path: set[int] = set()
 
     def measure(self, value: object, depth: int) -> int:
-        """The bound of `value`, which is `depth` levels down."""
+        """Bound the tokens of `value`, which is `depth` levels down."""
         kind = type(value)
         if kind is str:
             return len(value) if value.isascii() else _text_tokens(value)  # type: ignore[attr-defined,arg-type]  # str
@@ -198,7 +198,7 @@ class _Walk:
 
 
 def media_part(part: Mapping[object, object]) -> str | None:
-    """What `part` of a message is, if it is no text; None for text and everything else."""
+    """Return what `part` of a message is, if it is no text; None for text and everything else."""
     kind = part.get("type")
     if kind is None:
         return next((name for name in _GEMINI_PARTS if part.get(name) is not None), None)

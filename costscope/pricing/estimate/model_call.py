@@ -1,4 +1,7 @@
-"""From the arguments of a call to what to hold for it."""
+"""From the arguments of a model call, or its description, to what to hold for it.
+
+All of it is held (`strict`), or the output is cut to what the budget has left (`capped`).
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,7 @@ def estimate_call(
     default_cap: int = DEFAULT_OUTPUT_CAP,
     more_input: int = 0,
 ) -> Estimate:
-    """An upper bound of what a model call can use, from its arguments.
+    """Bound what a model call can use from above, by its arguments.
 
     Args:
         arguments: parameter name to value, as `CallShape.bind` gives them. Text that the function adds by
@@ -98,7 +101,7 @@ def estimate_call(
 
 
 def arguments_bound(arguments: Mapping[str, object], *, model: str) -> Bound:
-    """The bound of all text among the arguments, and what text does not bound.
+    """Bound all text among the arguments, and name what text does not bound.
 
     Raises:
         ModelUnpriced: a feature is asked for that nothing in the call bounds, such as a tool the provider runs.
@@ -134,7 +137,7 @@ def strict_estimate(
     can_cap: bool = False,
     default_cap: int = DEFAULT_OUTPUT_CAP,
 ) -> Estimate:
-    """The most the call can use, all of it held.
+    """Hold the most that the call can use.
 
     Args:
         price: what its tokens cost.
@@ -178,7 +181,7 @@ def capped_estimate(
     default_cap: int = DEFAULT_OUTPUT_CAP,
     units_min: int = MIN_OUTPUT_TOKENS,
 ) -> Estimate:
-    """The input held in full, the output as far as the budget goes: the call's cap becomes what was granted.
+    """Hold the input in full, and the output as far as the budget goes: the call's cap becomes what was granted.
 
     Falls back to `strict_estimate` where the output cannot be cut: no way to set a cap, no output at all, or
     a computed price.
@@ -230,7 +233,7 @@ def _lower_to_longest(cap: int, price: Price) -> int:
 
 
 def _uncapped_output(price: Price, input_tokens: int, default_cap: int) -> int:
-    """The most output of a call that has no cap and can get none."""
+    """Return the most output, in tokens, of a call that has no cap and can get none."""
     longest = price.max_output_tokens or price.trusted_window
     if longest is not None:
         return longest
@@ -261,7 +264,7 @@ def _call_amounts(cost: int, input_tokens: int, output_tokens: int) -> Amounts:
 
 
 class Described(TypedDict, total=False):
-    """A call in words; see `costscope.reserve`."""
+    """A call that is described rather than made: what `reserve` and `preview` are told."""
 
     model: str | None
     tool: str | None
@@ -274,7 +277,7 @@ class Described(TypedDict, total=False):
 
 
 def estimate_of(prices: PriceBook, call: Described) -> tuple[Estimate, Price | None]:
-    """What to hold for the call, and the price to settle it at.
+    """Return what to hold for a call that is described, and the price to settle it at.
 
     Raises:
         InvalidInput: both or none of `model` and `tool` are named.

@@ -1,8 +1,9 @@
-"""What a call may contain whose tokens do not follow from the text that is sent.
+"""What a call may contain beside plain text: features of the provider, and objects to look into.
 
-Two kinds: parts that the context window still bounds (images, files, a conversation kept by the provider),
-and features that nothing in the call bounds (tools the provider runs by itself, in as many rounds as it
-likes, each of them billed).
+Of the tokens that do not follow from the text that is sent there are two kinds: those that the context window
+still bounds (images, files, a conversation kept by the provider), and those of features that nothing in the call
+bounds (tools the provider runs by itself, in as many rounds as it likes, each of them billed).
+An object is data that is sent, machinery that is not, or opaque: its tokens are not known.
 """
 
 from __future__ import annotations
@@ -57,7 +58,7 @@ _GEMINI_TOOLS: Final = frozenset(
 
 
 def server_state(settings: Mapping[str, object]) -> Iterator[str]:
-    """Names of settings that bring in text which the provider keeps: earlier turns, caches, stored prompts."""
+    """Name the settings that bring in text which the provider keeps: earlier turns, caches, stored prompts."""
     for name in _KEPT_BY_PROVIDER:
         if is_set(settings.get(name)):
             yield name
@@ -70,7 +71,7 @@ def server_state(settings: Mapping[str, object]) -> Iterator[str]:
 
 
 def unbounded_features(settings: Mapping[str, object]) -> Iterator[str]:
-    """Names of features that nothing in the call bounds."""
+    """Name the features that nothing in the call bounds."""
     for name in _OPEN_ENDED:
         if name in settings and is_set(settings[name]) and settings[name] != "global":
             yield name
@@ -87,7 +88,7 @@ def unbounded_features(settings: Mapping[str, object]) -> Iterator[str]:
 
 
 def is_set(value: object) -> bool:
-    """False for None, empty values, and the SDKs' markers of an argument left out."""
+    """Tell if a value is set: not None, not empty, not an SDK's marker of an argument left out."""
     return bool(value) and type(value).__name__ not in _NOT_SET
 
 
@@ -116,7 +117,7 @@ Data = str | Mapping[object, object] | list[object] | Opaque
 
 
 def unfold(value: object) -> Data:
-    """The data in an object."""
+    """Return the data in an object: what a provider would be sent of it."""
     for kinds, read in _KINDS:
         if isinstance(value, kinds):
             return read(value)
@@ -125,7 +126,7 @@ def unfold(value: object) -> Data:
 
 
 def _declared_fields(value: object) -> Mapping[object, object] | None:
-    """The fields that an object's class declares: pydantic models, dataclasses, msgspec structs."""
+    """Return the fields that an object's class declares: pydantic models, dataclasses, msgspec structs."""
     fields: Mapping[str, object] | None = None
     if hasattr(type(value), "__pydantic_fields__"):
         fields = {**vars(value), **(getattr(value, "__pydantic_extra__", None) or {})}
@@ -170,7 +171,7 @@ _PRINTED: Final = frozenset({"datetime", "decimal", "fractions", "pathlib", "uui
 
 
 def _function_data(value: FunctionType | MethodType | BuiltinFunctionType) -> Opaque:
-    """A function given as a tool: SDKs send its name, docstring and a schema of its parameters."""
+    """Bound a function given as a tool: SDKs send its name, docstring and a schema of its parameters."""
     code = getattr(value, "__code__", None)
     parameters = 0 if code is None else code.co_argcount + code.co_kwonlyargcount
     doc = (value.__doc__ or "").encode("utf-8", "surrogatepass")
@@ -178,7 +179,7 @@ def _function_data(value: FunctionType | MethodType | BuiltinFunctionType) -> Op
 
 
 def _schema_data(value: type) -> Mapping[object, object] | Opaque:
-    """A class given as a response format: pydantic models are sent as their JSON schema."""
+    """Return what is sent of a class given as a response format: pydantic models go as their JSON schema."""
     make = getattr(value, "model_json_schema", None)
     if make is None:
         return Opaque(_PARAMETER_TOKENS * (1 + len(getattr(value, "__annotations__", ()))))

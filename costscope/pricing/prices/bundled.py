@@ -68,6 +68,9 @@ _FAMILIES: Final = (
 def readings(model: str, provider: str | None) -> list[tuple[str | None, str]]:
     """What `model` may mean, likeliest first: (provider id or None for "guess by the name", model).
 
+    People write `gpt-4o`, `openai/gpt-4o` (LiteLLM, OpenRouter), `bedrock/converse/us.anthropic.claude-...`,
+    `anthropic.claude-...` (Bedrock), `models/gemini-...`, `projects/.../models/...` (Vertex).
+
     Args:
         model: the name as it was given.
         provider: the provider, when it is known, in any of its spellings.

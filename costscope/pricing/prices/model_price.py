@@ -42,7 +42,7 @@ class RateBand(msgspec.Struct, frozen=True, gc=False):
 
     @classmethod
     def of(cls, rates: Mapping[str, Fraction]) -> RateBand:
-        """A band from rates by name, in nano-units per token.
+        """Build a band from rates by name, in nano-units per token.
 
         A part without a rate of its own has that of what it is part of, as in the providers' price lists:
         cached input is input, an hour-long cache write is a cache write, reasoning and audio are output.
@@ -84,7 +84,7 @@ class RateBand(msgspec.Struct, frozen=True, gc=False):
         )
 
     def cost(self, usage: Usage) -> int:
-        """What the tokens of `usage` cost in nano-units, rounded up once, at the end."""
+        """Price the tokens of `usage`, in nano-units, rounded up once, at the end."""
         inputs, outputs = usage.input_tokens, usage.output_tokens
         read, written = usage.cache_read_tokens, usage.cache_write_tokens
         hour, reasoning = usage.cache_write_1h_tokens, usage.reasoning_tokens
@@ -139,14 +139,14 @@ class RateTable:
         self._dearest_audio = tuple(accumulate((band.dearest_audio for band in self._bands), _larger_of))
 
     def cost(self, usage: Usage) -> int:
-        """The cost of `usage` in nano-units, in the band its input tokens reach."""
+        """Price `usage` in the band its input tokens reach, in nano-units."""
         band = self._flat
         if band is None:
             band = self._bands[self._index(usage.input_tokens)]
         return band.cost(usage)
 
     def dearest_rates(self, input_tokens: int, *, audio: bool = False) -> tuple[int, int]:
-        """The dearest (input, output) rates, in whole nano-units per token, that a call this large can reach."""
+        """Return the dearest (input, output) rates, in whole nano-units per token, that a call this large can reach."""
         reached = self._dearest_audio if audio else self._dearest_text
         return reached[0 if self._flat is not None else self._index(input_tokens)]
 
@@ -239,7 +239,7 @@ class ModelPrice:
         )
 
     def cost(self, usage: Usage) -> int:
-        """What `usage` cost, in nano-units, rounded up.
+        """Price `usage`, in nano-units, rounded up.
 
         An amount that the provider sent itself is taken as it is, unless the price is the user's own.
 
@@ -256,7 +256,7 @@ class ModelPrice:
     def dearest_rates(
         self, input_tokens: int, *, tier: str | None = None, audio: bool = False
     ) -> tuple[int, int]:
-        """The dearest rates a call can be billed at, in whole nano-units per (input, output) token.
+        """Return the dearest rates a call can be billed at, in whole nano-units per (input, output) token.
 
         The maximum over plain and cached tokens, the context bands that `input_tokens` reaches, and the
         service tiers the provider may use.
@@ -283,16 +283,16 @@ class ModelPrice:
     def ceiling(
         self, input_tokens: int, output_tokens: int, *, tier: str | None = None, audio: bool = False
     ) -> int:
-        """The most that a call of at most so many tokens can cost, in nano-units."""
+        """Return the most that a call of at most so many tokens can cost, in nano-units."""
         rate_in, rate_out = self.dearest_rates(input_tokens, tier=tier, audio=audio)
         return input_tokens * rate_in + output_tokens * rate_out + self.per_call_nano
 
     def output_step(self, input_tokens: int, *, tier: str | None = None, audio: bool = False) -> int | None:
-        """What one more output token can cost, in nano-units."""
+        """Return what one more output token can cost, in nano-units."""
         return self.dearest_rates(input_tokens, tier=tier, audio=audio)[1]
 
     def with_limits(self, context_window: int | None, max_output_tokens: int | None) -> ModelPrice:
-        """The same price with the user's word on how large a call may be."""
+        """Return the same price with the user's word on how large a call may be."""
         changed = copy(self)
         changed.context_window = context_window or self.context_window
         changed.max_output_tokens = max_output_tokens or self.max_output_tokens

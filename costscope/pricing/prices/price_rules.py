@@ -52,7 +52,7 @@ class PriceRule(Rates, frozen=True, forbid_unknown_fields=True):
         return {tier: price for tier, price in found.items() if price is not None}
 
     def price(self, model: str, *, source: str) -> ModelPrice | None:
-        """The price of this rule for `model`; None for a rule of limits only.
+        """Build the price of this rule for `model`; None for a rule of limits only.
 
         Raises:
             InvalidAmount: an amount that cannot be a price, or rates without `input`.

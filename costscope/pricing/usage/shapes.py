@@ -1,4 +1,4 @@
-"""Usage in a result: one function per shape in which a provider reports it; each returns our `Usage`.
+"""Usage in a result, or in what a user's `usage=` function gave: one function per shape; each returns our `Usage`.
 
 Sources: the response types in the `openai`, `anthropic` and `google-genai` SDKs, LiteLLM's `Usage`,
 LangChain's `UsageMetadata` and Bedrock's Converse API. The shapes are told apart by their field names.
@@ -27,7 +27,7 @@ _USAGE_FIELDS: Final = ("usage", "usage_metadata", "usageMetadata")
 
 
 def read_usage(result: object) -> Usage | None:
-    """The usage in a result: OpenAI chat and responses, Anthropic, LiteLLM, Gemini, LangChain, Bedrock.
+    """Read the usage in a result: OpenAI chat and responses, Anthropic, LiteLLM, Gemini, LangChain, Bedrock.
 
     Args:
         result: what the call returned: an SDK object, a dict of the decoded JSON, or a `Usage`.
@@ -57,7 +57,7 @@ def read_usage(result: object) -> Usage | None:
 
 
 def coerce_usage(value: object) -> Usage | None:
-    """The usage that a user's own `usage=` function returned.
+    """Read the usage that a user's own `usage=` function returned.
 
     Args:
         value: a `Usage`, a dict such as `{"input_tokens": 10, "output_tokens": 5}`, an SDK's usage object or
@@ -86,7 +86,7 @@ def coerce_usage(value: object) -> Usage | None:
 
 
 def parse_usage(usage: Fields) -> Usage | None:
-    """The tokens of a usage object of any known shape; None if it has none of the known fields.
+    """Read the tokens of a usage object of any known shape; None if it has none of the known fields.
 
     Raises:
         InvalidUsage: a field that cannot be believed, or one that is missing where the shape needs it.
@@ -98,7 +98,7 @@ def parse_usage(usage: Fields) -> Usage | None:
 
 
 def _parse_chat(usage: Fields) -> Usage:
-    """OpenAI chat completions and what copies it; LiteLLM adds Anthropic's cache fields, counted INSIDE."""
+    """Read OpenAI chat completions and what copies it; LiteLLM adds Anthropic's cache fields, counted INSIDE."""
     prompt, completion = _totals(usage, "prompt_tokens", "completion_tokens")
     details, outputs = usage("prompt_tokens_details"), fields_of(usage("completion_tokens_details"))
     read = first_count(usage, "cache_read_input_tokens", "prompt_cache_hit_tokens")
@@ -125,7 +125,7 @@ def _parse_chat(usage: Fields) -> Usage:
 
 
 def _parse_messages(usage: Fields) -> Usage:
-    """OpenAI responses, LangChain, our own field names (all inclusive), and Anthropic messages (exclusive)."""
+    """Read OpenAI responses, LangChain, our own field names (all inclusive), Anthropic messages (exclusive)."""
     outputs = fields_of(usage("output_tokens_details") or usage("output_token_details"))
     if usage("cache_read_input_tokens") is not None or usage("cache_creation_input_tokens") is not None:
         return _parse_anthropic(usage, outputs)
@@ -156,7 +156,7 @@ def _parse_messages(usage: Fields) -> Usage:
 
 
 def _parse_anthropic(usage: Fields, outputs: Fields) -> Usage:
-    """Input excludes what was cached, and compaction (a second, hidden request) is in no total."""
+    """Read Anthropic messages: input excludes what was cached, and compaction (a second, hidden request) is in no total."""
     uncached, output = _require_count(usage, "input_tokens"), _require_count(usage, "output_tokens")
     read = first_count(usage, "cache_read_input_tokens")
     write_1h = first_count(fields_of(usage("cache_creation")), "ephemeral_1h_input_tokens")
@@ -222,7 +222,7 @@ def _parse_google(
     total: str,
     modalities: tuple[str, str, str],
 ) -> Usage:
-    """Gemini: results of server-side tools are more input, thoughts are more output; the total has all four."""
+    """Read Gemini: results of server-side tools are more input, thoughts are more output; the total has all four."""
     total_in = first_count(usage, prompt) + first_count(usage, tools)
     answer, thinking = first_count(usage, candidates), first_count(usage, thoughts)
     everything = count(usage, total)
@@ -244,7 +244,7 @@ def _parse_google(
 
 
 def _parse_bedrock(usage: Fields) -> Usage:
-    """Bedrock Converse: cached tokens stand beside the input, as at Anthropic."""
+    """Read Bedrock Converse: cached tokens stand beside the input, as at Anthropic."""
     read, write = first_count(usage, "cacheReadInputTokens"), first_count(usage, "cacheWriteInputTokens")
     return Usage(
         _require_count(usage, "inputTokens") + read + write,

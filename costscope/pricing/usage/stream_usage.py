@@ -25,7 +25,7 @@ _MERGED: Final = (
 
 
 class StreamUsage:
-    """Feed it every chunk or event of a stream; ask it for the usage when the stream is over.
+    """The usage of a stream: feed it every chunk or event, ask it for the usage when the stream is over.
 
     `feed` never raises and keeps only the latest report: a bad report is refused by `usage()`, after the
     stream has reached its reader. What `usage()` says before `complete` is what the provider had reported
@@ -67,7 +67,7 @@ class StreamUsage:
             self._note_candidates(candidates)
 
     def usage(self) -> Usage | None:
-        """The usage reported so far; None when there was none.
+        """Return the usage reported so far; None when there was none.
 
         Raises:
             InvalidUsage: the stream reported usage that cannot be believed.
@@ -94,7 +94,7 @@ class StreamUsage:
             self._last = item  # an event of a framework that wraps the provider's
 
     def _note_chunk(self, item: object, fields: Fields, choices: object) -> None:
-        """A chat completion chunk: finished once every choice that began has a `finish_reason`."""
+        """Note a chat completion chunk: finished once every choice that began has a `finish_reason`."""
         if fields("usage") is not None:
             self._last = item
         if not isinstance(choices, list | tuple):
@@ -125,7 +125,7 @@ class StreamUsage:
                 self._delta[name] = value
 
     def _merge_reports(self) -> dict[str, object]:
-        """Anthropic: the start has the input, each delta the running totals; the later word counts."""
+        """Merge Anthropic's reports: the start has the input, each delta the running totals; the later word counts."""
         start = fields_of(fields_of(self._begun)("usage"))
         merged: dict[str, object] = {name: start(name) for name in _MERGED}
         merged.update(self._delta)

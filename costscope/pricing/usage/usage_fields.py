@@ -128,7 +128,7 @@ Fields = Callable[[str], object]
 
 
 def fields_of(source: object) -> Fields:
-    """The fields of a mapping or object; a None has no fields."""
+    """Return the fields of a mapping or object; a None has no fields."""
     if type(source) is dict:
         return source.get
     if source is None:
@@ -143,7 +143,7 @@ def fields_of(source: object) -> Fields:
 
 
 def text(fields: Fields, name: str) -> str | None:
-    """The field as text (an enum member by its value); None when it is absent or something else."""
+    """Read a field as text (an enum member by its value); None when it is absent or something else."""
     value = fields(name)
     if value is None or type(value) is str:
         return value or None
@@ -152,7 +152,7 @@ def text(fields: Fields, name: str) -> str | None:
 
 
 def count(fields: Fields, name: str) -> int | None:
-    """The field as a count; None when it is absent or null.
+    """Read a field as a count; None when it is absent or null.
 
     Raises:
         InvalidUsage: a bool, NaN, text or another thing that counts nothing. Range is `Usage`'s business.
@@ -167,7 +167,7 @@ def count(fields: Fields, name: str) -> int | None:
 
 
 def first_count(fields: Fields, *names: str) -> int:
-    """The first of the fields that is present and not zero, else 0."""
+    """Read the first of the fields that is present and not zero, else 0."""
     for name in names:
         if fields(name):
             value = count(fields, name)
@@ -192,7 +192,7 @@ _TIERS: Final = ("service_tier", "serviceTier", "traffic_type", "trafficType")
 
 
 def with_source(usage: Usage, reported: Fields, result: Fields, hidden: Fields = _NO_FIELDS) -> Usage:
-    """`usage` with the model, provider, service tier and cost that the result names."""
+    """Return `usage` with the model, provider, service tier and cost that the result names."""
     model = text(result, "model") or text(result, "model_version") or text(result, "modelVersion")
     provider = text(result, "provider") or text(hidden, "custom_llm_provider")
     tier, cost = _tier(reported, result), _cost(reported, hidden)
@@ -235,7 +235,7 @@ def _nano(cost: object) -> int:
         msg = f"usage: cost is {cost!r:.60}; expected an amount"
         raise InvalidUsage(msg)
     try:
-        # gateways compute in floats: 1e-07 is 1e-07, whatever the text form
+        # gateways compute in floats, and to_nano takes 1e-07 for what it is
         return to_nano(cost, what="usage: cost")
     except InvalidAmount as error:
         raise InvalidUsage(str(error)) from error
