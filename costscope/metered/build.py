@@ -113,7 +113,7 @@ def _model_call(
         raise ModelUnpriced(msg)
     detour = _detour(spec, scope, (args, kwargs), arguments, model) if scope.acts else None
     routing = detour.routing() if detour is not None else None
-    key = None if options.idempotency_key is None else key_of(spec, args, kwargs)
+    key = key_of(spec, args, kwargs)
     if detour is not None and routing is not None and (routing.model != model or routing.limits_output):
         call = Call(scope, "model", model, EMPTY, options.on_lost, key, outer)
         detour.take(call, routing)
