@@ -106,7 +106,7 @@ def settled_amounts(price: Price, usage: Usage) -> Amounts:
     """
     return {
         "cost": min(price.cost(usage), MAX_AMOUNT),
-        "tokens": usage.tokens,
+        "tokens": usage.input_tokens + usage.output_tokens,
         "input_tokens": usage.input_tokens,
         "output_tokens": usage.output_tokens,
         "model_calls": 1,
