@@ -9,7 +9,7 @@ import warnings
 from typing import TYPE_CHECKING, Final
 
 from costscope.errors import NotBilled, UsageWarning
-from costscope.pricing.estimate import given_estimate, settled
+from costscope.pricing.estimate import given_estimate, settled_amounts
 from costscope.pricing.prices import billed_usage
 from costscope.pricing.usage import coerce_usage, read_usage
 
@@ -115,8 +115,9 @@ def price_usage(call: Call, usage: Usage | None) -> tuple[Amounts | None, Usage 
     """The usage as the provider bills it, and what it comes to; None charges the hold."""
     if usage is None or call.price is None:
         return None, usage
-    usage = billed_usage(usage, call.tier)
-    return settled(call.price, usage), usage
+    if call.tier is not None:  # else the usage has the tier that it is billed at
+        usage = billed_usage(usage, call.tier)
+    return settled_amounts(call.price, usage), usage
 
 
 def _verdict(spec: Spec, error: BaseException) -> object:

@@ -94,7 +94,8 @@ class Spec:
         """The arguments of the call as it is to be made: to its route's model, with the cap that its hold pays for."""
         if call.route is not None and call.route.rewritten is not None:
             args, kwargs = call.route.rewritten
-        cap = call.estimate.cap_for(call.units)
+        estimate = call.estimate
+        cap = estimate.cap_for(call.units) if estimate.units_max else estimate.needs_cap
         if cap is None:
             return args, kwargs
         provider = call.price.provider if call.price is not None else None

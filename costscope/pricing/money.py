@@ -13,8 +13,6 @@ from typing import Final
 from costscope.errors import InvalidAmount
 from costscope.ledger.meters import MAX_AMOUNT
 
-__all__ = ["NANO", "MoneyLike", "currency", "format_amount", "format_money", "to_count", "to_nano"]
-
 NANO: Final = 1_000_000_000
 """Nano-units in one unit of the currency."""
 
@@ -27,7 +25,7 @@ _DECIMAL_TEXT: Final = re.compile(r"[0-9]{1,16}(\.[0-9]{1,18})?", re.ASCII)
 
 
 def to_nano(amount: MoneyLike, *, what: str = "amount") -> int:
-    """The amount in nano-units, rounded up.
+    """Convert an amount to nano-units, rounded up.
 
     Args:
         amount: a decimal text, an int, a Decimal or a finite float, in units of the currency.
@@ -45,7 +43,7 @@ def to_nano(amount: MoneyLike, *, what: str = "amount") -> int:
 
 
 def to_count(amount: object, *, what: str = "amount") -> int:
-    """A count (tokens, calls) as an int between 0 and 2^53-1.
+    """Check a count (tokens, calls): an int between 0 and 2^53-1.
 
     Raises:
         InvalidAmount: not an int, a bool, negative or above 2^53-1.
@@ -61,7 +59,7 @@ def to_count(amount: object, *, what: str = "amount") -> int:
 
 
 def format_money(nano: int, currency: str = "USD") -> str:
-    """`1_500_000_000` as `USD 1.50`: at least two decimals, no digit lost, no rounding."""
+    """Write `1_500_000_000` as `USD 1.50`: at least two decimals, no digit lost, no rounding."""
     sign = "-" if nano < 0 else ""
     whole, fraction = divmod(abs(nano), NANO)
     decimals = f"{fraction:09d}".rstrip("0").ljust(2, "0")
@@ -69,7 +67,7 @@ def format_money(nano: int, currency: str = "USD") -> str:
 
 
 def format_amount(meter: str, amount: int) -> str:
-    """An amount with its unit: `USD 0.50`, `300 tokens`, `1 model call`."""
+    """Write an amount with its unit: `USD 0.50`, `300 tokens`, `1 model call`."""
     if meter == "cost":
         return format_money(amount)
     unit = meter.replace("_", " ")
@@ -77,7 +75,7 @@ def format_amount(meter: str, amount: int) -> str:
 
 
 def currency(nano: int) -> Decimal:
-    """Nano-units as an exact Decimal in units of the currency: at least two decimals, none lost."""
+    """Convert nano-units to an exact Decimal in units of the currency: at least two decimals, none lost."""
     exact = (Decimal(nano) / NANO).normalize()
     exponent = exact.as_tuple().exponent
     return exact if isinstance(exponent, int) and exponent < -1 else exact.quantize(Decimal("0.01"))

@@ -297,6 +297,17 @@ def test_one_key_is_charged_once(runtime, books, colour):
     books.settle()
 
 
+def test_one_key_of_a_model_is_charged_once(runtime, books, colour):
+    model = metered_model("m", runtime=runtime, price="0.01", estimate="0.01", idempotency_key="job")(
+        colour.define(lambda job: job)
+    )
+    with budget_scope(runtime=runtime):
+        for job in ("a", "a", "b"):
+            colour.run(model, job)
+    assert books.spent() == 20_000_000
+    books.settle()
+
+
 def test_no_key_is_no_protection(runtime, books, colour):
     tool = keyed(runtime, colour)
     with budget_scope(runtime=runtime):

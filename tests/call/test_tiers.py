@@ -6,7 +6,7 @@ import pytest
 
 import costscope
 from costscope import BudgetExceeded, InvalidInput, ModelUnpriced, Usage, budget_scope, metered_model
-from costscope.pricing.estimate import settled
+from costscope.pricing.estimate import settled_amounts
 from costscope.scope.runtime import services_of
 
 PRICES = {
@@ -262,4 +262,4 @@ def test_a_batch_that_fits_only_at_its_own_price_is_admitted(runtime, colour):
 
 def test_settled_is_what_a_price_says_of_the_tier_in_the_usage(runtime):
     price = services_of(runtime).prices.require("gpt-own")
-    assert settled(price, Usage(SENT, MADE, tier="batch"))["cost"] == STANDARD // 2
+    assert settled_amounts(price, Usage(SENT, MADE, tier="batch"))["cost"] == STANDARD // 2

@@ -8,17 +8,6 @@ from typing import Final
 
 from costscope.errors import InvalidInput
 
-__all__ = [
-    "SETTINGS",
-    "CallShape",
-    "choices_of",
-    "model_of",
-    "output_cap",
-    "settings_of",
-    "tier_of",
-    "wants_audio",
-]
-
 Arguments = Mapping[str, object]
 
 _CAPS: Final = ("max_tokens", "max_completion_tokens", "max_output_tokens", "maxOutputTokens", "maxTokens")
@@ -71,7 +60,7 @@ class CallShape:
         self._takes_any = inspect.Parameter.VAR_KEYWORD in kinds
 
     def bind(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> dict[str, object]:
-        """Parameter name to value, defaults included, `**kwargs` among them.
+        """Map each parameter's name to its value, defaults included, `**kwargs` among them.
 
         Wrong arguments are left for the function itself to refuse.
         """
@@ -85,7 +74,7 @@ class CallShape:
         return arguments
 
     def can_cap(self, arguments: Arguments, *, provider: str | None = None) -> bool:
-        """True if `with_cap` can put an output cap into such a call."""
+        """Tell if `with_cap` can put an output cap into such a call."""
         return output_cap(arguments) is not None or self._cap_name(arguments, provider) is not None
 
     def with_cap(
@@ -96,7 +85,7 @@ class CallShape:
         *,
         provider: str | None = None,
     ) -> tuple[tuple[object, ...], dict[str, object]]:
-        """The call with its output capped: new `(args, kwargs)`.
+        """Return the call with its output capped: new `(args, kwargs)`.
 
         Every cap that is there already is lowered to `cap`, never raised; if there is none, one is set.
 
@@ -110,7 +99,7 @@ class CallShape:
             InvalidInput: the function has no parameter for it.
         """
         arguments = self.bind(args, kwargs)
-        changed = dict(_lowered(arguments, cap))
+        changed = dict(_lower_caps(arguments, cap))
         if not changed:
             name = self._cap_name(arguments, provider)
             if name is None:
@@ -119,11 +108,11 @@ class CallShape:
                     f"{', '.join(_CAPS[:3])} nor **kwargs; add one of them, or give estimate="
                 )
                 raise InvalidInput(msg)
-            changed = {name: _configured(arguments.get(name), cap) if name in _GOOGLE_CONFIGS else cap}
-        return self._changed(args, kwargs, changed)
+            changed = {name: _put_cap(arguments.get(name), cap) if name in _GOOGLE_CONFIGS else cap}
+        return self._replace_arguments(args, kwargs, changed)
 
     def lets_name_model(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> bool:
-        """True if the caller of the function can name another model.
+        """Tell if the caller of the function can name another model.
 
         One that takes anything by `**kwargs` may name a model itself, so that it would have two: only a call that
         names one is sure to have it heeded.
@@ -137,10 +126,10 @@ class CallShape:
     def with_model(
         self, args: tuple[object, ...], kwargs: Mapping[str, object], model: str
     ) -> tuple[tuple[object, ...], dict[str, object]]:
-        """The call sent to this model instead: new `(args, kwargs)`. For functions that take one."""
-        return self._changed(args, kwargs, {"model": model})
+        """Return the call with this model instead: new `(args, kwargs)`. For functions that take one."""
+        return self._replace_arguments(args, kwargs, {"model": model})
 
-    def _changed(
+    def _replace_arguments(
         self, args: tuple[object, ...], kwargs: Mapping[str, object], changed: Mapping[str, object]
     ) -> tuple[tuple[object, ...], dict[str, object]]:
         positional = list(args)
@@ -154,7 +143,7 @@ class CallShape:
         return tuple(positional), named
 
     def _cap_name(self, arguments: Arguments, provider: str | None) -> str | None:
-        """The parameter that a cap can be set in: a cap's own, a Gemini config, or one let in by `**kwargs`."""
+        """Return the parameter that a cap can be set in: a cap's own, a Gemini config, or one let in by `**kwargs`."""
         for name in _CAPS:
             if name in self._by_keyword:
                 return name
@@ -171,18 +160,18 @@ class CallShape:
 
 
 def model_of(arguments: Arguments) -> str | None:
-    """The model a call names in its arguments; None when it names none."""
+    """Return the model a call names in its arguments; None when it names none."""
     model = arguments.get("model")
     return model if isinstance(model, str) and model else None
 
 
 def output_cap(arguments: Arguments) -> int | None:
-    """The output cap of a call, per choice: the largest that any of its settings states; None without one."""
-    return max((value for _, _, value in _caps(arguments)), default=None)
+    """Return the output cap of a call, in tokens per choice: the largest that its settings state; None without one."""
+    return max((value for _, _, value in _stated_caps(arguments)), default=None)
 
 
 def choices_of(arguments: Arguments) -> int:
-    """How many answers a call asks for, at least 1: `n`, `candidate_count`."""
+    """Return how many answers a call asks for, at least 1: `n`, `candidate_count`."""
     counts = [
         settings.get(name) for settings in settings_of(arguments) for name in _CHOICES if name in settings
     ]
@@ -190,7 +179,7 @@ def choices_of(arguments: Arguments) -> int:
 
 
 def tier_of(arguments: Arguments, otherwise: str | None = None) -> str | None:
-    """The service tier a call asks for: OpenAI, Anthropic, Gemini, Bedrock.
+    """Return the service tier a call asks for: OpenAI, Anthropic, Gemini, Bedrock.
 
     Args:
         arguments: of the call.
@@ -213,7 +202,7 @@ def tier_of(arguments: Arguments, otherwise: str | None = None) -> str | None:
 
 
 def wants_audio(arguments: Arguments) -> bool:
-    """True if the answer may be audio, which has a price of its own."""
+    """Tell if the answer may be audio, which has a price of its own."""
     for settings in settings_of(arguments):
         asked = settings.get("modalities") or settings.get("response_modalities")
         if isinstance(asked, list | tuple) and any("audio" in str(item).lower() for item in asked):
@@ -222,17 +211,17 @@ def wants_audio(arguments: Arguments) -> bool:
 
 
 def settings_of(arguments: Arguments) -> Iterator[Arguments]:
-    """The arguments, and every set of settings inside them (`config`, `extra_body`), as mappings."""
+    """Yield the arguments, and every set of settings inside them (`config`, `extra_body`), as mappings."""
     yield arguments
     for name in _CONFIGS:
         if name in arguments:
-            config = _mapping(arguments[name])
+            config = _as_mapping(arguments[name])
             if config:
                 yield config
 
 
-def _caps(arguments: Arguments) -> Iterator[tuple[str | None, str, int]]:
-    """`(argument with settings or None, name, cap)` of every cap a call states."""
+def _stated_caps(arguments: Arguments) -> Iterator[tuple[str | None, str, int]]:
+    """Yield `(argument with settings or None, name, cap)` of every cap a call states."""
     for name in _CAPS:
         if name in arguments:
             value = arguments[name]
@@ -241,27 +230,29 @@ def _caps(arguments: Arguments) -> Iterator[tuple[str | None, str, int]]:
     if _CONFIG_NAMES.isdisjoint(arguments):
         return
     for outer in _CONFIGS:
-        config = _mapping(arguments[outer]) if outer in arguments else {}
+        config = _as_mapping(arguments[outer]) if outer in arguments else {}
         for name in _CAPS:
             value = config.get(name)
             if type(value) is int and value >= 0:
                 yield outer, name, value
 
 
-def _lowered(arguments: Arguments, cap: int) -> Iterator[tuple[str, object]]:
-    for outer, name, value in _caps(arguments):
+def _lower_caps(arguments: Arguments, cap: int) -> Iterator[tuple[str, object]]:
+    for outer, name, value in _stated_caps(arguments):
         if outer is None:
             yield name, min(value, cap)
         else:
-            yield outer, _replaced(arguments[outer], {name: min(value, cap)})
+            yield outer, _replace_fields(arguments[outer], {name: min(value, cap)})
 
 
-def _configured(config: object, cap: int) -> object:
-    return {"max_output_tokens": cap} if config is None else _replaced(config, {"max_output_tokens": cap})
+def _put_cap(config: object, cap: int) -> object:
+    return (
+        {"max_output_tokens": cap} if config is None else _replace_fields(config, {"max_output_tokens": cap})
+    )
 
 
-def _replaced(config: object, changes: dict[str, int]) -> object:
-    """A copy of a dict or pydantic model with some fields changed; the caller's own object stays as it is."""
+def _replace_fields(config: object, changes: dict[str, int]) -> object:
+    """Copy a dict or pydantic model with some fields changed; the caller's own object stays as it is."""
     if isinstance(config, Mapping):
         return {**config, **changes}
     copied = getattr(config, "model_copy", None)
@@ -271,7 +262,7 @@ def _replaced(config: object, changes: dict[str, int]) -> object:
     return copied(update=changes)
 
 
-def _mapping(config: object) -> Arguments:
+def _as_mapping(config: object) -> Arguments:
     if isinstance(config, Mapping):
         return config
     return vars(config) if hasattr(type(config), "__pydantic_fields__") else {}

@@ -14,12 +14,10 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from costscope.errors import ModelUnpriced
-from costscope.pricing.estimate.parts import Opaque, may_be_media, media_part, unfold
+from costscope.pricing.estimate.parts import Opaque, unfold
 
 if TYPE_CHECKING:
     from costscope.pricing.prices import Price
-
-__all__ = ["CALL_SLACK", "ITEM_SLACK", "MAPPING_SLACK", "Bound", "input_bound", "text_bound"]
 
 CALL_SLACK: Final = 1024
 """Tokens a provider may add to any call: its own preamble, the frame of tools and of a response format."""
@@ -31,8 +29,32 @@ ITEM_SLACK: Final = 4
 _DEPTH_MAX: Final = 64
 _NODES_MAX: Final = 1_000_000
 _CONSTANT_TOKENS: Final = 8
-"""`true`, `false`, `null`, and whatever a chat template makes of them."""
+"""`true`, `false`, `null`, and what a chat template makes of them."""
 _FLOAT_TOKENS: Final = 32
+
+_MEDIA_TYPES: Final = frozenset(
+    {
+        "image_url",
+        "input_image",
+        "image",
+        "input_audio",
+        "audio",
+        "video",
+        "video_url",
+        "input_video",
+        "file",
+        "input_file",
+        "document",
+        "media",
+        "container_upload",
+        "item_reference",
+        "computer_screenshot",
+    }
+)
+_GEMINI_PARTS: Final = ("inline_data", "inlineData", "file_data", "fileData")
+
+_MEDIA_KEYS: Final = frozenset({"type", *_GEMINI_PARTS})
+"""A mapping without any of these is no media."""
 
 
 class Bound(msgspec.Struct, frozen=True, gc=False):
@@ -47,7 +69,7 @@ class Bound(msgspec.Struct, frozen=True, gc=False):
 
 
 def text_bound(value: object, *, tools: bool = False) -> Bound:
-    """An upper bound of the tokens in all text inside `value`.
+    """Bound the tokens in all text inside `value` from above.
 
     Args:
         value: text, or dicts, lists and message objects with text at their leaves. Clients, functions and
@@ -58,14 +80,14 @@ def text_bound(value: object, *, tools: bool = False) -> Bound:
         The bound, without `CALL_SLACK`, and what no count of bytes can bound.
     """
     if type(value) is str:
-        return Bound(_text(value))
+        return Bound(_text_tokens(value))
     walk = _Walk(look_for_media=not tools)
     tokens = walk.measure(value, 0)
     return Bound(tokens, tuple(dict.fromkeys(walk.media)), audio=bool(walk.media))
 
 
 def input_bound(bound: Bound, price: Price, *, model: str) -> int:
-    """The input tokens to reserve for a call: the text's bound, or the whole window for what is not text.
+    """Return the input tokens to reserve for a call: the text's bound, or the whole window for what is not text.
 
     Raises:
         ModelUnpriced: the call has parts that text does not bound, and no reliable context window is known.
@@ -96,19 +118,19 @@ class _Walk:
         self._path: set[int] = set()
 
     def measure(self, value: object, depth: int) -> int:
-        """The bound of `value`, which is `depth` levels down."""
+        """Bound the tokens of `value`, which is `depth` levels down."""
         kind = type(value)
         if kind is str:
-            return len(value) if value.isascii() else _text(value)  # type: ignore[attr-defined,arg-type]  # str
+            return len(value) if value.isascii() else _text_tokens(value)  # type: ignore[attr-defined,arg-type]  # str
         if kind is dict or kind is list or kind is tuple:
-            return self._container(value, depth)  # type: ignore[arg-type]  # one of the three
+            return self._measure_container(value, depth)  # type: ignore[arg-type]  # one of the three
         if value is None or isinstance(value, int | float):
-            return _scalar(value)
+            return _scalar_tokens(value)
         if isinstance(value, bytes | bytearray | memoryview):
-            return self._bytes(bytes(value))
-        return self._other(value, depth)
+            return self._measure_bytes(bytes(value))
+        return self._measure_object(value, depth)
 
-    def _container(self, value: Mapping[object, object] | Iterable[object], depth: int) -> int:
+    def _measure_container(self, value: Mapping[object, object] | Iterable[object], depth: int) -> int:
         key = id(value)
         if key in self._path or depth >= _DEPTH_MAX or self._nodes > _NODES_MAX:
             reason = (
@@ -121,13 +143,14 @@ class _Walk:
         self._path.add(key)
         try:
             if isinstance(value, Mapping):
-                return self._mapping(value, depth + 1)
-            return self._items(value, depth + 1)
+                return self._measure_mapping(value, depth + 1)
+            return self._measure_items(value, depth + 1)
         finally:
             self._path.discard(key)
 
-    def _mapping(self, value: Mapping[object, object], depth: int) -> int:
-        if self._look_for_media and may_be_media(value):
+    def _measure_mapping(self, value: Mapping[object, object], depth: int) -> int:
+        # an ordinary message has none of these keys: nothing to look at
+        if self._look_for_media and not _MEDIA_KEYS.isdisjoint(value):
             part = media_part(value)
             if part is not None:
                 self.media.append(part)
@@ -139,7 +162,7 @@ class _Walk:
             total += measure(inner, depth)
         return total
 
-    def _items(self, value: Iterable[object], depth: int) -> int:
+    def _measure_items(self, value: Iterable[object], depth: int) -> int:
         total = number = 0
         for inner in value:
             number += 1
@@ -147,21 +170,21 @@ class _Walk:
         self._nodes += number
         return total + ITEM_SLACK * number
 
-    def _bytes(self, value: bytes) -> int:
+    def _measure_bytes(self, value: bytes) -> int:
         try:
-            return _text(value.decode())
+            return _text_tokens(value.decode())
         except UnicodeDecodeError:
             self.media.append("binary data")
             return len(value)
 
-    def _other(self, value: object, depth: int) -> int:
+    def _measure_object(self, value: object, depth: int) -> int:
         inner = unfold(value)
         if isinstance(inner, Opaque):
             if inner.reason:
                 self.media.append(inner.reason)
             return inner.tokens
         if isinstance(inner, str):
-            return _text(inner)
+            return _text_tokens(inner)
         # the path must hold the object itself: what unfold made of it is new each time
         key = id(value)
         if key in self._path:
@@ -169,19 +192,34 @@ class _Walk:
             return 0
         self._path.add(key)
         try:
-            return self._container(inner, depth)
+            return self._measure_container(inner, depth)
         finally:
             self._path.discard(key)
 
 
-def _scalar(value: float | None) -> int:
+def media_part(part: Mapping[object, object]) -> str | None:
+    """Return what `part` of a message is, if it is no text; None for text and everything else."""
+    kind = part.get("type")
+    if kind is None:
+        return next((name for name in _GEMINI_PARTS if part.get(name) is not None), None)
+    if not isinstance(kind, str) or kind not in _MEDIA_TYPES:
+        return None
+    if kind == "document":
+        source = part.get("source")
+        form = source.get("type") if isinstance(source, Mapping) else getattr(source, "type", None)
+        if form in {"text", "content"}:
+            return None
+    return kind
+
+
+def _scalar_tokens(value: float | None) -> int:
     if isinstance(value, bool) or value is None:
         return _CONSTANT_TOKENS
     # decimal digits and a sign, without making the text
     return value.bit_length() // 3 + 2 if isinstance(value, int) else _FLOAT_TOKENS
 
 
-def _text(value: str) -> int:
+def _text_tokens(value: str) -> int:
     if value.isascii():
         return len(value)
     plain = len(value.encode("utf-8", "surrogatepass"))

@@ -1,8 +1,9 @@
-"""What a call may contain whose tokens do not follow from the text that is sent.
+"""What a call may contain beside plain text: features of the provider, and objects to look into.
 
-Two kinds: parts that the context window still bounds (images, files, a conversation kept by the provider),
-and features that nothing in the call bounds (tools the provider runs by itself, in as many rounds as it
-likes, each of them billed).
+Of the tokens that do not follow from the text that is sent there are two kinds: those that the context window
+still bounds (images, files, a conversation kept by the provider), and those of features that nothing in the call
+bounds (tools the provider runs by itself, in as many rounds as it likes, each of them billed).
+An object is data that is sent, machinery that is not, or opaque: its tokens are not known.
 """
 
 from __future__ import annotations
@@ -15,29 +16,6 @@ from typing import Final
 
 import msgspec
 
-_MEDIA_TYPES: Final = frozenset(
-    {
-        "image_url",
-        "input_image",
-        "image",
-        "input_audio",
-        "audio",
-        "video",
-        "video_url",
-        "input_video",
-        "file",
-        "input_file",
-        "document",
-        "media",
-        "container_upload",
-        "item_reference",
-        "computer_screenshot",
-    }
-)
-_GEMINI_PARTS: Final = ("inline_data", "inlineData", "file_data", "fileData")
-
-_TELLING: Final = frozenset({"type", *_GEMINI_PARTS})
-
 _KEPT_BY_PROVIDER: Final = ("previous_response_id", "cached_content", "cachedContent", "container")
 _OPEN_ENDED: Final = (
     "mcp_servers",
@@ -48,7 +26,7 @@ _OPEN_ENDED: Final = (
     "inference_geo",
 )
 FEATURES: Final = frozenset({*_KEPT_BY_PROVIDER, *_OPEN_ENDED, "conversation", "models", "tools"})
-"""Names of settings that `server_state` and `open_ended` look at; a call without any of them, whose `prompt`
+"""Names of settings that `server_state` and `unbounded_features` look at; a call without any of them, whose `prompt`
 (if it has one) is plain text, has neither."""
 _NOT_SET: Final = ("NotGiven", "Omit")
 """Classes of the SDKs' markers for an argument that was left out."""
@@ -79,28 +57,8 @@ _GEMINI_TOOLS: Final = frozenset(
 )
 
 
-def may_be_media(part: Mapping[object, object]) -> bool:
-    """False, at once, for a mapping that `media_part` need not look at: an ordinary message."""
-    return not _TELLING.isdisjoint(part)
-
-
-def media_part(part: Mapping[object, object]) -> str | None:
-    """What `part` of a message is, if it is no text; None for text and everything else."""
-    kind = part.get("type")
-    if kind is None:
-        return next((name for name in _GEMINI_PARTS if part.get(name) is not None), None)
-    if not isinstance(kind, str) or kind not in _MEDIA_TYPES:
-        return None
-    if kind == "document":
-        source = part.get("source")
-        form = source.get("type") if isinstance(source, Mapping) else getattr(source, "type", None)
-        if form in {"text", "content"}:
-            return None
-    return kind
-
-
 def server_state(settings: Mapping[str, object]) -> Iterator[str]:
-    """Names of settings that bring in text which the provider keeps: earlier turns, caches, stored prompts."""
+    """Name the settings that bring in text which the provider keeps: earlier turns, caches, stored prompts."""
     for name in _KEPT_BY_PROVIDER:
         if is_set(settings.get(name)):
             yield name
@@ -112,8 +70,8 @@ def server_state(settings: Mapping[str, object]) -> Iterator[str]:
         yield "prompt (stored)"
 
 
-def open_ended(settings: Mapping[str, object]) -> Iterator[str]:
-    """Names of features that nothing in the call bounds."""
+def unbounded_features(settings: Mapping[str, object]) -> Iterator[str]:
+    """Name the features that nothing in the call bounds."""
     for name in _OPEN_ENDED:
         if name in settings and is_set(settings[name]) and settings[name] != "global":
             yield name
@@ -130,7 +88,7 @@ def open_ended(settings: Mapping[str, object]) -> Iterator[str]:
 
 
 def is_set(value: object) -> bool:
-    """False for None, empty values, and the SDKs' markers of an argument left out."""
+    """Tell if a value is set: not None, not empty, not an SDK's marker of an argument left out."""
     return bool(value) and type(value).__name__ not in _NOT_SET
 
 
@@ -159,16 +117,16 @@ Data = str | Mapping[object, object] | list[object] | Opaque
 
 
 def unfold(value: object) -> Data:
-    """The data in an object."""
+    """Return the data in an object: what a provider would be sent of it."""
     for kinds, read in _KINDS:
         if isinstance(value, kinds):
             return read(value)
-    fields = _declared(value)
-    return _instance(value) if fields is None else fields
+    fields = _declared_fields(value)
+    return _instance_data(value) if fields is None else fields
 
 
-def _declared(value: object) -> Mapping[object, object] | None:
-    """The fields that an object's class declares: pydantic models, dataclasses, msgspec structs."""
+def _declared_fields(value: object) -> Mapping[object, object] | None:
+    """Return the fields that an object's class declares: pydantic models, dataclasses, msgspec structs."""
     fields: Mapping[str, object] | None = None
     if hasattr(type(value), "__pydantic_fields__"):
         fields = {**vars(value), **(getattr(value, "__pydantic_extra__", None) or {})}
@@ -182,7 +140,7 @@ def _declared(value: object) -> Mapping[object, object] | None:
     return {name: inner for name, inner in fields.items() if inner is not None}
 
 
-def _instance(value: object) -> Data:
+def _instance_data(value: object) -> Data:
     cls = type(value)
     if cls.__module__.partition(".")[0] in _PRINTED:
         return str(value)
@@ -194,10 +152,10 @@ def _instance(value: object) -> Data:
         return Opaque()
     if isinstance(value, Collection):
         return list(value)
-    return _attributes(value)
+    return _attribute_data(value)
 
 
-def _attributes(value: object) -> str | Mapping[object, object]:
+def _attribute_data(value: object) -> str | Mapping[object, object]:
     fields: dict[object, object] = {}
     for cls in type(value).__mro__:
         slots = cls.__dict__.get("__slots__", ())
@@ -212,16 +170,16 @@ _PRINTED: Final = frozenset({"datetime", "decimal", "fractions", "pathlib", "uui
 """Modules whose objects are sent as what they print: dates, decimals, paths."""
 
 
-def _function(value: FunctionType | MethodType | BuiltinFunctionType) -> Opaque:
-    """A function given as a tool: SDKs send its name, docstring and a schema of its parameters."""
+def _function_data(value: FunctionType | MethodType | BuiltinFunctionType) -> Opaque:
+    """Bound a function given as a tool: SDKs send its name, docstring and a schema of its parameters."""
     code = getattr(value, "__code__", None)
     parameters = 0 if code is None else code.co_argcount + code.co_kwonlyargcount
     doc = (value.__doc__ or "").encode("utf-8", "surrogatepass")
     return Opaque(len(doc) + len(value.__name__) + _PARAMETER_TOKENS * (1 + parameters))
 
 
-def _schema(value: type) -> Mapping[object, object] | Opaque:
-    """A class given as a response format: pydantic models are sent as their JSON schema."""
+def _schema_data(value: type) -> Mapping[object, object] | Opaque:
+    """Return what is sent of a class given as a response format: pydantic models go as their JSON schema."""
     make = getattr(value, "model_json_schema", None)
     if make is None:
         return Opaque(_PARAMETER_TOKENS * (1 + len(getattr(value, "__annotations__", ()))))
@@ -242,7 +200,7 @@ _KINDS: Final[tuple[tuple[type | tuple[type, ...], Callable[..., Data]], ...]] =
     (Mapping, _itself),
     ((list, tuple, set, frozenset), list),
     (enum.Enum, lambda value: str(value.value)),
-    (type, _schema),
-    (_FUNCTIONS, _function),
+    (type, _schema_data),
+    (_FUNCTIONS, _function_data),
     (ModuleType, lambda _: Opaque()),
 )

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from costscope.pricing.prices.model_price import ModelPrice
     from costscope.pricing.prices.price_rules import PriceRule
 
-__all__ = ["PriceBook"]
-
 _REMEMBERED_MAX: Final = 4096
 """Names remembered at once; a flood of made-up names starts over instead of filling the memory."""
 _BUNDLED_CURRENCY: Final = "USD"
@@ -107,7 +105,7 @@ class PriceBook:
             return None, float("inf")
         price, until = bundled.find_bundled(model, provider, at)
         if price is not None and rule is not None:
-            price = price.limited(rule.context_window, rule.max_output_tokens)
+            price = price.with_limits(rule.context_window, rule.max_output_tokens)
         return price, until.timestamp()
 
     def _own_rule(self, model: str, provider: str | None) -> PriceRule | None:

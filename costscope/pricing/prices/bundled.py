@@ -20,8 +20,8 @@ from fractions import Fraction
 from math import ceil
 from typing import TYPE_CHECKING, Final
 
-from costscope.pricing.prices.model_price import STANDARD, ModelPrice
-from costscope.pricing.prices.rates import RateTable
+from costscope.pricing.prices.model_price import ModelPrice, RateTable
+from costscope.pricing.prices.tiers import STANDARD
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -67,6 +67,9 @@ _FAMILIES: Final = (
 
 def readings(model: str, provider: str | None) -> list[tuple[str | None, str]]:
     """What `model` may mean, likeliest first: (provider id or None for "guess by the name", model).
+
+    People write `gpt-4o`, `openai/gpt-4o` (LiteLLM, OpenRouter), `bedrock/converse/us.anthropic.claude-...`,
+    `anthropic.claude-...` (Bedrock), `models/gemini-...`, `projects/.../models/...` (Vertex).
 
     Args:
         model: the name as it was given.
@@ -178,13 +181,13 @@ def _snapshot() -> DataSnapshot | None:
 
 def _model_price(name: str, owner: types.Provider, info: types.ModelInfo, at: datetime) -> ModelPrice | None:
     standard = info.get_prices(at)
-    prices = _stated(standard)
+    prices = _stated_prices(standard)
     if not prices or not prices.keys() <= _KNOWN or "input_mtok" not in prices:
         return None
     if "output_mtok" not in prices and not _WITHOUT_OUTPUT.search(info.id.lower()):
         return None
     claude = "claude" in info.id.lower()
-    tables = {STANDARD: _table(prices, claude=claude)}
+    tables = {STANDARD: _rate_table(prices, claude=claude)}
     ambient: list[str] = []
     # a model that a provider resells is matched without the variants of its maker
     sold_by_maker = any(info is own for own in owner.models)
@@ -195,7 +198,7 @@ def _model_price(name: str, owner: types.Provider, info: types.ModelInfo, at: da
         )
         if tier in tables or tier == "default":
             continue
-        tables[tier] = _table(_stated(info.get_prices(at, variant.when)), claude=claude)
+        tables[tier] = _rate_table(_stated_prices(info.get_prices(at, variant.when)), claude=claude)
         # responses of a batch say so, whether its calls do or not; speeds, and tiers elsewhere, must be asked for
         if key != "speed" and not (key == "service_tier" and owner.id != "openai"):
             ambient.append(tier)
@@ -212,13 +215,13 @@ def _model_price(name: str, owner: types.Provider, info: types.ModelInfo, at: da
     )
 
 
-def _stated(prices: types.ModelPrice) -> dict[str, object]:
+def _stated_prices(prices: types.ModelPrice) -> dict[str, object]:
     return {
         key: value for key, value in vars(prices).items() if value is not None and not key.startswith("_")
     }
 
 
-def _table(prices: Mapping[str, object], *, claude: bool) -> RateTable:
+def _rate_table(prices: Mapping[str, object], *, claude: bool) -> RateTable:
     starts = {-1}
     for price in prices.values():
         starts.update(tier.start for tier in getattr(price, "tiers", ()))

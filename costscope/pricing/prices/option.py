@@ -16,8 +16,6 @@ from costscope.pricing.prices.price_rules import PriceRule
 from costscope.pricing.prices.tiers import asked_tiers
 from costscope.pricing.usage import Usage
 
-__all__ = ["ComputedPrice", "FixedPrice", "Price", "price_option"]
-
 
 class Price(Protocol):
     """What every kind of price can say about a call. All amounts are in nano-units, rounded up."""
@@ -43,19 +41,19 @@ class Price(Protocol):
         """Id of the provider, when known."""
 
     def cost(self, usage: Usage) -> int:
-        """What `usage` cost."""
+        """Price `usage`."""
 
     def ceiling(
         self, input_tokens: int, output_tokens: int, *, tier: str | None = None, audio: bool = False
     ) -> int:
-        """The most a call of at most so many tokens can cost."""
+        """Return the most a call of at most so many tokens can cost."""
 
     def output_step(self, input_tokens: int, *, tier: str | None = None, audio: bool = False) -> int | None:
-        """What one more output token can cost; None when that is not the same for each."""
+        """Return what one more output token can cost; None when that is not the same for each."""
 
 
 class FixedPrice(msgspec.Struct, frozen=True, gc=False):
-    """The same price for every call, whatever it used."""
+    """The same price for every call."""
 
     nano: int
     context_window: int | None = None
@@ -73,17 +71,17 @@ class FixedPrice(msgspec.Struct, frozen=True, gc=False):
         return True
 
     def cost(self, usage: Usage | None = None) -> int:
-        """The price, in nano-units."""
+        """Return the price, in nano-units."""
         return self.nano
 
     def ceiling(
         self, input_tokens: int = 0, output_tokens: int = 0, *, tier: str | None = None, audio: bool = False
     ) -> int:
-        """The price, in nano-units."""
+        """Return the price, in nano-units."""
         return self.nano
 
     def output_step(self, input_tokens: int = 0, *, tier: str | None = None, audio: bool = False) -> int:
-        """0: more output costs no more."""
+        """Return 0: more output costs no more."""
         return 0
 
 
@@ -110,7 +108,7 @@ class ComputedPrice(msgspec.Struct, frozen=True):
         return True
 
     def cost(self, usage: Usage) -> int:
-        """What the function says, in nano-units.
+        """Ask the function for the cost of `usage`, in nano-units.
 
         Raises:
             InvalidAmount: it returned something that is no amount.
@@ -120,17 +118,17 @@ class ComputedPrice(msgspec.Struct, frozen=True):
     def ceiling(
         self, input_tokens: int, output_tokens: int, *, tier: str | None = None, audio: bool = False
     ) -> int:
-        """The function's value for a call of exactly so many tokens, in the dearest tier that may be billed."""
+        """Return the function's value for exactly so many tokens, in the dearest tier that may be billed."""
         asked = (None, tier) if tier is None else asked_tiers(tier) or (None, tier)
         return max(self.cost(Usage(input_tokens, output_tokens, tier=one)) for one in dict.fromkeys(asked))
 
     def output_step(self, input_tokens: int, *, tier: str | None = None, audio: bool = False) -> None:
-        """None: a function need not be linear, so a hold cannot be cut to size."""
+        """Return None: a function need not be linear, so a hold cannot be cut to size."""
         return
 
 
 def price_option(price: object, *, what: str = "price") -> Price:
-    """The price that `price=` on a decorator, or on `reserve`, means.
+    """Read `price=` of a decorator or of `reserve`.
 
     Args:
         price: `"0.01"`, a Decimal or a number: a fixed price per call, in the currency. A mapping such as
@@ -146,7 +144,7 @@ def price_option(price: object, *, what: str = "price") -> Price:
     if isinstance(price, str | int | float | Decimal):
         return FixedPrice(to_nano(price, what=what))
     if isinstance(price, Mapping):
-        return _per_million(price, what)
+        return _price_per_million(price, what)
     if callable(price):
         return ComputedPrice(price)
     msg = (
@@ -156,7 +154,7 @@ def price_option(price: object, *, what: str = "price") -> Price:
     raise InvalidAmount(msg)
 
 
-def _per_million(price: Mapping[object, object], what: str) -> ModelPrice:
+def _price_per_million(price: Mapping[object, object], what: str) -> ModelPrice:
     plain = {key: str(value) if isinstance(value, Decimal) else value for key, value in price.items()}
     try:
         rule = msgspec.convert(plain, PriceRule)

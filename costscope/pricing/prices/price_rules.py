@@ -8,11 +8,8 @@ import msgspec
 
 from costscope.errors import InvalidAmount
 from costscope.pricing.money import to_count, to_nano
-from costscope.pricing.prices.model_price import ModelPrice
-from costscope.pricing.prices.rates import RateTable
+from costscope.pricing.prices.model_price import ModelPrice, RateTable
 from costscope.pricing.prices.tiers import OWN_TIERS, STANDARD, Amount, Rates, TierRates, own_tables
-
-__all__ = ["PriceList", "PriceRule"]
 
 
 class PriceRule(Rates, frozen=True, forbid_unknown_fields=True):
@@ -55,7 +52,7 @@ class PriceRule(Rates, frozen=True, forbid_unknown_fields=True):
         return {tier: price for tier, price in found.items() if price is not None}
 
     def price(self, model: str, *, source: str) -> ModelPrice | None:
-        """The price of this rule for `model`; None for a rule of limits only.
+        """Build the price of this rule for `model`; None for a rule of limits only.
 
         Raises:
             InvalidAmount: an amount that cannot be a price, or rates without `input`.

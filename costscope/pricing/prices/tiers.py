@@ -13,25 +13,6 @@ from costscope.pricing.money import to_nano
 if TYPE_CHECKING:
     from costscope.pricing.usage import Usage
 
-__all__ = [
-    "OWN_TIERS",
-    "RATES",
-    "STANDARD",
-    "Amount",
-    "Rates",
-    "TierRates",
-    "asked_tiers",
-    "billed_tier",
-    "billed_usage",
-    "checked_tier",
-    "is_discount",
-    "is_standard",
-    "own_tables",
-    "plain_name",
-    "rate",
-    "tier_rates",
-]
-
 Amount = str | int | float
 """A decimal text such as "0.15" (exact), or a number."""
 
@@ -75,22 +56,22 @@ _PER_MILLION: Final = 1_000_000
 
 
 def plain_name(tier: str) -> str:
-    """A tier as the price lists call it: Vertex says `ON_DEMAND_PRIORITY`."""
+    """Return a tier's name as the price lists have it: Vertex says `ON_DEMAND_PRIORITY`."""
     return tier.lower().removeprefix("on_demand_")
 
 
 def is_standard(tier: str) -> bool:
-    """True for every way to say that a call has no tier of its own."""
+    """Tell if this is one of the ways to say that a call has no tier of its own."""
     return plain_name(tier) in _STANDARD_NAMES
 
 
 def is_discount(tier: str) -> bool:
-    """True for tiers that cost no more than standard: without a price of their own, standard is charged."""
+    """Tell if a tier costs no more than standard: without a price of its own, standard is charged."""
     return plain_name(tier) in _DISCOUNTS
 
 
 def asked_tiers(stated: str | None) -> tuple[str, ...] | None:
-    """The tiers that a call which states this one may be billed at; None where it leaves that to the provider.
+    """Return the tiers a call that states this one may be billed at; None where it leaves that to the provider.
 
     Args:
         stated: what the call says, in its arguments or by `tier=`.
@@ -110,7 +91,7 @@ def asked_tiers(stated: str | None) -> tuple[str, ...] | None:
 
 
 def billed_tier(stated: str | None, reported: str | None) -> str | None:
-    """The tier that a call is settled at.
+    """Return the tier that a call is settled at.
 
     What the response says counts: a provider that is short of a tier falls back. Where it says nothing, the call's
     word does. A batch is the exception: there is no falling back, and its responses do not know that they are one.
@@ -127,13 +108,13 @@ def billed_tier(stated: str | None, reported: str | None) -> str | None:
 
 
 def billed_usage(usage: Usage, stated: str | None) -> Usage:
-    """The usage with the tier that it is billed at, see `billed_tier`."""
+    """Return the usage with the tier that it is billed at, see `billed_tier`."""
     tier = billed_tier(stated, usage.tier)
     return usage if tier == usage.tier else msgspec.structs.replace(usage, tier=tier)
 
 
 def checked_tier(tier: object) -> str | None:
-    """The value of a `tier=` option.
+    """Check the value of a `tier=` option.
 
     Raises:
         InvalidInput: no text. Whether the tier has a price is seen when the model is known.
@@ -165,7 +146,7 @@ class Rates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     output_audio: Amount | None = None
 
     def rates(self, where: str = "") -> dict[str, Fraction]:
-        """The rates that are given, in nano-units per token.
+        """Return the rates that are given, in nano-units per token.
 
         Args:
             where: what stands before a field's name in messages, such as `batch.`.
@@ -191,7 +172,7 @@ class TierRates(Rates, frozen=True, forbid_unknown_fields=True):
 
 
 def rate(amount: Amount, name: str) -> Fraction:
-    """Nano-units per token of an amount per million.
+    """Convert an amount per million tokens to nano-units per token.
 
     Raises:
         InvalidAmount: it cannot be a price.
@@ -200,7 +181,7 @@ def rate(amount: Amount, name: str) -> Fraction:
 
 
 def tier_rates(tier: str, price: Amount | TierRates, standard: dict[str, Fraction]) -> dict[str, Fraction]:
-    """The rates of one tier of a user's own price.
+    """Return the rates of one tier of a user's own price, in nano-units per token.
 
     Args:
         tier: one of `OWN_TIERS`.
@@ -229,7 +210,7 @@ def tier_rates(tier: str, price: Amount | TierRates, standard: dict[str, Fractio
 def own_tables(
     model: str, prices: dict[str, Amount | TierRates], standard: dict[str, Fraction]
 ) -> tuple[dict[str, dict[str, Fraction]], list[str]]:
-    """The rates of a user's own tiers, and those that a provider may choose for a call that states none.
+    """Return the rates of a user's own tiers, and the tiers a provider may choose for a call that states none.
 
     Args:
         model: whose they are.

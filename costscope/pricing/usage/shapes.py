@@ -1,4 +1,4 @@
-"""One function per shape in which a provider reports usage; each returns our `Usage`.
+"""Usage in a result, or in what a user's `usage=` function gave: one function per shape; each returns our `Usage`.
 
 Sources: the response types in the `openai`, `anthropic` and `google-genai` SDKs, LiteLLM's `Usage`,
 LangChain's `UsageMetadata` and Bedrock's Converse API. The shapes are told apart by their field names.
@@ -6,79 +6,87 @@ LangChain's `UsageMetadata` and Bedrock's Converse API. The shapes are told apar
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from costscope.errors import InvalidUsage
-from costscope.pricing.usage.usage import Usage
+from costscope.pricing.usage.usage_fields import (
+    Fields,
+    Usage,
+    count,
+    fields_of,
+    first_count,
+    text,
+    with_source,
+)
 
-Fields = Callable[[str], object]
-"""Field name to value; None for a field that is absent."""
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
-
-def fields_of(source: object) -> Fields:
-    """The fields of a mapping or object; a None has no fields."""
-    if type(source) is dict:
-        return source.get
-    if source is None:
-        return _nothing
-    if hasattr(type(source), "__pydantic_fields__"):
-        # pydantic's own __getattr__ costs a microsecond for each field that is absent
-        extra = getattr(source, "__pydantic_extra__", None)
-        return {**source.__dict__, **extra}.get if extra else source.__dict__.get
-    if isinstance(source, Mapping):
-        return source.get
-    return lambda name: _attribute(source, name)
+_OPAQUE: Final = (str, bytes, bytearray, int, float, complex, list, tuple, set, frozenset)
+_USAGE_FIELDS: Final = ("usage", "usage_metadata", "usageMetadata")
 
 
-def text(fields: Fields, name: str) -> str | None:
-    """The field as text (an enum member by its value); None when it is absent or something else."""
-    value = fields(name)
-    if value is None or type(value) is str:
-        return value or None
-    value = getattr(value, "value", value)
-    return value if isinstance(value, str) and value else None
+def read_usage(result: object) -> Usage | None:
+    """Read the usage in a result: OpenAI chat and responses, Anthropic, LiteLLM, Gemini, LangChain, Bedrock.
 
+    Args:
+        result: what the call returned: an SDK object, a dict of the decoded JSON, or a `Usage`.
 
-def count(fields: Fields, name: str) -> int | None:
-    """The field as a count; None when it is absent or null.
+    Returns:
+        The usage, or None when the result carries none.
 
     Raises:
-        InvalidUsage: a bool, NaN, text or another thing that counts nothing. Range is `Usage`'s business.
+        InvalidUsage: there is usage, but it cannot be believed: negative, NaN, absurd, contradictory.
     """
-    value = fields(name)
-    if value is None or type(value) is int:
-        return value
-    if isinstance(value, float) and math.isfinite(value) and value.is_integer():
-        return int(value)  # JSON from gateways in languages without integers
-    msg = f"usage: {name} is {value!r:.60}, a {type(value).__name__}; expected a whole number"
-    raise InvalidUsage(msg)
-
-
-def first_count(fields: Fields, *names: str) -> int:
-    """The first of the fields that is present and not zero, else 0."""
-    for name in names:
-        if fields(name):
-            value = count(fields, name)
-            if value:
-                return value
-    return 0
-
-
-def _nothing(_name: str) -> None:
+    if isinstance(result, Usage):
+        return result
+    if result is None or isinstance(result, _OPAQUE):
+        return None
+    fields = fields_of(result)
+    for name in _USAGE_FIELDS:
+        found = fields(name)
+        if found is None or callable(found) or isinstance(found, _OPAQUE):
+            continue
+        if isinstance(found, Usage):
+            return found
+        reported = fields_of(found)
+        parsed = parse_usage(reported)
+        hidden = getattr(result, "_hidden_params", None)  # LiteLLM keeps its own computed cost there
+        return None if parsed is None else with_source(parsed, reported, fields, fields_of(hidden))
     return None
 
 
-def _attribute(source: object, name: str) -> object:
-    try:
-        return getattr(source, name, None)
-    except Exception:  # noqa: BLE001 - a result whose property raises says nothing; the call itself went well
-        return None
+def coerce_usage(value: object) -> Usage | None:
+    """Read the usage that a user's own `usage=` function returned.
+
+    Args:
+        value: a `Usage`, a dict such as `{"input_tokens": 10, "output_tokens": 5}`, an SDK's usage object or
+            whole result, an `(input, output)` tuple, or None for "not known".
+
+    Raises:
+        InvalidUsage: anything else, or numbers that cannot be believed.
+    """
+    if value is None or isinstance(value, Usage):
+        return value
+    if isinstance(value, tuple) and len(value) == 2:  # noqa: PLR2004 - a pair is what it says
+        return Usage(*value)
+    if not isinstance(value, _OPAQUE):
+        found = read_usage(value)
+        if found is not None:
+            return found
+        fields = fields_of(value)
+        parsed = parse_usage(fields)
+        if parsed is not None:
+            return with_source(parsed, fields, fields)
+    msg = (
+        f"usage: {value!r:.80} is no usage; return a costscope.Usage, a dict with input_tokens and output_tokens, "
+        f"an (input, output) tuple, a provider's usage object, or None"
+    )
+    raise InvalidUsage(msg)
 
 
 def parse_usage(usage: Fields) -> Usage | None:
-    """The tokens of a usage object of any known shape; None if it has none of the known fields.
+    """Read the tokens of a usage object of any known shape; None if it has none of the known fields.
 
     Raises:
         InvalidUsage: a field that cannot be believed, or one that is missing where the shape needs it.
@@ -89,11 +97,9 @@ def parse_usage(usage: Fields) -> Usage | None:
     return None
 
 
-def _chat(usage: Fields) -> Usage:
-    """OpenAI chat completions and what copies it; LiteLLM adds Anthropic's cache fields, counted INSIDE."""
-    prompt, completion = _totals(
-        usage, count(usage, "prompt_tokens"), count(usage, "completion_tokens"), "completion_tokens"
-    )
+def _parse_chat(usage: Fields) -> Usage:
+    """Read OpenAI chat completions and what copies it; LiteLLM adds Anthropic's cache fields, counted INSIDE."""
+    prompt, completion = _totals(usage, "prompt_tokens", "completion_tokens")
     details, outputs = usage("prompt_tokens_details"), fields_of(usage("completion_tokens_details"))
     read = first_count(usage, "cache_read_input_tokens", "prompt_cache_hit_tokens")
     write = first_count(usage, "cache_creation_input_tokens")
@@ -118,16 +124,14 @@ def _chat(usage: Fields) -> Usage:
     )
 
 
-def _messages(usage: Fields) -> Usage:
-    """OpenAI responses, LangChain, our own field names (all inclusive), and Anthropic messages (exclusive)."""
+def _parse_messages(usage: Fields) -> Usage:
+    """Read OpenAI responses, LangChain, our own field names (all inclusive), Anthropic messages (exclusive)."""
     outputs = fields_of(usage("output_tokens_details") or usage("output_token_details"))
     if usage("cache_read_input_tokens") is not None or usage("cache_creation_input_tokens") is not None:
-        return _anthropic(usage, outputs)
+        return _parse_anthropic(usage, outputs)
     details = usage("input_tokens_details") or usage("input_token_details")
     inputs = fields_of(details)
-    total_in, total_out = _totals(
-        usage, count(usage, "input_tokens"), count(usage, "output_tokens"), "output_tokens"
-    )
+    total_in, total_out = _totals(usage, "input_tokens", "output_tokens")
     read = first_count(inputs, "cached_tokens", "cache_read") or first_count(usage, "cache_read_tokens")
     write_1h = first_count(inputs, "ephemeral_1h_input_tokens") or first_count(usage, "cache_write_1h_tokens")
     write = max(
@@ -151,9 +155,9 @@ def _messages(usage: Fields) -> Usage:
     )
 
 
-def _anthropic(usage: Fields, outputs: Fields) -> Usage:
-    """Input excludes what was cached, and compaction (a second, hidden request) is in no total."""
-    uncached, output = _needed(usage, "input_tokens"), _needed(usage, "output_tokens")
+def _parse_anthropic(usage: Fields, outputs: Fields) -> Usage:
+    """Read Anthropic messages: input excludes what was cached, and compaction (a second, hidden request) is in no total."""
+    uncached, output = _require_count(usage, "input_tokens"), _require_count(usage, "output_tokens")
     read = first_count(usage, "cache_read_input_tokens")
     write_1h = first_count(fields_of(usage("cache_creation")), "ephemeral_1h_input_tokens")
     write = max(first_count(usage, "cache_creation_input_tokens"), write_1h)
@@ -164,7 +168,7 @@ def _anthropic(usage: Fields, outputs: Fields) -> Usage:
             msg = f"usage: an iteration was billed at another model's price, {step('model')!r:.60}"
             raise InvalidUsage(msg)
         if kind == "compaction":
-            hidden = _anthropic(step, fields_of(None))
+            hidden = _parse_anthropic(step, fields_of(None))
             uncached += hidden.input_tokens - hidden.cache_read_tokens - hidden.cache_write_tokens
             output += hidden.output_tokens
             read += hidden.cache_read_tokens
@@ -181,8 +185,8 @@ def _anthropic(usage: Fields, outputs: Fields) -> Usage:
     )
 
 
-def _gemini(usage: Fields) -> Usage:
-    return _google(
+def _parse_gemini(usage: Fields) -> Usage:
+    return _parse_google(
         usage,
         prompt="prompt_token_count",
         candidates="candidates_token_count",
@@ -194,8 +198,8 @@ def _gemini(usage: Fields) -> Usage:
     )
 
 
-def _gemini_json(usage: Fields) -> Usage:
-    return _google(
+def _parse_gemini_json(usage: Fields) -> Usage:
+    return _parse_google(
         usage,
         prompt="promptTokenCount",
         candidates="candidatesTokenCount",
@@ -207,7 +211,7 @@ def _gemini_json(usage: Fields) -> Usage:
     )
 
 
-def _google(
+def _parse_google(
     usage: Fields,
     *,
     prompt: str,
@@ -218,53 +222,64 @@ def _google(
     total: str,
     modalities: tuple[str, str, str],
 ) -> Usage:
-    """Gemini: results of server-side tools are more input, thoughts are more output; the total has all four."""
+    """Read Gemini: results of server-side tools are more input, thoughts are more output; the total has all four."""
     total_in = first_count(usage, prompt) + first_count(usage, tools)
     answer, thinking = first_count(usage, candidates), first_count(usage, thoughts)
     everything = count(usage, total)
-    if everything is not None and everything == total_in + answer >= total_in + thinking:
+    if everything is None:
+        output = answer + thinking
+    elif everything == total_in + answer >= total_in + thinking:
         output = answer  # some Vertex models count the thoughts among the candidates
     else:
-        output = _explained(everything, total_in, answer + thinking)
+        output = _output_within(everything, total_in, answer + thinking)
     prompt_details, answer_details, per_modality = modalities
     return Usage(
         total_in,
         output,
         first_count(usage, cached),
         reasoning_tokens=thinking,
-        input_audio_tokens=_audio(usage(prompt_details), per_modality),
-        output_audio_tokens=_audio(usage(answer_details), per_modality),
+        input_audio_tokens=_audio_tokens(usage(prompt_details), per_modality),
+        output_audio_tokens=_audio_tokens(usage(answer_details), per_modality),
     )
 
 
-def _bedrock(usage: Fields) -> Usage:
-    """Bedrock Converse: cached tokens stand beside the input, as at Anthropic."""
+def _parse_bedrock(usage: Fields) -> Usage:
+    """Read Bedrock Converse: cached tokens stand beside the input, as at Anthropic."""
     read, write = first_count(usage, "cacheReadInputTokens"), first_count(usage, "cacheWriteInputTokens")
-    return Usage(_needed(usage, "inputTokens") + read + write, _needed(usage, "outputTokens"), read, write)
+    return Usage(
+        _require_count(usage, "inputTokens") + read + write,
+        _require_count(usage, "outputTokens"),
+        read,
+        write,
+    )
 
 
-def _totals(usage: Fields, inputs: int | None, outputs: int | None, missing: str) -> tuple[int, int]:
+def _totals(usage: Fields, input_name: str, output_name: str) -> tuple[int, int]:
+    """Return the input and output tokens of a usage with `total_tokens`, which may be left out.
+
+    Raises:
+        InvalidUsage: the output is in neither, or the total is less than its parts.
+    """
+    inputs, outputs = count(usage, input_name) or 0, count(usage, output_name)
     total = count(usage, "total_tokens")
-    inputs = inputs or 0
-    if outputs is None and total is None:
-        msg = (
-            f"usage: {missing} is missing; without it the output cannot be charged (give 0 if there was none)"
-        )
-        raise InvalidUsage(msg)
-    return inputs, _explained(total, inputs, outputs or 0)
+    if total is None:
+        if outputs is None:
+            msg = f"usage: {output_name} is missing; without it the output cannot be charged (give 0 if there was none)"
+            raise InvalidUsage(msg)
+        return inputs, outputs
+    outputs = outputs or 0
+    return inputs, outputs if total == inputs + outputs else _output_within(total, inputs, outputs)
 
 
-def _explained(total: int | None, inputs: int, outputs: int) -> int:
-    """The output that explains the total: xAI, for one, leaves reasoning out of `completion_tokens`."""
-    if total is None or total == inputs + outputs:
-        return outputs
+def _output_within(total: int, inputs: int, outputs: int) -> int:
+    """Return the output that explains the total: xAI, for one, leaves reasoning out of `completion_tokens`."""
     if total < inputs + outputs:
         msg = f"usage: the total ({total}) is less than input ({inputs}) and output ({outputs}) together"
         raise InvalidUsage(msg)
     return total - inputs
 
 
-def _needed(usage: Fields, name: str) -> int:
+def _require_count(usage: Fields, name: str) -> int:
     value = count(usage, name)
     if value is None:
         msg = f"usage: {name} is missing"
@@ -272,7 +287,7 @@ def _needed(usage: Fields, name: str) -> int:
     return value
 
 
-def _audio(details: object, per_modality: str) -> int:
+def _audio_tokens(details: object, per_modality: str) -> int:
     if not isinstance(details, list | tuple):
         return 0
     return sum(
@@ -283,13 +298,13 @@ def _audio(details: object, per_modality: str) -> int:
 
 
 _SHAPES: Final[tuple[tuple[str, Callable[[Fields], Usage]], ...]] = (
-    ("prompt_tokens", _chat),
-    ("input_tokens", _messages),
-    ("prompt_token_count", _gemini),
-    ("promptTokenCount", _gemini_json),
-    ("inputTokens", _bedrock),
-    ("completion_tokens", _chat),
-    ("output_tokens", _messages),
-    ("total_token_count", _gemini),
-    ("totalTokenCount", _gemini_json),
+    ("prompt_tokens", _parse_chat),
+    ("input_tokens", _parse_messages),
+    ("prompt_token_count", _parse_gemini),
+    ("promptTokenCount", _parse_gemini_json),
+    ("inputTokens", _parse_bedrock),
+    ("completion_tokens", _parse_chat),
+    ("output_tokens", _parse_messages),
+    ("total_token_count", _parse_gemini),
+    ("totalTokenCount", _parse_gemini_json),
 )

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from costscope.pricing.usage.read import read_usage, with_source
-from costscope.pricing.usage.shapes import Fields, fields_of, parse_usage
-from costscope.pricing.usage.usage import Usage
-
-__all__ = ["StreamUsage"]
+from costscope.pricing.usage.shapes import parse_usage, read_usage
+from costscope.pricing.usage.usage_fields import Fields, Usage, fields_of, with_source
 
 _TEXT: Final = (str, bytes)
 _ENDINGS: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
@@ -28,7 +25,7 @@ _MERGED: Final = (
 
 
 class StreamUsage:
-    """Feed it every chunk or event of a stream; ask it for the usage when the stream is over.
+    """The usage of a stream: feed it every chunk or event, ask it for the usage when the stream is over.
 
     `feed` never raises and keeps only the latest report: a bad report is refused by `usage()`, after the
     stream has reached its reader. What `usage()` says before `complete` is what the provider had reported
@@ -57,20 +54,20 @@ class StreamUsage:
         fields = fields_of(item)
         choices = fields("choices")
         if choices is not None:
-            self._chunk(item, fields, choices)
+            self._note_chunk(item, fields, choices)
             return
         kind = fields("type")
         if isinstance(kind, str):
-            self._event(kind, item, fields)
+            self._note_event(kind, item, fields)
             return
         if any(fields(name) is not None for name in _REPORTS):
             self._last = item
         candidates = fields("candidates")
         if candidates is not None:
-            self._candidates(candidates)
+            self._note_candidates(candidates)
 
     def usage(self) -> Usage | None:
-        """The usage reported so far; None when there was none.
+        """Return the usage reported so far; None when there was none.
 
         Raises:
             InvalidUsage: the stream reported usage that cannot be believed.
@@ -78,16 +75,16 @@ class StreamUsage:
         if self._usage is not None:
             return self._usage
         if self._begun is not None:
-            merged = self._merged().get
+            merged = self._merge_reports().get
             parsed = parse_usage(merged)
             return None if parsed is None else with_source(parsed, merged, fields_of(self._begun))
         return None if self._last is None else read_usage(self._last)
 
-    def _event(self, kind: str, item: object, fields: Fields) -> None:
+    def _note_event(self, kind: str, item: object, fields: Fields) -> None:
         if kind == "message_start":
             self._begun = fields("message")
         elif kind == "message_delta":
-            self._remember(fields("usage"))
+            self._remember_delta(fields("usage"))
         elif kind == "message_stop":
             self.complete = True
         elif kind in _ENDINGS:
@@ -96,8 +93,8 @@ class StreamUsage:
         elif any(fields(name) is not None for name in _REPORTS):
             self._last = item  # an event of a framework that wraps the provider's
 
-    def _chunk(self, item: object, fields: Fields, choices: object) -> None:
-        """A chat completion chunk: finished once every choice that began has a `finish_reason`."""
+    def _note_chunk(self, item: object, fields: Fields, choices: object) -> None:
+        """Note a chat completion chunk: finished once every choice that began has a `finish_reason`."""
         if fields("usage") is not None:
             self._last = item
         if not isinstance(choices, list | tuple):
@@ -106,29 +103,29 @@ class StreamUsage:
             self.complete = self.complete or self._last is item  # the usage chunk comes last and has none
             return
         for choice in map(fields_of, choices):
-            self._choice(choice("index"), choice("finish_reason"))
+            self._note_choice(choice("index"), choice("finish_reason"))
 
-    def _candidates(self, candidates: object) -> None:
+    def _note_candidates(self, candidates: object) -> None:
         for candidate in map(fields_of, candidates if isinstance(candidates, list | tuple) else ()):
             reason = candidate("finish_reason") or candidate("finishReason")
-            self._choice(candidate("index"), reason)
+            self._note_choice(candidate("index"), reason)
 
-    def _choice(self, index: object, reason: object) -> None:
+    def _note_choice(self, index: object, reason: object) -> None:
         key = index if isinstance(index, int) else 0
         self._seen.add(key)
         if reason is not None:
             self._finished.add(key)
             self.complete = self._finished == self._seen
 
-    def _remember(self, usage: object) -> None:
+    def _remember_delta(self, usage: object) -> None:
         fields = fields_of(usage)
         for name in _MERGED:
             value = fields(name)
             if value is not None:
                 self._delta[name] = value
 
-    def _merged(self) -> dict[str, object]:
-        """Anthropic: the start has the input, each delta the running totals; the later word counts."""
+    def _merge_reports(self) -> dict[str, object]:
+        """Merge Anthropic's reports: the start has the input, each delta the running totals; the later word counts."""
         start = fields_of(fields_of(self._begun)("usage"))
         merged: dict[str, object] = {name: start(name) for name in _MERGED}
         merged.update(self._delta)

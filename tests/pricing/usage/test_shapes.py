@@ -149,6 +149,11 @@ def test_gemini_thoughts_that_are_inside_the_candidates_are_not_added_twice():
     assert read_usage({"usageMetadata": usage}) == Usage(10, 30, reasoning_tokens=20)
 
 
+def test_gemini_thoughts_are_output_where_no_total_is_given():
+    usage = {"promptTokenCount": 10, "candidatesTokenCount": 30, "thoughtsTokenCount": 20}
+    assert read_usage({"usageMetadata": usage}) == Usage(10, 50, reasoning_tokens=20)
+
+
 def test_litellm_counts_anthropics_cache_inside_and_names_its_cost():
     result = SimpleNamespace(
         model="claude-sonnet-4-5",

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from costscope.errors import ModelUnpriced
-from costscope.pricing.prices.rates import RateTable
+from costscope.pricing.prices.model_price import RateTable
 from costscope.pricing.usage import Usage
 
 RATES = (
@@ -84,12 +84,12 @@ def test_audio_that_may_have_been_cached_is_charged_as_the_dearer():
 def test_a_context_band_is_a_cliff_that_begins_after_its_start():
     table = RateTable({-1: {"input": Fraction(1)}, 200: {"input": Fraction(2)}, 400: {"input": Fraction(3)}})
     assert [table.cost(Usage(tokens)) for tokens in (0, 200, 201, 400, 401)] == [0, 200, 402, 800, 1203]
-    assert [table.dearest(tokens)[0] for tokens in (0, 200, 201, 400, 401)] == [1, 1, 2, 2, 3]
+    assert [table.dearest_rates(tokens)[0] for tokens in (0, 200, 201, 400, 401)] == [1, 1, 2, 2, 3]
 
 
 def test_the_dearest_rate_counts_the_lower_bands_too():
     table = RateTable({-1: {"input": Fraction(5)}, 200: {"input": Fraction(2)}})
-    assert table.dearest(1000)[0] == 5
+    assert table.dearest_rates(1000)[0] == 5
 
 
 def test_output_without_a_price_is_refused():
@@ -131,5 +131,5 @@ def test_the_cost_is_the_exact_sum_rounded_up(rates, usage):
 def test_no_usage_costs_more_than_the_dearest_rates_allow(bands, base, usage, more):
     table = RateTable({-1: base, **bands})
     inputs, outputs = usage.input_tokens + more[0], usage.output_tokens + more[1]
-    rate_in, rate_out = table.dearest(inputs, audio=True)
+    rate_in, rate_out = table.dearest_rates(inputs, audio=True)
     assert table.cost(usage) <= inputs * rate_in + outputs * rate_out

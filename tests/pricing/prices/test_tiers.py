@@ -114,14 +114,17 @@ def test_openais_two_words_for_its_fast_tier_have_one_price():
         )
     both = rule(fast=3, priority=2).price("gpt-x", source="policy")
     assert both.cost(Usage(1000, 0, tier="fast")) == 3_000_000
-    assert both.dearest(1, tier="fast") == (3000, 12_000)
-    assert rule(fast=2, priority=3).price("gpt-x", source="policy").dearest(1, tier="fast") == (3000, 12_000)
+    assert both.dearest_rates(1, tier="fast") == (3000, 12_000)
+    assert rule(fast=2, priority=3).price("gpt-x", source="policy").dearest_rates(1, tier="fast") == (
+        3000,
+        12_000,
+    )
 
 
 def test_anthropics_fast_mode_is_only_billed_where_it_was_asked_for():
     price = rule(fast=6).price("claude-x", source="policy")
-    assert price.dearest(1) == (1000, 4000)
-    assert price.dearest(1, tier="fast") == (6000, 24_000)
+    assert price.dearest_rates(1) == (1000, 4000)
+    assert price.dearest_rates(1, tier="fast") == (6000, 24_000)
     with pytest.raises(ModelUnpriced, match="priority"):
         price.cost(Usage(1, 0, tier="priority"))
 
@@ -129,24 +132,24 @@ def test_anthropics_fast_mode_is_only_billed_where_it_was_asked_for():
 def test_a_call_that_states_no_tier_is_held_at_the_dearest_a_project_may_choose():
     price = rule(priority="1.5", flex="0.5").price("m", source="policy")
     assert (
-        price.dearest(1)
-        == price.dearest(1, tier="auto")
-        == price.dearest(1, tier="unspecified")
+        price.dearest_rates(1)
+        == price.dearest_rates(1, tier="auto")
+        == price.dearest_rates(1, tier="unspecified")
         == (1500, 6000)
     )
-    assert price.dearest(1, tier="default") == price.dearest(1, tier="standard") == (1000, 4000)
+    assert price.dearest_rates(1, tier="default") == price.dearest_rates(1, tier="standard") == (1000, 4000)
 
 
 def test_a_call_for_a_discount_is_held_at_standard_but_a_batch_at_its_own_price():
     price = rule(flex="0.5", batch="0.5").price("m", source="policy")
-    assert price.dearest(1, tier="flex") == (1000, 4000)
-    assert price.dearest(1, tier="batch") == (500, 2000)
+    assert price.dearest_rates(1, tier="flex") == (1000, 4000)
+    assert price.dearest_rates(1, tier="batch") == (500, 2000)
 
 
 def test_a_batch_that_is_dearer_bounds_calls_that_do_not_say():
     price = rule(batch=TierRates(input="2", output="8")).price("m", source="policy")
-    assert price.dearest(1) == (2000, 8000)
-    assert price.dearest(1, tier="default") == (1000, 4000)
+    assert price.dearest_rates(1) == (2000, 8000)
+    assert price.dearest_rates(1, tier="default") == (1000, 4000)
 
 
 @pytest.mark.parametrize(
@@ -342,7 +345,7 @@ def test_every_tier_that_the_table_prices_is_held_and_billed_at_its_price():
 def test_the_dearest_rates_of_a_stated_tier_are_exact_in_fractions():
     price = rule(input="0.333333", priority="1.5").price("m", source="policy")
     exact = Fraction("333.333") * Fraction("1.5")
-    assert price.dearest(1, tier="priority")[0] == -(-exact.numerator // exact.denominator)
+    assert price.dearest_rates(1, tier="priority")[0] == -(-exact.numerator // exact.denominator)
 
 
 @pytest.mark.parametrize("stated", [name for name in ANSWERS if name is not None])

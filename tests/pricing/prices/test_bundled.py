@@ -128,17 +128,17 @@ def test_no_usage_within_bounds_costs_more_than_the_ceiling(book, named, data, u
 
 def test_openai_may_use_the_projects_tier_unless_the_call_says_default(book):
     price = book.find("gpt-4o-mini", at=AT)
-    assert price.dearest(1000) == (250, 1000)  # priority
-    assert price.dearest(1000, tier="default") == (150, 600)
-    assert price.dearest(1000, tier="flex") == (150, 600)  # no flex price: falls back to standard
-    assert price.dearest(1000, tier="priority") == (250, 1000)
+    assert price.dearest_rates(1000) == (250, 1000)  # priority
+    assert price.dearest_rates(1000, tier="default") == (150, 600)
+    assert price.dearest_rates(1000, tier="flex") == (150, 600)  # no flex price: falls back to standard
+    assert price.dearest_rates(1000, tier="priority") == (250, 1000)
     assert price.cost(Usage(1000, 1000, tier="priority")) == 1_250_000
 
 
 def test_a_call_that_asks_for_a_discount_may_be_billed_at_standard(book):
     price = book.find("o3", at=AT)
     assert price.cost(Usage(1000, 0, tier="flex")) == 1_000_000
-    assert price.dearest(1000, tier="flex") == (2000, 8000)
+    assert price.dearest_rates(1000, tier="flex") == (2000, 8000)
 
 
 def test_a_tier_without_a_price_is_refused_and_never_the_standard_price(book):
@@ -146,7 +146,7 @@ def test_a_tier_without_a_price_is_refused_and_never_the_standard_price(book):
     with pytest.raises(ModelUnpriced, match="turbo"):
         price.cost(Usage(1, 1, tier="turbo"))
     with pytest.raises(ModelUnpriced, match="turbo"):
-        price.dearest(1, tier="turbo")
+        price.dearest_rates(1, tier="turbo")
 
 
 def test_a_discount_without_a_price_costs_standard_and_so_does_committed_capacity(book):

@@ -42,7 +42,7 @@ def test_own_prices_are_per_million_tokens_and_exact(book):
     assert price.cost(Usage(1_000_000, 1_000_000)) == 750_000_000
     assert price.cost(Usage(1_000_000, 0, 500_000, 500_000)) == 37_500_000 + 93_750_000
     assert price.cost(Usage(3, 0, 3)) == 225
-    assert price.dearest(1) == (188, 600)
+    assert price.dearest_rates(1) == (188, 600)
 
 
 def test_own_batch_factor(book):

@@ -19,7 +19,7 @@ from costscope.pricing.estimate import (
     estimate_call,
     given_estimate,
     output_cap,
-    settled,
+    settled_amounts,
     strict_estimate,
     tool_estimate,
 )
@@ -86,7 +86,7 @@ def test_no_call_within_its_bounds_costs_more_than_was_held(book, mode, data):
     granted = cap if mode == "strict" or not estimate.units_max else units
     held = {meter: amount + units * estimate.step.get(meter, 0) for meter, amount in estimate.amounts.items()}
     usage = data.draw(billed(inputs, granted * choices))
-    for meter, amount in settled(price, usage).items():
+    for meter, amount in settled_amounts(price, usage).items():
         assert amount <= held[meter], meter
 
 
@@ -356,7 +356,7 @@ def test_the_sdks_markers_for_left_out_arguments_are_nothing(price):
 
 
 def test_what_was_used_is_settled_by_meter(price):
-    assert settled(price, Usage(1000, 50)) == {
+    assert settled_amounts(price, Usage(1000, 50)) == {
         "cost": 15_000,
         "tokens": 1050,
         "input_tokens": 1000,
