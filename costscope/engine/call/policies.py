@@ -30,7 +30,9 @@ def needs_preflight(call: Call) -> bool:
     """Return True if something may refuse, hold up or change the call before it is reserved."""
     scope = call.scope
     run, watch = scope.run, scope.watch
-    if run is not None and (run.clock_ms is not None or run.effects.brake is not None or not run.goes_on):
+    if run is not None and (run.effects.brake is not None or not run.goes_on):
+        return True
+    if run is not None and run.clock_ms is not None and not run.is_in_time(call.services.now_ms()):
         return True
     if scope.clocked:
         return True

@@ -109,6 +109,10 @@ class Run:
         """False if it was stopped, or has ended."""
         return self.status is None and (self.beat is None or not self.beat.lost or self.inherited)
 
+    def is_in_time(self, now_ms: int) -> bool:
+        """Return True if its clock is known, as all its processes agree, and has not run out."""
+        return self.opened_ms > 0 and now_ms < self.ends_ms
+
     def check(self) -> None:
         """Refuse to go on in a run that was stopped.
 
