@@ -120,6 +120,7 @@ def _end_run(scope: ScopeState, error: BaseException | None) -> Commit | None:
     if run is None or not scope.opens_run or not run.begun or run.inherited:
         return None
     services, hold_id = run.services, run.hold_id
+    once = _ended_mark(run.key, hold_id) if hold_id else ""
     command: Commit | None = None
     if hold_id:
         services.lease_renewer.drop(hold_id)
@@ -138,6 +139,5 @@ def _end_run(scope: ScopeState, error: BaseException | None) -> Commit | None:
             seconds=monotonic() - run.opened_s,
             iterations=run.iterations,
         )
-        once = _ended_mark(run.key, hold_id) if hold_id else ""
         services.events.emit(event, scope.callbacks, once=once, once_ms=ENDED_MS)
     return command

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field
-from threading import Lock
 from typing import TYPE_CHECKING, Final
 
 from costscope.observe.telemetry import Sums
@@ -43,40 +42,32 @@ class Past:
                 mine[kept] = mine.get(kept, 0) + cost
 
 
-class History:
+class History(deque[Past]):
     """Parts that any thread adds, and a finalizer too, so it takes no lock: each part is popped by exactly one.
 
     What was added is never changed, so that the scopes around may have it as well.
     """
 
-    __slots__ = ("_parts",)
-
-    def __init__(self) -> None:
-        self._parts: deque[Past] = deque()
-
     def add(self, part: Past) -> None:
-        """Something more has happened. The part is handed over."""
-        self._parts.append(part)
-        if len(self._parts) >= _FOLD_AT:
-            self._parts.append(self._folded())
+        """Take a part of what has happened. It is handed over."""
+        self.append(part)
+        if len(self) >= _FOLD_AT:
+            self.append(self._folded())
 
     def all(self) -> Past:
         """Everything so far, to be read only."""
         folded = self._folded()
-        self._parts.append(folded)
+        self.append(folded)
         return folded
-
-    def __bool__(self) -> bool:
-        return bool(self._parts)
 
     def _folded(self) -> Past:
         found = Past()
-        if len(self._parts) == 1:
+        if len(self) == 1:
             with suppress(IndexError):  # another thread has it
-                return self._parts.popleft()
-        for _ in range(len(self._parts)):
+                return self.popleft()
+        for _ in range(len(self)):
             try:
-                found.merge(self._parts.popleft())
+                found.merge(self.popleft())
             except IndexError:  # another thread folds as well
                 break
         return found
@@ -94,14 +85,3 @@ def joined(parts: Iterable[Past]) -> Past:
     for part in parts:
         found.merge(part)
     return found
-
-
-class Tally:
-    """Cost of the calls in a scope and in those nested in it, in nano-units, by this process only."""
-
-    __slots__ = ("held", "lock", "spent")
-
-    def __init__(self) -> None:
-        self.lock = Lock()  # `+=` on an attribute loses updates between threads
-        self.spent = 0
-        self.held = 0

@@ -14,18 +14,16 @@ if TYPE_CHECKING:
     from costscope.ledger import Account
 
 
-def inherited(above: Mapping[str, str] | None, own: dict[str, str]) -> dict[str, str]:
+def inherited(above: Mapping[str, str], own: dict[str, str]) -> dict[str, str]:
     """Return the labels in effect in a scope with these of its own.
 
     Args:
-        above: those of the scope around it; None where there is none.
+        above: those of the scope around it.
         own: those it was given.
 
     Raises:
         InvalidLabel: it would change one.
     """
-    if above is None:
-        return own
     for name, value in own.items():
         inherited_value = above.get(name, value)
         if inherited_value != value:
@@ -53,11 +51,9 @@ def inline_accounts(
         above: the labels of the scope around it; None where there is none.
         labels: all in effect.
         own: those it was given.
-        limits: set on itself.
+        limits: set on itself, at least one.
         in_run: the scope around it is in a run.
     """
-    if not limits:
-        return around
     assert all(0 <= limit <= MAX_AMOUNT for limit in limits.values()), (
         "limits are checked where they are given"
     )

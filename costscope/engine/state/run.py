@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from costscope.observe.events.records import RunStatus
     from costscope.policy import Budget
     from costscope.policy.model.controls import Runaway
+    from costscope.policy.resolve.resolved import ResolvedBudgets
 
 
 SLOT_LOST: Final = "its slot could not be renewed in time, and may be another's by now"
@@ -168,7 +169,13 @@ class Run:
 
 
 def run_of(
-    services: Services, labels: dict[str, str], clock_ms: int | None, inline: Account | None, *, joined: bool
+    services: Services,
+    labels: dict[str, str],
+    resolved: ResolvedBudgets,
+    clock_ms: int | None,
+    inline: Account | None,
+    *,
+    joined: bool,
 ) -> Run:
     """Return the run that a scope with these labels opens, not yet admitted.
 
@@ -179,12 +186,12 @@ def run_of(
     Args:
         services: the one of the scope.
         labels: all that are in effect.
+        resolved: what the policy says about a scope with these labels.
         clock_ms: how long it may last at most, besides what the policy says.
         inline: the account of the limits set on the scope, if there are any.
         joined: it was admitted elsewhere.
     """
     rules = services.rules
-    resolved = services.resolver.resolve(labels, services.now_ms())
     runaway = None if rules.runaway is None else rules.runaway_for(labels)
     clocks = [ms for ms in (clock_ms, resolved.run_clock_ms) if ms is not None]
     limited = resolved.observed or resolved.accounts or resolved.admission or resolved.run_limits or clocks

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 
 from costscope.context import current_scope, set_current_scope
-from costscope.engine.state.activity import History, Tally, joined, past_of
+from costscope.engine.state.activity import History, joined, past_of
 from costscope.engine.state.level_watch import Watch, watch_over
 from costscope.engine.state.nesting import inherited, inline_accounts
 from costscope.engine.state.run import run_of
@@ -51,6 +52,17 @@ class ScopeOptions(msgspec.Struct, frozen=True):
 
 
 PLAIN: Final = ScopeOptions()
+
+
+class Tally:
+    """Cost of the calls in a scope and in those nested in it, in nano-units, by this process only."""
+
+    __slots__ = ("held", "lock", "spent")
+
+    def __init__(self) -> None:
+        self.lock = Lock()  # `+=` on an attribute loses updates between threads
+        self.spent = 0
+        self.held = 0
 
 
 class ScopeState:
@@ -120,14 +132,14 @@ class ScopeState:
         own = check_labels(labels)
         self.services = services
         self.outer = outer
-        self.parent = parent = open_scope_of(services, outer)
+        self.parent = parent = None if outer is None else open_scope_of(services, outer)
         above: dict[str, str] | None = None if parent is None else parent.labels
         in_run = parent is not None and parent.run is not None
         around = () if parent is None else parent.inline
-        self.labels: dict[str, str] = inherited(above, own)
-        self.inline: tuple[Account, ...] = inline_accounts(
-            around, above, self.labels, own, limits, in_run=in_run
-        )
+        self.labels: dict[str, str] = own if above is None else inherited(above, own)
+        self.inline: tuple[Account, ...] = around
+        if limits:
+            self.inline = inline_accounts(around, above, self.labels, own, limits, in_run=in_run)
         self.closed = False
         self.totals = ScopeTotals()
         self.history = History()
@@ -143,9 +155,13 @@ class ScopeState:
             options.callbacks.within(callbacks) if options.callbacks else callbacks
         )
         self.run: Run | None = parent.run if parent is not None else None
+        resolver, resolved = services.resolver, None
         if self.run is None and "run" in self.labels:
             mine = self.inline[0] if limits else None
-            self.run = run_of(services, self.labels, options.clock_ms, mine, joined=options.join_run)
+            resolved = resolver.resolve(self.labels, services.now_ms())
+            self.run = run_of(
+                services, self.labels, resolved, options.clock_ms, mine, joined=options.join_run
+            )
         elif options.clock_ms is not None or options.join_run:
             msg = "max_wall_clock and join_run are about the run a scope opens; give it a `run` label of its own"
             raise InvalidInput(msg)
@@ -165,6 +181,8 @@ class ScopeState:
         self._router: Router | None = None
         self._destinations: dict[tuple[str, str | None], Destination | None] = {}
         self._own = self._from_ms = self._until_ms = 0
+        if resolved is not None:
+            self._take(resolver, resolved)
         self.children: list[ScopeState] = []
         self.more_children = 0
         if parent is not None:
@@ -181,8 +199,9 @@ class ScopeState:
         Raises:
             InvalidInput: more than 16.
         """
-        if not self._from_ms <= now_ms < self._until_ms or self._resolver is not self.services.resolver:
-            self._resolve(now_ms)
+        resolver = self.services.resolver
+        if not self._from_ms <= now_ms < self._until_ms or self._resolver is not resolver:
+            self._take(resolver, resolver.resolve(self.labels, now_ms))
         return self._accounts
 
     def resolve_budgets(self, now_ms: int) -> ResolvedBudgets:
@@ -235,10 +254,9 @@ class ScopeState:
         budget = self.services.rules.budget(budget_id)
         return None if budget is None else budget.on_denied
 
-    def _resolve(self, now_ms: int) -> None:
+    def _take(self, resolver: BudgetResolver, resolved: ResolvedBudgets) -> None:
         services, run = self.services, self.run
-        self._resolver = resolver = services.resolver
-        resolved = resolver.resolve(self.labels, now_ms)
+        self._resolver = resolver
         own, observed = self.inline, () if run is None else run.observed
         if run is not None and run.account is not None and run.account not in own:
             own = (*own, run.account)
