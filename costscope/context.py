@@ -8,21 +8,17 @@ in, and frameworks close scopes in another one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from contextvars_extras import ContextVarDescriptor, ContextVarsRegistry  # noqa: TID251 - this is the one place
-from contextvars_extras.context_management import bind_to_empty_context  # noqa: TID251
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from contextvars import ContextVar
 
     from costscope.engine.state.call import Call
     from costscope.scope.scope import Scope
 
-__all__ = ["ambient_call", "ambient_scope", "in_empty_context", "set_ambient_call", "set_ambient_scope"]
-
-T = TypeVar("T")
+__all__ = ["ambient_call", "ambient_scope", "set_ambient_call", "set_ambient_scope"]
 
 
 class _Ambient(ContextVarsRegistry):
@@ -43,9 +39,3 @@ ambient_scope: Final = _scope.get
 set_ambient_scope: Final = _scope.set
 ambient_call: Final = _call.get
 set_ambient_call: Final = _call.set
-
-
-def in_empty_context(fn: Callable[[], T]) -> Callable[[], T]:
-    """`fn` run in a context without any scope: background work must not be charged to a tenant."""
-    bound: Callable[[], T] = bind_to_empty_context(fn)
-    return bound

@@ -11,13 +11,7 @@ import pytest
 
 import costscope
 from costscope import ambient
-from costscope.context import (
-    ambient_call,
-    ambient_scope,
-    in_empty_context,
-    set_ambient_call,
-    set_ambient_scope,
-)
+from costscope.context import ambient_call, ambient_scope, set_ambient_call, set_ambient_scope
 
 
 @pytest.fixture
@@ -75,31 +69,6 @@ def test_a_value_set_in_a_copy_of_a_context_stays_there(fresh):
         assert copied.run(ambient_scope) == "inner"
 
     fresh(check)
-
-
-def test_an_empty_context_has_no_scope_and_leaves_the_callers_alone(fresh):
-    def check():
-        set_ambient_scope("tenant")
-        seen = []
-
-        def background():
-            seen.append(ambient_scope())
-            set_ambient_scope("background")
-            return "result"
-
-        bound = in_empty_context(background)
-        assert bound() == "result"
-        assert seen == [None]
-        assert ambient_scope() == "tenant"
-        assert bound() == "result"
-        assert seen == [None, None], "a new one each time"
-
-    fresh(check)
-
-
-def test_an_exception_comes_out_of_an_empty_context():
-    with pytest.raises(ZeroDivisionError):
-        in_empty_context(lambda: 1 / 0)()
 
 
 def test_a_misspelt_variable_is_an_error_not_a_new_variable():

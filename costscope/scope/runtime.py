@@ -8,8 +8,7 @@ from pathlib import Path
 from time import time_ns
 from typing import TYPE_CHECKING, Literal, Self
 
-from costscope.background.call_reports import Notes
-from costscope.background.heartbeat import Heart
+from costscope.background.heartbeat import LeaseRenewer
 from costscope.background.outbox import OUTBOX_MAX, Outbox
 from costscope.engine.control.call_stats import Health, Usual
 from costscope.engine.control.runaway import Detectors
@@ -22,6 +21,7 @@ from costscope.errors import InvalidPolicy
 from costscope.ledger import LEASE_MAX_MS
 from costscope.observe.events import Callbacks, EventStream, Publisher
 from costscope.observe.telemetry import DEFAULT_LABELS, Telemetry
+from costscope.scope.call_reports import CallReports
 from costscope.scope.nesting import innermost
 from costscope.scope.reloading import loaded, reloading, sender, spans
 from costscope.scope.runtime_options import DEFAULT_LEASE_S, DEFAULT_SLOT_LEASE_S, check_options
@@ -134,11 +134,12 @@ class Runtime:
         self.outbox = Outbox(self.store, limit=outbox_limit)
         self.waiting = Waiting()
         self.lease_ms = math.ceil(lease_s * 1000)
-        self.heart = Heart(self.store, math.ceil(slot_lease_s * 1000) if self.store.waits else LEASE_MAX_MS)
+        slot_lease_ms = math.ceil(slot_lease_s * 1000) if self.store.waits else LEASE_MAX_MS
+        self.heartbeat = LeaseRenewer(self.store, slot_lease_ms)
         self.webhooks = sender(self.store, first)
         self._tell_of_events(callbacks)
         self.detectors = Detectors(shared=self.store.waits)
-        self.notes = Notes(self.store, self._suspected, lambda run, _: put_in_force(run))
+        self.call_reports = CallReports(self.store, self._suspected, lambda run, _: put_in_force(run))
         self._unlisten = self.store.on_lost(self._found_lost)
         if self._reloading is not None:
             self._reloading.start()
@@ -193,15 +194,14 @@ class Runtime:
         if self._reloading is not None:
             self._reloading.stop()
         self._unlisten()
-        self.heart.close()
+        self.heartbeat.close()
         self.outbox.close()
-        self.notes.close()
+        self.call_reports.close()
         self.events.close()
         if self.webhooks is not None:
             self.webhooks.close()
         if self._outside is not None:
             self.telemetry.record({}, self._outside.totals)
-        self.telemetry.flush_soon()
         self.telemetry.close()
         if self._owns_store:
             self.store.close()

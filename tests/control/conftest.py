@@ -31,7 +31,7 @@ def watching(make_runtime):
         runtime.events.on("runaway", told.append)
 
         def heard():
-            assert runtime.notes.drain(30)
+            assert runtime.call_reports.drain(30)
             assert runtime.events.drain(30)
             return told
 

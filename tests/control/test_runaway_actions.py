@@ -89,7 +89,7 @@ def test_callback_of_the_runtime(make_runtime, colour):
     with budget_scope(runtime=runtime, run="r-1"):
         fail(1)
         fail(2)
-    assert runtime.notes.drain(30)
+    assert runtime.call_reports.drain(30)
     assert runtime.events.drain(30)
     assert [event.run for event in told] == ["r-1"]
 

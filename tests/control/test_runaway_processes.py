@@ -173,7 +173,7 @@ def test_a_process_that_cannot_ask_the_others_decides_by_what_it_knows(patient_u
                 fail(number)
             with pytest.raises(RunHalted):
                 tool()
-        assert runtime.notes.drain(30)
+        assert runtime.call_reports.drain(30)
         assert runtime.events.drain(30)
         assert [event.reason for event in told] == ["failures"]
         assert any("could not be claimed" in record.message for record in caplog.records)

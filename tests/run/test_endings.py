@@ -330,8 +330,8 @@ def test_a_run_whose_runtime_was_closed_stops_when_its_lease_is_over(patient_url
         tool = metered_tool("t", price="0.01", runtime=runtime)(lambda: None)
         with budget_scope(runtime=runtime, run="r-1") as scope:
             tool()
-            runtime.heart.close()
-            until(lambda: scope.run.beat.lost)
+            runtime.heartbeat.close()
+            until(lambda: scope.run.lease.lost)
             with pytest.raises(RunHalted, match="its slot could not be renewed in time"):
                 tool()
 

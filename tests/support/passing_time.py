@@ -35,7 +35,7 @@ class OnTheServer:
         (self._ledger,) = parse_qs(urlsplit(url).query)["ledger"]
 
     def __call__(self, scope: Scope, seconds: float) -> None:
-        assert scope.runtime.notes.drain(30)
+        assert scope.runtime.call_reports.drain(30)
         key = f"costscope:1:{{{self._ledger}}}:board:notes:{scope.run.key}"
         if self._server.ask(f"HEXISTS {key} t").strip() == ":1":
             self._server.ask(f"HINCRBY {key} t -{round(seconds * 1000)}")

@@ -44,7 +44,7 @@ def fail_together(
                 with suppress(ValueError):
                     tool(at * 1000 + number)
                 made += 1
-        runtime.notes.drain(30)
+        runtime.call_reports.drain(30)
         runtime.events.drain(30)
         results.put((made, told))
 
@@ -63,7 +63,7 @@ def repeat_together(
             for _ in range(500):
                 tool("again")
                 made += 1
-        runtime.notes.drain(30)
+        runtime.call_reports.drain(30)
         runtime.events.drain(30)
         results.put((made, told))
 

@@ -191,7 +191,7 @@ class _Agent:
 
     def noted(self) -> str:
         """Wait until the other processes can know of the calls of this one."""
-        assert self.runtime.notes.drain(20)
+        assert self.runtime.call_reports.drain(20)
         return "ok"
 
     def suspected(self) -> list[str]:

@@ -92,7 +92,7 @@ def eventful(call: Call) -> bool:
 
 def remarkable(call: Call) -> bool:
     """True if something may be told of the call now that its hold stands."""
-    if call.asked or call.late or call.refused is not None or call.beat is not None:
+    if call.asked or call.late or call.refused is not None or call.lease is not None:
         return True
     run, watch = call.scope.run, call.scope.watch
     if run is not None and not run.goes_on:

@@ -53,7 +53,7 @@ def opening(call: Call, patience: Patience | None = None) -> Reserve | None:
         return Reserve(call.hold_id, call.accounts, estimate.amounts, runtime.lease_ms, call.on_lost)
     lease_ms = runtime.lease_ms
     if scope.takes_slot:
-        lease_ms, call.sent_s = runtime.heart.lease_ms, awake_s()
+        lease_ms, call.sent_s = runtime.heartbeat.lease_ms, awake_s()
     amounts = {**estimate.amounts, **scope.extra}
     if not estimate.units_max and patience is None:
         return Reserve(call.hold_id, call.accounts, amounts, lease_ms, call.on_lost)
@@ -86,7 +86,7 @@ def opened(call: Call, reply: Reply) -> Reserve | None:
         if reply.units or scope.tallies:
             _granted(call, reply.units)
         if scope.takes_slot:
-            call.beat = call.runtime.heart.add(call.hold_id, call.sent_s, strict=not scope.fail_open)
+            call.lease = call.runtime.heartbeat.add(call.hold_id, call.sent_s, strict=not scope.fail_open)
         if reply.balances:
             scope.seen(call.accounts, reply)
             call.below = "unknown"
@@ -154,7 +154,7 @@ def abandon(call: Call) -> None:
 
 def came_too_late(call: Call) -> bool:
     """Give the hold back if the slot in it may be another's by now: this process has slept since it asked."""
-    if call.beat is None or not call.beat.lost:
+    if call.lease is None or not call.lease.lost:
         return False
     call.runtime.outbox.put(taking_back(call))
     return True

@@ -86,7 +86,7 @@ def ended(call: Call, cost: int, actual: Amounts) -> None:
             call.suspicion = detector.settled(call.digest, cost, now_ms, failed=call.failed)
             if detector.shared:
                 call.noted = Wake() if call.suspicion is not None else None
-                runtime.notes.put(run, scope, call.digest, cost, failed=call.failed, wake=call.noted)
+                runtime.call_reports.put(run, scope, call.digest, cost, failed=call.failed, wake=call.noted)
             if detector.brakes:
                 runtime.usual.saw(call.name, cost, call.usage)
     watch = scope.watch
@@ -220,7 +220,7 @@ def _close(call: Call, cost: int) -> None:
         msg = f"{call.kind} {call.name}: the hold is settled already"
         raise HoldClosed(msg)
     call.closed, call.cost = True, cost
-    if call.beat is not None:
+    if call.lease is not None:
         call.keep_up_no_more()
     for tally in call.scope.tallies:
         tally.settle(call.amounts.get("cost", 0), cost)

@@ -168,22 +168,23 @@ def _reserve(run: Run, ticket: str, wait_ms: int) -> Reserve:
     amounts = {meter: 0 for account in run.accounts for meter, _ in account.limits}
     amounts["runs"] = amounts[_SLOT] = 1
     return Reserve(
-        run.hold_id, run.accounts, amounts, run.runtime.heart.lease_ms, ticket=ticket, wait_ms=wait_ms
+        run.hold_id, run.accounts, amounts, run.runtime.heartbeat.lease_ms, ticket=ticket, wait_ms=wait_ms
     )
 
 
 def _keep_up(run: Run, scope: Scope, since_s: float) -> None:
-    """From here on the heart renews the admission. A run that has a place which others want stops without it."""
-    heart, places = run.runtime.heart, (limit for a in run.accounts for m, limit in a.limits if m == _SLOT)
+    """From here on the heartbeat renews the admission. A run that has a place which others want stops without it."""
+    heartbeat = run.runtime.heartbeat
+    places = (limit for a in run.accounts for m, limit in a.limits if m == _SLOT)
     if any(limit < MAX_AMOUNT for limit in places):
-        run.beat = heart.add(
+        run.lease = heartbeat.add(
             run.hold_id,
             since_s,
             lambda: _slot_lost(run),
             strict=not scope.fail_open,
         )
     else:
-        heart.add(run.hold_id, since_s)
+        heartbeat.add(run.hold_id, since_s)
 
 
 def _slot_lost(run: Run) -> None:
@@ -203,6 +204,6 @@ def _learn_clock(run: Run) -> Steps[None]:
 
 def _give_back(run: Run) -> None:
     if run.hold_id:
-        run.runtime.heart.drop(run.hold_id)
+        run.runtime.heartbeat.drop(run.hold_id)
         run.runtime.outbox.put(Release(run.hold_id, run.accounts, run.runtime.store.keep_ms))
         run.hold_id = ""

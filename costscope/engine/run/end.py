@@ -54,7 +54,7 @@ def abandoned(lost: Iterable[LostHold]) -> Iterator[tuple[LostHold, dict[str, st
 def tell_abandoned(runtime: Runtime, lost: Iterable[LostHold]) -> None:
     """Tell of the runs that have been abandoned, once over all processes."""
     for hold, labels in abandoned(lost):
-        if runtime.heart.keeps(hold.id):
+        if runtime.heartbeat.keeps(hold.id):
             continue  # it is alive, here, and finds out by itself
         runtime.events.emit(
             RunEnded(
@@ -77,7 +77,7 @@ def ending(run: Run, scope: Scope, error: BaseException | None) -> Commit | None
     runtime, hold_id = run.runtime, run.hold_id
     command: Commit | None = None
     if hold_id:
-        runtime.heart.drop(run.hold_id)
+        runtime.heartbeat.drop(run.hold_id)
         amounts = {"runs": 1}
         command = Commit(run.hold_id, run.accounts, amounts, runtime.store.keep_ms)
         run.hold_id = ""

@@ -59,7 +59,7 @@ def act_on(run: Run, scope: Scope, suspicion: Suspicion) -> Steps[None]:
         claimed, first = False, True
     put_in_force(run)
     if runtime.store.waits:
-        runtime.notes.flag(run, scope, suspicion.reason)
+        runtime.call_reports.flag(run, scope, suspicion.reason)
     kinds = {action.do for action in actions}
     if "halt_run" in kinds:
         yield from order_to_stop(run, f"it seems out of control: {suspicion.detail}")

@@ -11,7 +11,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
-    from costscope.background.heartbeat import Beat
+    from costscope.background.heartbeat import Lease
     from costscope.engine.control.router import Routing
     from costscope.engine.control.runaway import Suspicion
     from costscope.engine.enforcement.wall_clocks import Late
@@ -88,8 +88,8 @@ class Call:
     """Its first hold was given back, since it has shown that others have passed a threshold."""
     sent_s: float = 0.0
     """When its hold was asked for, by `awake_s`."""
-    beat: Beat | None = None
-    """It holds one of a limited number of places, kept up by the heart."""
+    lease: Lease | None = None
+    """It holds one of a limited number of places, kept up by the heartbeat."""
     span: SpanHandle | None = None
     stage: str | None = None
     tallied: bool = False
@@ -150,6 +150,6 @@ class Call:
 
     def keep_up_no_more(self) -> None:
         """The place it holds is not renewed any more."""
-        if self.beat is not None:
-            self.beat = None
-            self.runtime.heart.drop(self.hold_id)
+        if self.lease is not None:
+            self.lease = None
+            self.runtime.heartbeat.drop(self.hold_id)

@@ -14,7 +14,7 @@ from costscope.policy.resolve.accounts import observed_account
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from costscope.background.heartbeat import Beat
+    from costscope.background.heartbeat import Lease
     from costscope.engine.control.runaway import Detector
     from costscope.ledger import Account, Reply
     from costscope.observe.events.records import RunStatus
@@ -62,7 +62,7 @@ class Run:
         """Where constraints are counted that nothing enforces."""
         self.admitted: Reply | None = None
         """The answer to its admission, until it has been looked at."""
-        self.beat: Beat | None = None
+        self.lease: Lease | None = None
         self.admitted_ms = 0
         self.opened_ms = 0
         """When its clock began, as all its processes agree; 0 while unknown."""
@@ -107,7 +107,7 @@ class Run:
     @property
     def goes_on(self) -> bool:
         """False if it was stopped, or has ended."""
-        return self.status is None and (self.beat is None or not self.beat.lost or self.inherited)
+        return self.status is None and (self.lease is None or not self.lease.lost or self.inherited)
 
     def check(self) -> None:
         """Refuse to go on in a run that was stopped.
@@ -115,7 +115,7 @@ class Run:
         Raises:
             RunHalted: it was.
         """
-        if self.beat is not None and self.beat.lost and not self.inherited:
+        if self.lease is not None and self.lease.lost and not self.inherited:
             self.halt(SLOT_LOST)
         if self.status == "halted":
             raise self.halted()

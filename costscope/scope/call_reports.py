@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from costscope.background.worker import Worker, ends_with_process
+from costscope.background.worker import CLOSING_S, Worker, register
 from costscope.errors import StoreUnavailable
 from costscope.stores.coordination import Note, Noted
 
@@ -18,15 +18,13 @@ if TYPE_CHECKING:
     from costscope.stores.base import Store
     from costscope.stores.effects import Wake
 
-__all__ = ["Notes"]
-
 _WAITING_MAX: Final = 10_000
 _BATCH: Final = 128
 _KEEP_MS: Final = 24 * 3_600_000
 _AGAIN_S: Final = 0.5
 
 
-class Notes:
+class CallReports:
     """Told in the background, since no call has to wait for it. While the store is away the oldest are forgotten.
 
     Args:
@@ -45,8 +43,8 @@ class Notes:
         self._suspect = suspect
         self._join = join
         self._waiting: deque[tuple[Run, Scope, Note, Wake | None]] = deque(maxlen=_WAITING_MAX)
-        self._worker = Worker(self._send, "costscope-notes")
-        ends_with_process(self, "callbacks")
+        self._worker = Worker(self._send, "costscope-reports")
+        register(self, "callbacks")
 
     def put(
         self,
@@ -73,10 +71,9 @@ class Notes:
         """Wait until everything has been told, at most so long; say whether it has."""
         return not self._waiting or self._worker.drain(timeout_s)
 
-    def close(self, timeout_s: float = 2.0) -> None:
+    def close(self, timeout_s: float = CLOSING_S) -> None:
         """Tell what waits, for at most this long, and end the thread."""
-        self.drain(timeout_s)
-        self._worker.close(timeout_s)
+        self._worker.close(self.drain, timeout_s)
 
     def restart_in_child(self) -> None:
         """The parent tells what the parent's calls did."""
