@@ -8,16 +8,12 @@ in, and frameworks close scopes in another one.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from contextvars_extras import ContextVarDescriptor, ContextVarsRegistry  # noqa: TID251 - this is the one place
-from contextvars_extras.context_management import bind_to_empty_context  # noqa: TID251
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from contextvars import ContextVar
-
-T = TypeVar("T")
 
 
 class _Context(ContextVarsRegistry):
@@ -36,9 +32,3 @@ current_scope: Final = _scope.get
 set_current_scope: Final = _scope.set
 current_call: Final = _call.get
 set_current_call: Final = _call.set
-
-
-def in_empty_context(fn: Callable[[], T]) -> Callable[[], T]:
-    """Return `fn` bound to a context without any scope: background work must not be charged to a tenant."""
-    bound: Callable[[], T] = bind_to_empty_context(fn)
-    return bound

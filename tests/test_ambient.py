@@ -14,7 +14,6 @@ from costscope import ambient
 from costscope.context import (
     current_call,
     current_scope,
-    in_empty_context,
     set_current_call,
     set_current_scope,
 )
@@ -75,31 +74,6 @@ def test_a_value_set_in_a_copy_of_a_context_stays_there(fresh):
         assert copied.run(current_scope) == "inner"
 
     fresh(check)
-
-
-def test_an_empty_context_has_no_scope_and_leaves_the_callers_alone(fresh):
-    def check():
-        set_current_scope("tenant")
-        seen = []
-
-        def background():
-            seen.append(current_scope())
-            set_current_scope("background")
-            return "result"
-
-        bound = in_empty_context(background)
-        assert bound() == "result"
-        assert seen == [None]
-        assert current_scope() == "tenant"
-        assert bound() == "result"
-        assert seen == [None, None], "a new one each time"
-
-    fresh(check)
-
-
-def test_an_exception_comes_out_of_an_empty_context():
-    with pytest.raises(ZeroDivisionError):
-        in_empty_context(lambda: 1 / 0)()
 
 
 def test_a_misspelt_variable_is_an_error_not_a_new_variable():

@@ -1,1 +1,3 @@
-"""What runs beside calls: one worker class, and those that need one."""
+"""What goes on beside the calls: the worker, the outbox, lease renewal. Import from the modules."""
+
+__all__: list[str] = []

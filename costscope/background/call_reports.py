@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from costscope.background.worker import Worker, ends_with_process
+from costscope.background.worker import CLOSING_S, Worker, register
 from costscope.errors import StoreUnavailable
 from costscope.stores.coordination import CallCounts, RecordCall
 
@@ -33,7 +33,7 @@ class CallReports:
             maxlen=_WAITING_MAX
         )
         self._worker = Worker(self._send, "costscope-reports")
-        ends_with_process(self, "callbacks")
+        register(self, "callbacks")
 
     def put(
         self, report: RecordCall, on_counts: Callable[[CallCounts], object], wake: Wake | None = None
@@ -52,10 +52,9 @@ class CallReports:
         """Wait until all reports are sent, at most so long; return whether they are."""
         return not self._waiting or self._worker.drain(timeout_s)
 
-    def close(self, timeout_s: float = 2.0) -> None:
+    def close(self, timeout_s: float = CLOSING_S) -> None:
         """Send what waits, for at most this long, and end the thread."""
-        self.drain(timeout_s)
-        self._worker.close(timeout_s)
+        self._worker.close(self.drain, timeout_s)
 
     def restart_in_child(self) -> None:
         """Forget what the parent reports itself."""

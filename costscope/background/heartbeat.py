@@ -1,19 +1,18 @@
-"""The heartbeat of slots: a thread that extends the leases of runs and calls which are still alive.
+"""The heartbeat of slots: a worker that extends the leases of runs and calls which are still alive.
 
-A slot is a lease. Its holder renews it three times before it ends, and stops itself when it could not: whoever gets
-the slot next must never meet the one before. `Beat.lost` tells by this process's own clock, so that a process that was
+A slot is a lease. Its holder renews it three times before it ends, and stops itself when it could not: the next holder
+of the slot must never meet the one before. `Lease.lost` tells by this process's own clock, so that a process that was
 stopped for a minute knows before its first step.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
+import math
 import time
 from typing import TYPE_CHECKING, Final
 
-from costscope.background.worker import ends_with_process
-from costscope.context import in_empty_context
+from costscope.background.worker import Worker, register
 from costscope.errors import CostscopeError
 from costscope.ledger import Extend, Outcome
 
@@ -21,8 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from costscope.stores.base import Store
-
-__all__ = ["Beat", "Heart", "awake_s"]
 
 _BEATS: Final = 3
 """Renewals within one lease."""
@@ -44,7 +41,7 @@ else:
     awake_s = time.monotonic
 
 
-class Beat:
+class Lease:
     """One lease that is kept up."""
 
     __slots__ = ("_on_lost", "given_up", "hold_id", "lease_s", "renewed_s", "strict")
@@ -80,19 +77,19 @@ class Beat:
                 self._on_lost()
 
 
-class Heart:
+class LeaseRenewer:
     """Renews the leases of one runtime. The thread is there while there is something to renew, and a little longer."""
 
     def __init__(self, store: Store, lease_ms: int) -> None:
         self._store = store
         self.lease_ms = lease_ms
-        self._beats: dict[str, Beat] = {}
-        self._changed = threading.Condition()
-        self._thread: threading.Thread | None = None
-        self._wakes_s = 0.0
-        """When the thread looks again by itself."""
-        self._closed = False
-        ends_with_process(self, "callbacks")
+        self._every_s = lease_ms / 1000 / _BEATS
+        self._leases: dict[str, Lease] = {}
+        self._looks_s = math.inf
+        """When the thread looks again by itself, by `awake_s`; infinite when it does not."""
+        self._worker = Worker(self._renew_due, "costscope-heartbeat")
+        self._worker.linger_s = min(self._every_s, _LINGER_S)
+        register(self, "callbacks")
 
     def add(
         self,
@@ -101,7 +98,7 @@ class Heart:
         on_lost: Callable[[], None] | None = None,
         *,
         strict: bool = True,
-    ) -> Beat:
+    ) -> Lease:
         """Keep up this hold, whose reserve was sent at `since_s` of `awake_s`.
 
         Args:
@@ -110,104 +107,77 @@ class Heart:
             on_lost: called from another thread when it is lost. It must not wait.
             strict: it is lost when it could not be renewed in time, and not only when the store says so.
         """
-        beat = Beat(hold_id, self.lease_ms / 1000, since_s, on_lost, strict=strict)
-        with self._changed:
-            self._beats[hold_id] = beat
-            if self._thread is None and not self._closed:
-                self._start()
-            elif since_s + self._every_s < self._wakes_s:
-                self._changed.notify()
-        return beat
+        lease = Lease(hold_id, self.lease_ms / 1000, since_s, on_lost, strict=strict)
+        self._leases[hold_id] = lease
+        if since_s + self._every_s < self._looks_s:
+            self._worker.wake()
+        return lease
 
     def drop(self, hold_id: str) -> None:
-        """Its holder is done."""
-        self._beats.pop(hold_id, None)
+        """Forget this hold: its holder is done."""
+        self._leases.pop(hold_id, None)
 
     def keeps(self, hold_id: str) -> bool:
         """Whether the holder of this is in this process, and has not been told that it is lost."""
-        return hold_id in self._beats
+        return hold_id in self._leases
 
-    def close(self, timeout_s: float = 0.0) -> None:  # noqa: ARG002 - there is nothing to wait for
+    def close(self, timeout_s: float = 0.0) -> None:
         """Renew nothing more; what is held is free after its lease."""
-        with self._changed:
-            self._closed = True
-            self._changed.notify()
+        self._worker.stop(timeout_s)
 
     def restart_in_child(self) -> None:
-        """After a fork the parent keeps up what the parent holds."""
-        self._changed = threading.Condition()
-        self._beats = {}
-        self._thread = None
+        """Start empty after a fork: the parent keeps up what the parent holds."""
+        self._leases = {}
+        self._looks_s = math.inf
+        self._worker.restart_in_child()
 
-    def _start(self) -> None:
-        thread = threading.Thread(target=in_empty_context(self._run), name="costscope-heart", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError:  # no new threads while the interpreter ends
-            return
-        self._thread = thread
-
-    def _run(self) -> None:
-        while (due := self._due()) is not None:
-            for at in range(0, len(due), _BATCH):
-                self._renew(due[at : at + _BATCH])
-
-    @property
-    def _every_s(self) -> float:
-        return self.lease_ms / 1000 / _BEATS
-
-    def _due(self) -> list[Beat] | None:
-        """Wait for the next renewals; None when nothing has come for a while."""
-        every_s = self._every_s
-        linger_s = min(every_s, _LINGER_S)
-        with self._changed:
-            ends_s = awake_s() + linger_s
-            while not self._closed:
-                beats, now = list(self._beats.values()), awake_s()
-                if beats:
-                    at = min(beat.renewed_s for beat in beats) + every_s
-                    if at <= now:  # those that are due soon come along, so that one request serves many
-                        return [beat for beat in beats if beat.renewed_s + every_s * 0.75 <= now]
-                    ends_s = at + linger_s
-                elif now < ends_s:
-                    at = ends_s
-                else:
-                    break
-                self._wakes_s = at
-                self._changed.wait(at - now)
-            self._thread = None
+    def _renew_due(self) -> float | None:
+        """Renew what is due; seconds until the next is."""
+        # Before looking, so that a lease that is added meanwhile either is seen here or wakes the worker.
+        self._looks_s = math.inf
+        leases, now_s = list(self._leases.values()), awake_s()
+        if not leases:
             return None
+        next_s = min(lease.renewed_s for lease in leases) + self._every_s
+        if next_s > now_s:
+            self._looks_s = next_s
+            return next_s - now_s
+        # Those that are due soon come along, so that one request serves many.
+        due = [lease for lease in leases if lease.renewed_s + self._every_s * 0.75 <= now_s]
+        for at in range(0, len(due), _BATCH):
+            if not self._worker.closing.is_set():
+                self._renew(due[at : at + _BATCH])
+        return 0.0
 
-    def _renew(self, beats: list[Beat]) -> None:
+    def _renew(self, leases: list[Lease]) -> None:
         sent_s = awake_s()
-        commands = [Extend(beat.hold_id, self.lease_ms) for beat in beats]
+        commands = [Extend(lease.hold_id, self.lease_ms) for lease in leases]
         try:
             replies = self._store.execute(commands)
         except Exception as error:
             known = isinstance(error, CostscopeError)
             log.warning(
-                "%d slots could not be renewed at %s", len(beats), self._store.url, exc_info=not known
+                "%d slots could not be renewed at %s", len(leases), self._store.url, exc_info=not known
             )
-            self._give_up_late(beats)
+            self._give_up_late(leases)
             return
-        for beat, reply in zip(beats, replies, strict=True):
+        for lease, reply in zip(leases, replies, strict=True):
             if reply.outcome is Outcome.EXTENDED:
-                beat.renewed_s = sent_s
-            elif beat.hold_id in self._beats:  # else its holder settled it meanwhile
-                self._give_up(beat)
+                lease.renewed_s = sent_s
+            elif lease.hold_id in self._leases:  # else its holder settled it meanwhile
+                self._give_up(lease)
 
-    def _give_up_late(self, beats: list[Beat]) -> None:
+    def _give_up_late(self, leases: list[Lease]) -> None:
         """Give up those whose lease ends before the next attempt; the others are tried again soon."""
-        pause = self.lease_ms / 1000 / _BEATS / 4
-        for beat in beats:
-            if beat.strict and awake_s() + pause >= beat.renewed_s + beat.lease_s:
-                self._give_up(beat)
-        with self._changed:
-            self._changed.wait_for(lambda: self._closed, pause)
+        pause_s = self._every_s / 4
+        for lease in leases:
+            if lease.strict and awake_s() + pause_s >= lease.renewed_s + lease.lease_s:
+                self._give_up(lease)
+        self._worker.pause(pause_s)
 
-    def _give_up(self, beat: Beat) -> None:
-        self.drop(beat.hold_id)
+    def _give_up(self, lease: Lease) -> None:
+        self.drop(lease.hold_id)
         try:
-            beat.give_up()
+            lease.give_up()
         except Exception:
-            log.exception("the holder of %s could not be told that its slot is lost", beat.hold_id)
+            log.exception("the holder of %s could not be told that its slot is lost", lease.hold_id)

@@ -42,7 +42,7 @@ class Reloading:
 
     def stop(self) -> None:
         """Look at them no more."""
-        self._reloader.stop()
+        self._reloader.close()
 
     def _adopt(self, policy: Policy) -> None:
         """A new policy holds from the next call on, in scopes that are open as well."""

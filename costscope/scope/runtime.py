@@ -159,7 +159,6 @@ class Runtime:
         services.close()
         if isinstance(services.outside, ScopeState):
             services.telemetry.record({}, services.outside.totals)
-        services.telemetry.flush_soon()
         services.telemetry.close()
         if self._owns_store:
             services.store.close()

@@ -333,7 +333,7 @@ def test_a_run_whose_runtime_was_closed_stops_when_its_lease_is_over(patient_url
         with budget_scope(runtime=runtime, run="r-1") as scope:
             tool()
             services_of(runtime).lease_renewer.close()
-            until(lambda: state_of(scope).run.beat.lost)
+            until(lambda: state_of(scope).run.lease.lost)
             with pytest.raises(RunHalted, match="its slot could not be renewed in time"):
                 tool()
 

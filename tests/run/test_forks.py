@@ -82,7 +82,7 @@ def test_a_child_that_leaves_its_parents_run_does_not_end_it(runtime):
 
 
 def test_a_child_works_on_in_the_run_for_longer_than_a_lease(runtime):
-    """The parent keeps the place; the child has no heart of its own for it, and needs none."""
+    """The parent keeps the place; the child has no heartbeat of its own for it, and needs none."""
     tool = metered_tool("t", price="0.01", runtime=runtime)(lambda: None)
 
     def child() -> None:

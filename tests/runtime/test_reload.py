@@ -166,7 +166,7 @@ def test_a_runtime_may_be_told_not_to_look(make_runtime, policy):
 
 def test_closing_ends_the_thread(make_runtime):
     runtime = make_runtime()
-    thread = runtime._reloading._reloader._thread
+    thread = runtime._reloading._reloader._worker._thread
     assert thread.is_alive()
     runtime.close()
     assert not thread.is_alive()
@@ -191,7 +191,7 @@ def test_what_a_callback_raises_does_not_end_the_watch(tmp_path, caplog):
         replace(path, LIMIT.format(3))
         assert heard.get(timeout=30).budgets[0].limits == {"tool_calls": 3}
     finally:
-        reloader.stop()
+        reloader.close()
     assert "could not be taken over" in caplog.text
     assert "could not be reported" in caplog.text
 

@@ -133,9 +133,7 @@ async def _nothing():
 
 def test_a_forgotten_runtime_leaves_no_thread_behind(monkeypatch):
     """The outbox's thread ends when it has been idle."""
-    from costscope.background import outbox
-
-    monkeypatch.setattr(outbox, "_IDLE_S", 0.01)
+    monkeypatch.setattr("costscope.background.worker.Worker.linger_s", 0.01)
     before = set(threading.enumerate())
     runtime = Runtime(policy=POLICY)
     with budget_scope(runtime=runtime):

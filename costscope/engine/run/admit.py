@@ -179,20 +179,20 @@ def _reserve(run: Run, ticket: str, wait_ms: int) -> Reserve:
 
 
 def _keep_up(run: Run, scope: ScopeState, since_s: float) -> None:
-    """From here on the heart renews the admission. A run that has a place which others want stops without it."""
-    heart, places = (
+    """From here on the renewer renews the admission. A run that has a place which others want stops without it."""
+    renewer, places = (
         run.services.lease_renewer,
         (limit for a in run.accounts for m, limit in a.limits if m == _SLOT),
     )
     if any(limit < MAX_AMOUNT for limit in places):
-        run.beat = heart.add(
+        run.lease = renewer.add(
             run.hold_id,
             since_s,
             lambda: _slot_lost(run),
             strict=not scope.fail_open,
         )
     else:
-        heart.add(run.hold_id, since_s)
+        renewer.add(run.hold_id, since_s)
 
 
 def _slot_lost(run: Run) -> None:

@@ -49,7 +49,7 @@ class AccountViews:
         self._views: WeakValueDictionary[tuple[str, tuple[str, ...]], View] = WeakValueDictionary()
         self._fired: dict[str, Fired] = {}
         self._clock = clock
-        self._heard: deque[tuple[list[View], float]] = deque(maxlen=_KEPT_MAX)
+        self._heard: deque[tuple[Sequence[View], float]] = deque(maxlen=_KEPT_MAX)
 
     def of(self, accounts: tuple[Account, ...]) -> list[View]:
         """The view of each account: one for all that count the same meters in it."""
@@ -70,7 +70,7 @@ class AccountViews:
             if known == key:
                 view.balance = ()
 
-    def keep(self, views: list[View]) -> None:
+    def keep(self, views: Sequence[View]) -> None:
         """Keep views that have just been told something."""
         now, heard = self._clock(), self._heard
         if not heard or heard[-1][0] is not views or now - heard[-1][1] > 1:

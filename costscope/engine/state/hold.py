@@ -20,7 +20,7 @@ from costscope.ledger import Commit, Outcome, Release, Reserve, id_from_key, new
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from costscope.background.heartbeat import Beat
+    from costscope.background.heartbeat import Lease
     from costscope.engine.enforcement.waiting import QueuePlace
     from costscope.engine.state.level_watch import Watch
     from costscope.engine.state.scope_state import ScopeState
@@ -85,7 +85,7 @@ class Hold:
     hold_id: str = ""
     units: int = 0
     attempts: int = 0
-    lease: Beat | None = None
+    lease: Lease | None = None
     """One of a limited number of slots is in it, kept up by the heartbeat."""
     sent_s: float = 0.0
     """When it was asked for, by `awake_s`."""

@@ -55,7 +55,7 @@ class Watch:
         accounts: tuple[Account, ...],
         budgets: tuple[Budget, ...],
         watched: Sequence[Watched],
-        views: list[View],
+        views: Sequence[View],
     ) -> None:
         """Take what the policy says.
 
@@ -185,7 +185,7 @@ def _levels(account: Account) -> Iterator[tuple[int, int, str]]:
 
 
 def watch_over(
-    observed: tuple[tuple[Account, Budget], ...], resolved: ResolvedBudgets, views: list[View]
+    observed: tuple[tuple[Account, Budget], ...], resolved: ResolvedBudgets, views: Sequence[View]
 ) -> Watch:
     """Watch the policy's accounts, and before them those of a run in which what is not enforced is counted."""
     if not observed:

@@ -14,7 +14,7 @@ from costscope.policy.resolve.accounts import observed_account
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from costscope.background.heartbeat import Beat
+    from costscope.background.heartbeat import Lease
     from costscope.engine.control.runaway import Detector
     from costscope.engine.state.services import Services
     from costscope.ledger import Account
@@ -64,7 +64,7 @@ class Run:
         self.hold_id = ""
         self.observed: tuple[tuple[Account, Budget], ...] = ()
         """Where constraints are counted that nothing enforces."""
-        self.beat: Beat | None = None
+        self.lease: Lease | None = None
         self.admitted_ms = 0
         self.opened_ms = 0
         """When its clock began, as all its processes agree; 0 while unknown."""
@@ -108,7 +108,7 @@ class Run:
     @property
     def goes_on(self) -> bool:
         """False if it was stopped, or has ended."""
-        return self.status is None and (self.beat is None or not self.beat.lost or self.inherited)
+        return self.status is None and (self.lease is None or not self.lease.lost or self.inherited)
 
     def is_in_time(self, now_ms: int) -> bool:
         """Return True if its clock is known, as all its processes agree, and has not run out."""
@@ -120,7 +120,7 @@ class Run:
         Raises:
             RunHalted: it was.
         """
-        if self.beat is not None and self.beat.lost and not self.inherited:
+        if self.lease is not None and self.lease.lost and not self.inherited:
             self.halt(SLOT_LOST)
         if self.status == "halted":
             raise self.halted()

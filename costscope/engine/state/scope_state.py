@@ -20,7 +20,7 @@ from costscope.observe.telemetry import ScopeTotals
 from costscope.policy import check_labels
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from costscope.engine.control.router import Destination, Router
     from costscope.engine.state.account_views import View
@@ -85,40 +85,25 @@ class ScopeState:
         watch: the levels over it, as of the last call; None where nothing is watched.
     """
 
-    __slots__ = (
-        "_accounts",
-        "_destinations",
-        "_from_ms",
-        "_own",
-        "_resolved",
-        "_resolver",
-        "_router",
-        "_until_ms",
-        "_views",
-        "acts",
-        "callbacks",
-        "children",
-        "clocked",
-        "closed",
-        "ended_s",
-        "extra",
-        "facade",
-        "history",
-        "inline",
-        "labels",
-        "more_children",
-        "opened_s",
-        "opens_run",
-        "outer",
-        "parent",
-        "run",
-        "services",
-        "takes_slot",
-        "tallies",
-        "tally",
-        "totals",
-        "watch",
-    )
+    # What most scopes never change, or work out at their first call, stands on the class.
+    closed: bool = False
+    facade: Any = None
+    """A weak reference to what its user holds of it, see `costscope.scope.scope`."""
+    ended_s: float = 0.0
+    watch: Watch | None = None
+    extra: Amounts = {}  # noqa: RUF012 - replaced, never changed
+    takes_slot: bool = False
+    clocked: bool = True
+    more_children: int = 0
+    _accounts: tuple[Account, ...] = ()
+    _resolver: BudgetResolver | None = None
+    _resolved: ResolvedBudgets | None = None
+    _views: Sequence[View] = ()
+    _router: Router | None = None
+    _destinations: dict[tuple[str, str | None], Destination | None]
+    _own: int = 0
+    _from_ms: int = 0
+    _until_ms: int = 0
 
     def __init__(
         self,
@@ -140,7 +125,6 @@ class ScopeState:
         self.inline: tuple[Account, ...] = around
         if limits:
             self.inline = inline_accounts(around, above, self.labels, own, limits, in_run=in_run)
-        self.closed = False
         self.totals = ScopeTotals()
         self.history = History()
         """Of what was recorded: of this scope, once it is closed, and of closed ones inside."""
@@ -167,24 +151,10 @@ class ScopeState:
             raise InvalidInput(msg)
         self.opens_run = self.run is not None and not in_run
         self.acts = services.acts or self.run is not None
-        self.opened_s, self.ended_s = monotonic(), 0.0
-        self.facade: Any = None
-        """A weak reference to what its user holds of it, see `costscope.scope.scope`."""
-        self.watch: Watch | None = None
-        self.extra: Amounts = {}
-        self.takes_slot = False
-        self.clocked = True
-        self._accounts: tuple[Account, ...] = ()
-        self._resolver: BudgetResolver | None = None
-        self._resolved: ResolvedBudgets | None = None
-        self._views: list[View] = []
-        self._router: Router | None = None
-        self._destinations: dict[tuple[str, str | None], Destination | None] = {}
-        self._own = self._from_ms = self._until_ms = 0
+        self.opened_s = monotonic()
         if resolved is not None:
             self._take(resolver, resolved)
         self.children: list[ScopeState] = []
-        self.more_children = 0
         if parent is not None:
             if len(parent.children) < CHILDREN_SHOWN:
                 parent.children.append(self)
@@ -287,7 +257,7 @@ class ScopeState:
     # ------------------------------------------------------------------ what was seen there
 
     @property
-    def views(self) -> list[View]:
+    def views(self) -> Sequence[View]:
         """What was last seen of each account; empty where nothing is looked at."""
         return self._views
 

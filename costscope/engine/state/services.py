@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 from costscope.background.call_reports import CallReports
-from costscope.background.heartbeat import Heart
+from costscope.background.heartbeat import LeaseRenewer
 from costscope.background.outbox import Outbox
 from costscope.engine.control.call_stats import Health, Usual
 from costscope.engine.control.runaway import Detectors
@@ -81,7 +81,7 @@ class Services:
         self.wait_list = WaitList()
         self.lease_ms = lease_ms
         self.outbox = Outbox(store, limit=outbox_limit)
-        self.lease_renewer = Heart(store, slot_lease_ms if store.waits else LEASE_MAX_MS)
+        self.lease_renewer = LeaseRenewer(store, slot_lease_ms if store.waits else LEASE_MAX_MS)
         self.webhooks = _sender(store, policy)
         self.events = EventStream(currency=policy.currency)
         self.events.add_sink(telemetry.events.count)

@@ -13,8 +13,8 @@ from contextvars import ContextVar, copy_context
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from costscope.background.worker import begins
-from costscope.context import current_call, in_empty_context, set_current_call
+from costscope.background.worker import Worker
+from costscope.context import current_call, set_current_call
 from costscope.observe.events.records import kind_of
 
 if TYPE_CHECKING:
@@ -91,6 +91,8 @@ class BackgroundLoop:
     A finalizer may submit in the middle of anything that its own thread is doing, so nothing here takes a lock.
     """
 
+    _worker: Worker
+
     def __init__(self) -> None:
         self._new()
 
@@ -98,62 +100,51 @@ class BackgroundLoop:
         """Run this as a task of the loop, in the job's own context. Does not wait."""
         self._waiting.append(job)
         loop = self._loop
-        if loop is None:
-            self._start()
-            return
-        try:
-            loop.call_soon_threadsafe(self._take)
-        except RuntimeError:  # it has just been closed
-            self._start()
+        if loop is not None:
+            with suppress(RuntimeError):  # it has just been closed
+                loop.call_soon_threadsafe(self._take)
+                return
+        if not self._worker.wake():
+            while self._waiting:
+                self._waiting.popleft().drop("the interpreter is ending")
 
     def stop(self, timeout_s: float) -> None:
-        """Cancel what runs and end the thread; wait for that at most so long."""
-        thread, loop, stopped = self._thread, self._loop, self._stopped
-        if thread is None or loop is None or stopped is None:
+        """Cancel what runs and end the thread; wait for that at most so long. A later job begins anew."""
+        loop, stopped = self._loop, self._stopped
+        if loop is None or stopped is None:
             return
         try:
             loop.call_soon_threadsafe(stopped.set)
-        except RuntimeError:
+        except RuntimeError:  # it has just been closed
             return
-        if thread is not threading.current_thread():
-            thread.join(timeout_s)
+        worker = self._worker
+        self._worker = self._make_worker()
+        worker.stop(timeout_s)
 
     def restart_in_child(self, jobs: set[Job]) -> None:
-        """The thread has stayed in the parent, and so do all the jobs."""
+        """Leave the thread and all the jobs to the parent."""
         if self._loop is not None or jobs:
             _inherited.append((self._loop, jobs))
         self._new()
 
     def _new(self) -> None:
         self._waiting: deque[Job] = deque()
-        self._serving = threading.Lock()  # of the one thread that serves
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopped: asyncio.Event | None = None
-        self._thread: threading.Thread | None = None
+        self._worker = self._make_worker()
 
-    def _start(self) -> None:
-        if self._serving.locked():
-            return  # it looks again before it ends
-        begins()
-        thread = threading.Thread(target=in_empty_context(self._run), name="costscope-callbacks", daemon=True)
-        try:
-            thread.start()
-        except RuntimeError:  # no new threads while the interpreter ends
-            while self._waiting:
-                self._waiting.popleft().drop("the interpreter is ending")
+    def _make_worker(self) -> Worker:
+        return Worker(self._run, "costscope-callbacks")
 
     def _run(self) -> None:
-        # Two may be started at once; the second one finds the first serving, and ends.
-        if not self._serving.acquire(blocking=False):
+        if not self._waiting:
             return
         try:
-            self._thread = threading.current_thread()
             asyncio.run(self._serve())
         finally:
-            self._loop = self._stopped = self._thread = None
-            self._serving.release()
-        if self._waiting:  # submitted while this thread was ending
-            self._start()
+            self._loop = self._stopped = None
+            if self._waiting:  # submitted while the loop was ending
+                self._worker.wake()
 
     async def _serve(self) -> None:
         self._stopped = asyncio.Event()

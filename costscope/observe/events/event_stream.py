@@ -13,7 +13,7 @@ from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from costscope.background.worker import CLOSING_S, ends_with_process
+from costscope.background.worker import CLOSING_S, register
 from costscope.errors import InvalidInput
 from costscope.observe.events.async_callbacks import Calling, name_of
 from costscope.observe.events.callbacks import check_callback
@@ -58,7 +58,7 @@ class EventStream:
         self._publisher: Publisher | None = None
         self._calling = Calling()
         weakref.finalize(self, self._calling.background.stop, 0.0).atexit = False
-        ends_with_process(self, "callbacks")
+        register(self, "callbacks")
 
     def on(self, kind: Kind | str, callback: Callable[..., object]) -> Callable[[], None]:
         """Call this with every record of a kind, wherever it comes from; what is returned ends that.

@@ -10,10 +10,10 @@ from collections import deque
 from types import FunctionType
 from typing import TYPE_CHECKING, Final
 
-from costscope.background.worker import CLOSING_S, Worker, ends_with_process
+from costscope.background.retrying import send_until_taken
+from costscope.background.worker import CLOSING_S, Worker, register
 from costscope.errors import CostscopeError, StoreUnavailable
 from costscope.observe.events.records import CallRefused, CallSettled, encode_event
-from costscope.stores.backoff import Backoff
 from costscope.stores.coordination import Publish, SetOnce
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class Publisher:
         self._sending: list[SetOnce | Publish] = []
         self._refused: dict[object, float] = {}
         self._loss = _Loss()
-        ends_with_process(self, "publisher")
+        register(self, "publisher")
 
     def __len__(self) -> int:
         """How many records wait."""
@@ -108,9 +108,7 @@ class Publisher:
         """Drain, then end the thread; what is left is logged as lost."""
         if self._worker.closing.is_set():
             return
-        deadline = time.monotonic() + timeout_s
-        self.drain(timeout_s)
-        self._worker.close(max(0.0, deadline - time.monotonic()))
+        self._worker.close(self.drain, timeout_s)
         if len(self):
             log.error("%d records of events could not be published to %s", len(self), self._store.url)
 
@@ -156,8 +154,13 @@ class Publisher:
         self._loss.report(f"{self._store.url} does not take them", deliver=deliver)
 
     def _send_all(self) -> None:
-        while self._fill() and not self._worker.closing.is_set():
-            self._send()
+        while self._fill() and not self._worker.stopping:
+            try:
+                if not send_until_taken(self._worker, self._publish, self._sending):
+                    return  # what could not be sent stays, and `close` reports it
+            except CostscopeError:
+                log.exception("the store refused %d records of events for good", len(self._sending))
+            self._sending = []
 
     def _fill(self) -> bool:
         while len(self._sending) < _BATCH and (self._plain or self._delivered):
@@ -168,25 +171,6 @@ class Publisher:
             except IndexError:
                 continue  # it has just been dropped
         return bool(self._sending)
-
-    def _send(self) -> None:
-        # Imported when there is something to send: most processes never have.
-        from tenacity import Retrying, retry_if_exception_type, stop_when_event_set  # noqa: PLC0415
-
-        retrying = Retrying(
-            retry=retry_if_exception_type(StoreUnavailable),
-            wait=Backoff(0.05, 2.0),
-            stop=stop_when_event_set(self._worker.closing),
-            sleep=self._worker.pause,
-            reraise=True,
-        )
-        try:
-            retrying(self._publish, self._sending)
-        except StoreUnavailable:
-            return  # closing: what could not be sent stays, and `close` reports it
-        except CostscopeError:
-            log.exception("the store refused %d records of events for good", len(self._sending))
-        self._sending = []
 
     def _publish(self, ops: list[SetOnce | Publish]) -> None:
         self._store.tell(ops)

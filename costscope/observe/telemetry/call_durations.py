@@ -7,18 +7,18 @@ bucket of the histogram, and their sum. Recording the mean of a bucket as often 
 
 from __future__ import annotations
 
-import atexit
 import math
-import os
 import time
 from bisect import bisect_right
 from collections import deque
 from typing import TYPE_CHECKING, Final
-from weakref import WeakSet
 
+from costscope.background.worker import register, run_exit_hook_before_others
 from costscope.observe.telemetry.metrics import CALL_SECONDS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from opentelemetry.metrics import Histogram
 
     from costscope.observe.telemetry.attributes import Attributes
@@ -80,33 +80,38 @@ def _within(bucket: int, mean: float) -> float:
 BACKLOG_MAX: Final = 1024
 """Rows that may wait; the oldest ones are dropped where the background thread cannot keep up."""
 
-_EXIT_S: Final = 1.0
-
 
 class Backlog:
     """Durations that are recorded later, by the background thread. Never blocks, in any thread.
 
     Recording one value costs 7 us with an SDK: a scope of a thousand calls would hold up its thread, which may be that
     of an event loop, for 7 ms as it closes.
+
+    Args:
+        record_others: records what else waits, at each drain.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, record_others: Callable[[], object]) -> None:
+        self._record_others = record_others
         # A deque: a finalizer may close a scope in the middle of anything that a drain does.
         self._waiting: deque[tuple[Histogram, Attributes, Durations]] = deque(maxlen=BACKLOG_MAX)
         self._watched = False
-        _backlogs.add(self)
+        register(self, "metrics")
 
     def put(self, histogram: Histogram, attributes: Attributes, durations: Durations) -> None:
         """Keep them for the next drain."""
+        self.expect()
+        self._waiting.append((histogram, attributes, durations))
+
+    def expect(self) -> None:
+        """Be drained before the last export, which the SDK registers as its provider is made."""
         if not self._watched:
             self._watched = True
-            # Registered this late, it runs before what the SDK registered when its provider was made: the last export.
-            atexit.unregister(_drain_at_exit)
-            atexit.register(_drain_at_exit)
-        self._waiting.append((histogram, attributes, durations))
+            run_exit_hook_before_others()
 
     def drain(self, timeout: float = math.inf) -> None:
         """Record what waits, for `timeout` seconds at most."""
+        self._record_others()
         until = time.monotonic() + timeout
         while time.monotonic() < until:
             try:
@@ -115,7 +120,11 @@ class Backlog:
                 return
             record_durations(histogram, attributes, durations, until)
 
-    def forget(self) -> None:
+    def close(self, timeout_s: float) -> None:
+        """Drain, at the end of the process."""
+        self.drain(timeout_s)
+
+    def restart_in_child(self) -> None:
         """Drop what waits: after a fork the parent records it."""
         self._waiting.clear()
 
@@ -129,20 +138,3 @@ def record_durations(
             if time.monotonic() >= until:
                 return
             histogram.record(seconds, attributes)
-
-
-_backlogs: WeakSet[Backlog] = WeakSet()
-
-
-def _drain_at_exit() -> None:
-    for backlog in list(_backlogs):
-        backlog.drain(_EXIT_S)
-
-
-def _after_fork() -> None:
-    for backlog in list(_backlogs):
-        backlog.forget()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
-    os.register_at_fork(after_in_child=_after_fork)

@@ -50,6 +50,8 @@ class EventMetrics:
         self._instruments: Instruments | None = None
         self._open: dict[_OpenRun, Attributes] = {}
         """Runs that began in this process. A run that is found abandoned, of a process that is dead, is not here."""
+        self.unexported = False
+        """Something was counted since the last export."""
 
     def count(self, event: Event) -> None:
         """Add one record of the event stream to the metrics: thresholds, downgrades, runs and all else that is rare.
@@ -60,6 +62,7 @@ class EventMetrics:
         if count is not None:
             if self._instruments is None:
                 self._instruments = self._get_instruments()
+            self.unexported = True
             count(self, self._instruments, event)
 
     def _count_threshold(self, instruments: Instruments, event: ThresholdCrossed) -> None:

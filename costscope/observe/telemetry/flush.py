@@ -7,12 +7,10 @@ most one flush runs and one is pending, and two flushes start at least `interval
 from __future__ import annotations
 
 import logging
-import os
 import time
-from contextvars import Context
-from threading import Condition, Thread
 from typing import TYPE_CHECKING, Any, Final
-from weakref import WeakSet
+
+from costscope.background.worker import Worker
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -20,14 +18,11 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
 
 
-_IDLE_SECONDS: Final = 5.0
-"""After this long without a request the thread ends, so that a forgotten runtime leaves none behind."""
-
 _log = logging.getLogger("costscope.telemetry")
 
 
 class Flusher:
-    """Runs `flush` in a daemon thread that is started by the first request.
+    """Runs `flush` in the background, from the first request on.
 
     Args:
         flush: does the work and may block; what it raises is logged.
@@ -38,32 +33,17 @@ class Flusher:
     def __init__(self, flush: Callable[[], object], *, interval: float = 1.0) -> None:
         self._flush = flush
         self._interval = interval
-        # Condition's lock is re-entrant: a signal handler may close a scope while this thread holds it.
-        self._changed = Condition()
-        self._thread: Thread | None = None
+        self._not_before_s = 0.0
         self._pending = False
         self._closed = False
-        _flushers.add(self)
+        self._worker = Worker(self._run, "costscope-flush")
 
     def request(self) -> None:
         """Have a flush start soon that sees everything recorded before this line. Never blocks, never raises."""
-        if self._pending:  # it has not begun: what was recorded before this line is in it
+        if self._pending or self._closed:  # it has not begun: what was recorded before this line is in it
             return
-        with self._changed:
-            if self._closed:
-                return
-            self._pending = True
-            if self._thread is not None:
-                self._changed.notify_all()
-                return
-            # An empty context: the flush's own requests must not run in, or be charged to, a caller's scope.
-            thread = Thread(target=Context().run, args=(self._run,), name="costscope-flush", daemon=True)
-            try:
-                thread.start()
-            except RuntimeError:  # no new threads at interpreter exit; the SDK flushes there by itself
-                self._closed = True
-            else:
-                self._thread = thread
+        self._pending = True
+        self._worker.wake()
 
     def close(self, timeout: float) -> bool:
         """Take no more requests, run the pending flush without waiting for the interval, and end the thread.
@@ -74,52 +54,28 @@ class Flusher:
         Returns:
             Whether everything asked for has been flushed.
         """
-        with self._changed:
-            self._closed = True
-            self._changed.notify_all()
-            thread = self._thread
-        if thread is not None:
-            thread.join(timeout)
-        return thread is None or not thread.is_alive()
+        self._closed = True
+        deadline = time.monotonic() + timeout
+        if (self._pending or not self._worker.idle) and not self._worker.drain(timeout):
+            return False
+        self._worker.stop(max(0.0, deadline - time.monotonic()))
+        return True
+
+    def restart_in_child(self) -> None:
+        """Forget what was asked for before the fork: the parent flushes it."""
+        self._pending = False
+        self._worker.restart_in_child()
 
     def _run(self) -> None:
-        not_before = time.monotonic()
-        while self._wait(not_before):
-            not_before = time.monotonic() + self._interval
+        while self._pending:
+            self._worker.pause(self._not_before_s - time.monotonic())
+            self._not_before_s = time.monotonic() + self._interval
+            self._pending = False
             try:
                 self._flush()
             except Exception:  # noqa: BLE001 - metrics report on the books: a broken exporter stops nothing
                 _log.warning("flushing the metrics failed", exc_info=True)
 
-    def _wait(self, not_before: float) -> bool:
-        """Wait until a requested flush may start; False when this thread should end instead."""
-        with self._changed:
-            if not self._changed.wait_for(lambda: self._pending or self._closed, _IDLE_SECONDS):
-                self._thread = None
-                return False
-            self._changed.wait_for(lambda: self._closed, max(0.0, not_before - time.monotonic()))
-            asked, self._pending = self._pending, False
-            if not asked:
-                self._thread = None
-            return asked
-
-    def restart_in_child(self) -> None:
-        """Forget the parent's thread, which did not survive the fork, and its lock, which may be taken."""
-        self._changed = Condition()
-        self._thread = None
-        self._pending = False
-
-
-_flushers: WeakSet[Flusher] = WeakSet()
-
-
-def _after_fork() -> None:
-    for flusher in _flushers:
-        flusher.restart_in_child()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
-    os.register_at_fork(after_in_child=_after_fork)
 
 _SCRAPED: Final = "opentelemetry.exporter.prometheus"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from costscope.background.worker import CLOSING_S, register
 from costscope.observe.telemetry.attributes import AttributeGuard
 from costscope.observe.telemetry.call_durations import Backlog, record_durations
 from costscope.observe.telemetry.event_metrics import EventMetrics
@@ -55,11 +56,15 @@ class Telemetry:
         self._guard = AttributeGuard(allowed_labels)
         self.events = EventMetrics(self._guard, self._ready)
         """Counts what is rare as it happens: a sink for the event stream."""
-        self._backlog = Backlog()
+        self._backlog = Backlog(self._record_endless)
         self._endless: list[EndlessTotals] = []
         self._flusher = Flusher(self._run_in_background, interval=flush_interval)
         self._export = False
+        """The next flush is to export."""
+        self._unexported = False
+        """Something was recorded since the last one that did."""
         self._instruments: Instruments | None = None
+        register(self, "export")
 
     def record(
         self,
@@ -105,12 +110,14 @@ class Telemetry:
                 attributes["outcome"] = outcome
             instruments.scope_cost.record(sums.scope_cost_nano / NANO, attributes)
             instruments.scope_duration.record(duration_seconds, attributes)
+        self._unexported = True
         return sums
 
     def count_presumed(self, holds: int) -> None:
         """Count holds that this process has found past their lease and presumed lost."""
         if holds > 0:
             self._ready().presumed.add(holds)
+            self._unexported = True
 
     def endless_totals(self) -> EndlessTotals:
         """Make sums for the calls outside every scope: recorded in the background, soon after each call.
@@ -127,26 +134,38 @@ class Telemetry:
             self._export = True
             self._flusher.request()
 
-    def close(self, timeout: float = 2.0) -> bool:
-        """Finish what is recorded and flushed in the background, waiting at most `timeout` seconds.
+    def close(self, timeout: float = CLOSING_S) -> bool:
+        """Flush what is recorded and end the thread, waiting at most `timeout` seconds.
 
         Returns:
             Whether it is done.
         """
+        if (self._unexported or self.events.unexported) and not self._export:
+            self.flush_soon()
         return self._flusher.close(timeout)
+
+    def restart_in_child(self) -> None:
+        """Flush nothing of the parent's after a fork."""
+        self._export = self._unexported = self.events.unexported = False
+        self._flusher.restart_in_child()
 
     # ------------------------------------------------------------------- background
 
     def _record_soon(self) -> None:
         if self._has_sdk():
+            self._unexported = True
+            self._backlog.expect()
             self._flusher.request()
 
-    def _run_in_background(self) -> None:
+    def _record_endless(self) -> None:
         for totals in self._endless:
             self.record({}, totals)
+
+    def _run_in_background(self) -> None:
         self._backlog.drain()
         export, self._export = self._export, False
         if export:
+            self._unexported = self.events.unexported = False
             flush(self._provider(), _FLUSH_MS)
 
     def _has_sdk(self) -> bool:

@@ -13,7 +13,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import TYPE_CHECKING, Final
 
-from costscope.background.worker import CLOSING_S, Worker, ends_with_process
+from costscope.background.worker import CLOSING_S, Worker, register
 from costscope.errors import StoreUnavailable
 from costscope.observe.webhooks.post import must_be_installed, open_client, post
 from costscope.observe.webhooks.receivers import (
@@ -90,30 +90,27 @@ class WebhookSender:
         self._random = random.Random()  # noqa: S311 - jitter, no secret
         # It looks for ever, so that the thread must not keep alive a runtime that everybody else has forgotten.
         self._worker = Worker(_weakly(weakref.ref(self)), "costscope-webhooks")
-        self._woken = False
         self._interrupt: Callable[[], object] = _nothing
-        weakref.finalize(self, self._worker.close, 0.0).atexit = False
-        ends_with_process(self, "webhooks")
+        weakref.finalize(self, self._worker.stop).atexit = False
+        register(self, "webhooks")
 
     def wake(self) -> None:
         """Look at the board now, and every few seconds from now on. Does not wait."""
         if self._receivers:
-            self._woken = True
             self._worker.wake()
 
     def close(self, timeout_s: float = CLOSING_S) -> None:
         """Send what is due, for at most this long, and end the thread. What is left is on the board."""
         deadline = time.monotonic() + timeout_s
-        if self._woken and not self._worker.closing.is_set():
+        if not self._worker.idle:
             self._worker.drain(timeout_s)
         self._worker.closing.set()
         with suppress(RuntimeError):  # it has just ended
             self._interrupt()
-        self._worker.close(max(_ENDING_S, deadline - time.monotonic()))
+        self._worker.stop(max(_ENDING_S, deadline - time.monotonic()))
 
     def restart_in_child(self) -> None:
         """Look at nothing until the child has something to be delivered: its parent still does."""
-        self._woken = False
         _inherited.append(self._interrupt)
         self._interrupt = _nothing
         self._random.seed()  # or parent and child would pause alike

@@ -1,14 +1,11 @@
-"""A thread that asks a watcher every other second, and tells what it finds."""
+"""Asks a watcher every other second in the background, and tells what it finds."""
 
 from __future__ import annotations
 
-import contextvars
 import logging
-import os
-import threading
-import weakref
 from typing import TYPE_CHECKING, Final
 
+from costscope.background.worker import CLOSING_S, Worker, register
 from costscope.errors import InvalidPolicy
 from costscope.policy.load.watcher import SETTLE_S
 
@@ -26,7 +23,7 @@ log = logging.getLogger("costscope")
 
 
 class PolicyReloader:
-    """Asks a watcher again and again, in a daemon thread, until it is stopped. A forked child asks by itself.
+    """Asks a watcher again and again, in a daemon thread, until it is closed. A forked child asks by itself.
 
     Args:
         watcher: belongs to the reloader from now on.
@@ -47,47 +44,28 @@ class PolicyReloader:
         self._interval_s = interval_s
         self._on_change = on_change
         self._on_problem = on_problem or _report
-        self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._worker: Worker | None = None
 
     def start(self) -> None:
         """Begin; a second call changes nothing."""
-        if self._thread is not None:
-            return
-        _reloaders.add(self)
-        self._stopping = threading.Event()
-        # In a context of its own: the scope that happens to be open here is not the thread's.
-        self._thread = threading.Thread(
-            target=contextvars.Context().run,
-            args=(self._run, self._stopping),
-            name="costscope-policy",
-            daemon=True,
-        )
-        self._thread.start()
+        if self._worker is None:
+            self._worker = Worker(self._look, "costscope-policy")
+            register(self, "callbacks")
+            self._worker.wake()
 
-    def stop(self, timeout_s: float = 2.0) -> None:
+    def close(self, timeout_s: float = CLOSING_S) -> None:
         """End, and wait for a call under way for at most `timeout_s`."""
-        thread, self._thread = self._thread, None
-        if thread is None:
-            return
-        _reloaders.discard(self)
-        self._stopping.set()
-        if thread is not threading.current_thread():
-            thread.join(timeout_s)
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.stop(timeout_s)
 
     def restart_in_child(self) -> None:
-        """After a fork the thread is the parent's; the child needs one of its own."""
-        if self._thread is not None:
-            self._thread = None
-            self.start()
+        """Look by itself after a fork, whose child has not got the thread."""
+        if self._worker is not None:
+            self._worker.restart_in_child()
+            self._worker.wake()
 
-    def _run(self, stopping: threading.Event) -> None:
-        wait_s = self._interval_s
-        while not stopping.wait(wait_s):
-            self._look()
-            wait_s = min(self._interval_s, SETTLE_S) if self.watcher.unsettled else self._interval_s
-
-    def _look(self) -> None:
+    def _look(self) -> float:
         try:
             policy = self.watcher.changed()
             if policy is not None:
@@ -96,6 +74,7 @@ class PolicyReloader:
             self._tell(problem)
         except Exception:
             log.exception("a change of the policy %s could not be taken over", self.watcher.source)
+        return min(self._interval_s, SETTLE_S) if self.watcher.unsettled else self._interval_s
 
     def _tell(self, problem: InvalidPolicy) -> None:
         try:
@@ -104,17 +83,5 @@ class PolicyReloader:
             log.exception("a wrong policy could not be reported: %s", problem)
 
 
-_reloaders: weakref.WeakSet[PolicyReloader] = weakref.WeakSet()
-
-
 def _report(problem: InvalidPolicy) -> None:
     log.error("the policy has changed and is wrong, the one before it stays in force: %s", problem)
-
-
-def _after_fork() -> None:
-    for reloader in list(_reloaders):
-        reloader.restart_in_child()
-
-
-if hasattr(os, "register_at_fork"):  # not on Windows, which cannot fork
-    os.register_at_fork(after_in_child=_after_fork)

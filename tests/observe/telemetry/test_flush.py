@@ -137,7 +137,7 @@ def test_a_failing_flush_is_logged_and_the_next_one_runs(caplog):
 
 
 def test_a_thread_that_ended_for_lack_of_work_is_started_again(monkeypatch):
-    monkeypatch.setattr("costscope.observe.telemetry.flush._IDLE_SECONDS", 0.0)
+    monkeypatch.setattr("costscope.background.worker.Worker.linger_s", 0.0)
     flushed = threading.Semaphore(0)
     flusher = Flusher(flushed.release, interval=0.0)
     for _ in range(20):
@@ -164,34 +164,53 @@ def test_force_flush_of_the_real_sdk_is_called(telemetry, measured):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform cannot fork")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_child_flushes_with_a_thread_of_its_own(stuck):
-    """At the fork the parent's thread is in a flush and another one holds the lock: neither exists in the child."""
-    flusher = Flusher(stuck, interval=0.0)
-    flusher.request()
+    """At the fork the parent's thread is in a flush, with its lock taken: it does not exist in the child."""
+
+    class Provider(NoOpMeterProvider):
+        force_flush = staticmethod(stuck)
+
+    telemetry = Telemetry(provider := Provider(), flush_interval=0.0)
+    telemetry.flush_soon()
     assert stuck.entered.acquire(timeout=LONG)
-    locked, release = threading.Event(), threading.Event()
-
-    def hold_the_lock():
-        with flusher._changed:
-            locked.set()
-            release.wait(LONG)
-
-    holder = threading.Thread(target=hold_the_lock)
-    holder.start()
-    assert locked.wait(LONG)
     child = os.fork()
     if child == 0:
         signal.alarm(int(LONG))  # a deadlock ends the child, not the test run
         code = 1
         try:
             flushed = threading.Event()
-            flusher._flush = flushed.set
-            flusher.request()
-            code = 0 if flushed.wait(LONG) and flusher.close(LONG) else 2
+            provider.force_flush = lambda _: flushed.set()
+            telemetry.flush_soon()
+            code = 0 if flushed.wait(LONG) and telemetry.close(LONG) else 2
         finally:
             os._exit(code)
-    release.set()
-    holder.join()
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
     stuck.let_go.release(100)
-    assert flusher.close(LONG)
+    assert telemetry.close(LONG)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this platform cannot fork")
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_a_forked_child_exports_nothing_of_its_parents():
+    flushed = []
+
+    class Provider(NoOpMeterProvider):
+        def force_flush(self, _):
+            flushed.append(os.getpid())
+
+    telemetry, totals = Telemetry(Provider()), ScopeTotals()
+    totals.settlement("committed")
+    telemetry.record({"tenant": "acme"}, totals)
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            code = 0 if telemetry.close(LONG) and not flushed else 2
+        finally:
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 0
+    assert telemetry.close(LONG)
+    assert flushed == [os.getpid()], "closing exports what has not been yet"
+    assert telemetry.close(LONG)
+    assert len(flushed) == 1

@@ -384,7 +384,7 @@ def test_a_forked_child_sends_nothing_of_its_parents_and_does_not_deafen_it(stor
     child = os.fork()
     if child == 0:
         gc.collect()
-        quiet = not sending._woken and sending._worker._thread is None
+        quiet = sending._worker.idle and sending._worker._thread is None
         os._exit(0 if quiet else 1)
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 0
