@@ -1,8 +1,9 @@
 """One metered call: what was asked, where a route sent it, what policies did about it, and how it ended.
 
 A call owns its life, and is a hold. Drivers (functions, coroutines, generators, streams, blocks, hooks) differ in how
-they wait; they say what happened, and no other module writes a field of it. One that is dropped while it holds
-something is charged by its finalizer.
+they wait; they say what happened, and no other module writes a field of it. It has no finalizer:
+an interrupt that came in one would be lost. What outlives the function that made it (a stream, a generator, a block)
+has one, and settles it.
 """
 
 from __future__ import annotations

@@ -341,11 +341,3 @@ class Hold:
                     totals.add_settlement(settlement, max(overrun, 0))
         if settlement is not None and scope.closed:  # a stream that outlived its scope
             scope.record_late_call()
-
-    def __del__(self) -> None:
-        if HELD <= self.phase < COUNTED:  # a driver has forgotten it: its request may be out
-            log.warning("%s was dropped without a settlement; what it held is charged", self.what)
-            command = self.charge_command()
-            self.on_deferred(command)
-            if command is not None:
-                self.services.outbox.put(command)
