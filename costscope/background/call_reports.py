@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from costscope.background.worker import Worker, ends_with_process
 from costscope.errors import StoreUnavailable
+from costscope.ledger.times import NOTES_KEEP_MS
 from costscope.stores.coordination import Note, Noted
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ __all__ = ["Notes"]
 
 _WAITING_MAX: Final = 10_000
 _BATCH: Final = 128
-_KEEP_MS: Final = 24 * 3_600_000
 _AGAIN_S: Final = 0.5
 
 
@@ -59,13 +59,13 @@ class Notes:
         wake: Wake | None = None,
     ) -> None:
         """A call of the run has ended. Does not wait; `wake` is called when it has been told and acted on."""
-        note = Note(run.key, f"{digest:x}" if digest else "", failed, _KEEP_MS, cost)
+        note = Note(run.key, f"{digest:x}" if digest else "", failed, NOTES_KEEP_MS, cost)
         self._waiting.append((run, scope, note, wake))
         self._worker.wake()
 
     def flag(self, run: Run, scope: Scope, reason: str) -> None:
         """Let every process of the run know of a suspicion."""
-        note = Note(run.key, "", None, _KEEP_MS, flag=reason, counts=False)
+        note = Note(run.key, "", None, NOTES_KEEP_MS, flag=reason, counts=False)
         self._waiting.append((run, scope, note, None))
         self._worker.wake()
 

@@ -11,7 +11,7 @@ from decimal import ROUND_CEILING, Decimal
 from typing import Final
 
 from costscope.errors import InvalidAmount
-from costscope.ledger.meters import MAX_AMOUNT
+from costscope.ledger.meters import MAX_AMOUNT, MONEY
 
 __all__ = ["NANO", "MoneyLike", "currency", "format_amount", "format_money", "to_count", "to_nano"]
 
@@ -70,7 +70,7 @@ def format_money(nano: int, currency: str = "USD") -> str:
 
 def format_amount(meter: str, amount: int) -> str:
     """An amount with its unit: `USD 0.50`, `300 tokens`, `1 model call`."""
-    if meter == "cost":
+    if meter in MONEY:
         return format_money(amount)
     unit = meter.replace("_", " ")
     return f"{amount:,} {unit.removesuffix('s') if amount == 1 else unit}"

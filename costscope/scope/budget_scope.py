@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from costscope.context import ambient_scope
 from costscope.engine.run.interrupt import Interrupt
 from costscope.errors import InvalidInput
-from costscope.ledger import CALL_METERS
+from costscope.ledger.meters import METERS, MONEY
 from costscope.observe.events.callbacks import Callbacks
 from costscope.policy.model.durations import to_ms
 from costscope.pricing.money import to_count, to_nano
@@ -35,7 +35,7 @@ __all__ = ["BudgetScope", "budget_scope"]
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
-_LIMITS: Final = {f"max_{meter}": meter for meter in (*CALL_METERS, "iterations")}
+_LIMITS: Final = {f"max_{name}": name for name, meter in METERS.items() if meter.argument}
 
 
 def budget_scope(
@@ -132,7 +132,7 @@ def _checked(given: tuple[MoneyLike | None, ...], labels: Iterable[str]) -> dict
             msg = f"{name}= is no limit: {hint}limits are {', '.join((*_LIMITS, 'max_wall_clock'))}, and a label's name may not begin with max_"
             raise InvalidInput(msg)
     return {
-        meter: to_nano(value, what=name) if meter == "cost" else to_count(value, what=name)
+        meter: to_nano(value, what=name) if meter in MONEY else to_count(value, what=name)
         for (name, meter), value in zip(_LIMITS.items(), given, strict=True)
         if value is not None
     }

@@ -17,7 +17,7 @@ from costscope.engine.enforcement.thresholds import announce
 from costscope.engine.enforcement.waiting import Patience
 from costscope.engine.run.halting import halt_at_limit, ordered_to_stop
 from costscope.engine.run.runaway_actions import act_on
-from costscope.errors import BudgetExceeded
+from costscope.errors import DENIALS, BudgetExceeded
 from costscope.ledger import Outcome, Read
 from costscope.policy.model.controls import OnDenied
 from costscope.stores.effects import Execute, Pause
@@ -71,7 +71,7 @@ def _misjudged(call: Call) -> bool:
     if watch is None or call.sent_again or not call.hold_id:
         return False
     now = watch.effects(call.taken)
-    if (now.halt_run is not None and run is not None) or (now.throttled and not call.paced):
+    if now.hold_up(in_run=run is not None, paced=call.paced):
         return True
     return call.detour is not None and call.detour.is_left(call)
 
@@ -149,7 +149,7 @@ def _hold(call: Call) -> Steps[None]:
             if _redirected(call, error):
                 call.attempts, error = 0, None
                 continue
-            if error.kind == "in_flight":
+            if DENIALS[error.kind].waits:
                 patience = patience or Patience.of(call.runtime, _on_denied(call, error))
                 if patience is not None and (yield from patience.wait(call.accounts)):
                     call.attempts, error = 0, None

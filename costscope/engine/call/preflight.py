@@ -11,6 +11,7 @@ from costscope.engine.enforcement.refusals import refusal
 from costscope.engine.enforcement.wall_clocks import check_clocks
 from costscope.engine.run.halting import halt_by_marks, seen_now
 from costscope.engine.state.level_watch import Watch
+from costscope.errors import DENIALS
 from costscope.ledger import Read
 from costscope.ledger.commands import Account
 from costscope.policy.model.controls import Threshold
@@ -122,8 +123,8 @@ def _too_late(watched: Watched, watch: Watch, call: Call, interval: int) -> Budg
     spent, held = watch.used(watched)
     message = (
         f"{call.kind} {call.name}: budget {about_of(account.about).budget!r} is throttled: one call in "
-        f"{interval / 1000:g} s lasts until its reset, and this one's turn comes later than max_wait. Try again then, "
-        "raise max_wait or the limit."
+        f"{interval / 1000:g} s lasts until its reset, and this one's turn comes later than max_wait. "
+        f"{DENIALS['throttled'].remedy}"
     )
     return refusal(
         account,
@@ -169,7 +170,7 @@ def _marks_let_go_on(call: Call, watch: Watch) -> Steps[None]:
     """
     run = call.scope.run
     effects: Effects = watch.effects()
-    if (effects.halt_run is not None and run is not None) or (effects.throttled and not call.paced):
+    if effects.hold_up(in_run=run is not None, paced=call.paced):
         # What this process has seen may be long past: somebody may have given back what was held.
         effects = yield from seen_now(call.scope, watch)
     yield from halt_by_marks(call.scope, effects)

@@ -10,6 +10,7 @@ from costscope.engine.enforcement.refusals import contradicts
 from costscope.engine.state.activity import Past
 from costscope.errors import CallDenied, HoldClosed
 from costscope.ledger import Commit, Outcome, Release
+from costscope.ledger.times import KEY_KEEP_MS
 from costscope.observe.events.records import CallSettled, Downgraded
 from costscope.stores.effects import Wake
 
@@ -99,9 +100,6 @@ def ended(call: Call, cost: int, actual: Amounts) -> None:
     if runtime.listens or scope.callbacks is not None:
         tell_settled(call, cost)
 
-
-KEY_KEEP_MS: Final = 24 * 3_600_000
-"""How long an idempotency key is remembered: a task queue redelivers within a day."""
 
 _COMMITTED: Final = Outcome.COMMITTED  # looked at first: the hash of an enum's member is computed in Python
 _SETTLED: Final[dict[Outcome, Settlement]] = {

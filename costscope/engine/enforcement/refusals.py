@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
-from costscope.errors import AmountOverflow, BudgetExceeded, CallUnscoped, HoldMismatch, StoreUnavailable
+from costscope.errors import (
+    DENIALS,
+    AmountOverflow,
+    BudgetExceeded,
+    CallUnscoped,
+    HoldMismatch,
+    StoreUnavailable,
+)
 from costscope.ledger import HALTS, Outcome
 from costscope.policy import INLINE_BUDGET, RUN_BUDGET
 from costscope.policy.resolve.account_info import about_of, resets_at
@@ -12,19 +19,13 @@ from costscope.policy.resolve.accounts import SLOTS_SUFFIX
 from costscope.pricing.money import format_amount
 
 if TYPE_CHECKING:
+    from costscope.errors import LimitDenial
     from costscope.ledger import Account, Reply
 
 __all__ = ["RETRY_AFTER_S", "contradicts", "exceeded", "forbids_runs", "refusal", "reset_of", "unscoped"]
 
 RETRY_AFTER_S: Final = 1.0
 """What `in_flight` suggests: a model call lasts seconds, so looking again every second is soon enough."""
-
-_REMEDY: Final = {
-    "exhausted": "{wait}aise the limit, or do without the call.",
-    "in_flight": "Other calls hold the rest; it frees up as they settle: try again after {retry_after} s.",
-    "never_fits": "It is more than the whole limit and will never fit: lower max_tokens or the input, use "
-    'estimate="capped", or raise the limit.',
-}
 
 
 def exceeded(what: str, accounts: tuple[Account, ...], reply: Reply) -> BudgetExceeded:
@@ -40,13 +41,14 @@ def exceeded(what: str, accounts: tuple[Account, ...], reply: Reply) -> BudgetEx
     account = accounts[denial.account]
     about = about_of(account.about)
     where = ", ".join(f"{name}={value}" for name, value in about.present.items())
-    retry_after = RETRY_AFTER_S if denial.kind == "in_flight" else None
+    retry_after = RETRY_AFTER_S if DENIALS[denial.kind].waits else None
     wait = "Wait for the reset, r" if resets_at(account) is not None else "R"
+    remedy = DENIALS[denial.kind].remedy
     message = (
         f"{what}: {_name(about.budget)}{f' ({where})' if where else ''} refuses "
         f"{format_amount(denial.meter, denial.requested)}: limit {format_amount(denial.meter, denial.limit)}, "
         f"spent {format_amount(denial.meter, denial.spent)}, held {format_amount(denial.meter, denial.held)} "
-        f"({denial.kind}).{reset_of(account)} {_REMEDY[denial.kind].format(retry_after=retry_after, wait=wait)}"
+        f"({denial.kind}).{reset_of(account)} {remedy.format(retry_after=retry_after, wait=wait)}"
     )
     return refusal(
         account,
@@ -91,7 +93,7 @@ def forbids_runs(run: str, accounts: tuple[Account, ...], reply: Reply) -> Budge
         limit=denial.limit + 1,
         spent=denial.spent,
         held=denial.held,
-        retry_after=RETRY_AFTER_S if denial.kind == "in_flight" else None,
+        retry_after=RETRY_AFTER_S if DENIALS[denial.kind].waits else None,
     )
 
 
@@ -99,7 +101,7 @@ def refusal(
     account: Account,
     message: str,
     *,
-    kind: Literal["exhausted", "in_flight", "never_fits", "throttled"],
+    kind: LimitDenial,
     meter: str,
     limit: int,
     spent: int,

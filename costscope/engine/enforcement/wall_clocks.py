@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from costscope.engine.enforcement.refusals import refusal, reset_of
+from costscope.ledger.times import FIRST_KEEP_MS
 from costscope.policy import refuses
 from costscope.policy.resolve.account_info import about_of
 from costscope.stores.coordination import First
@@ -19,12 +20,9 @@ if TYPE_CHECKING:
     from costscope.scope.scope import Scope
     from costscope.stores.effects import Steps
 
-__all__ = ["CLOCK_KEPT_MS", "WALL_CLOCK", "Late", "check_clocks", "late", "opened_mark"]
+__all__ = ["WALL_CLOCK", "Late", "check_clocks", "late", "opened_mark"]
 
 WALL_CLOCK: Final = "wall_clock"
-
-CLOCK_KEPT_MS: Final = 400 * 86_400_000
-"""How long the first use of an account without a window is remembered: longer than a year of silence."""
 
 
 class Late(NamedTuple):
@@ -50,7 +48,7 @@ def check_clocks(scope: Scope) -> Steps[tuple[Late, ...]]:
     unknown = [(account, view) for account, view, _ in clocks if not view.opened_ms]
     ops = [First(opened_mark(account.key), "", _keep_ms(account, now_ms)) for account, _ in unknown]
     if run is not None and run.clock_ms is not None and not run.opened_ms:
-        ops.append(First(opened_mark(run.key), str(run.admitted_ms or now_ms), CLOCK_KEPT_MS))
+        ops.append(First(opened_mark(run.key), str(run.admitted_ms or now_ms), FIRST_KEEP_MS))
     if ops:
         answers = yield Ask(tuple(ops))
         for (_, view), answer in zip(unknown, answers, strict=False):
@@ -116,5 +114,5 @@ def _over(account: Account, limit_ms: int, elapsed_ms: int) -> BudgetExceeded:
 
 def _keep_ms(account: Account, now_ms: int) -> int:
     if not account.end_ms:
-        return account.keep_ms or CLOCK_KEPT_MS
+        return account.keep_ms or FIRST_KEEP_MS
     return max(account.end_ms - now_ms, 0) + account.keep_ms

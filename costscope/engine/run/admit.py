@@ -10,12 +10,14 @@ from costscope.engine.enforcement.refusal_events import tell_refused
 from costscope.engine.enforcement.refusals import exceeded, forbids_runs
 from costscope.engine.enforcement.thresholds import notice
 from costscope.engine.enforcement.waiting import Patience
-from costscope.engine.enforcement.wall_clocks import CLOCK_KEPT_MS, late, opened_mark
+from costscope.engine.enforcement.wall_clocks import late, opened_mark
 from costscope.engine.run.end import ADMISSION
 from costscope.engine.run.halting import ordered_to_stop
 from costscope.engine.state.run import SLOT_LOST
-from costscope.errors import BudgetExceeded, CallDenied, StoreUnavailable
+from costscope.errors import DENIALS, BudgetExceeded, CallDenied, StoreUnavailable
 from costscope.ledger import MAX_AMOUNT, Outcome, Read, Release, Reserve, new_id
+from costscope.ledger.meters import ADMISSION_METERS
+from costscope.ledger.times import FIRST_KEEP_MS
 from costscope.observe.events.records import RunStarted
 from costscope.policy.model.controls import OnDenied
 from costscope.stores.coordination import First
@@ -69,7 +71,7 @@ def _hold(run: Run, scope: Scope) -> Steps[None]:
     patience: Patience | None = None
     try:
         while (error := (yield from _tried(run, scope, patience))) is not None:
-            if isinstance(error, BudgetExceeded) and error.kind == "in_flight":
+            if isinstance(error, BudgetExceeded) and DENIALS[error.kind].waits:
                 patience = patience or Patience.of(run.runtime, scope.on_denied(error.budget) or OnDenied())
                 if patience is not None and (yield from patience.wait(run.accounts)):
                     continue
@@ -137,7 +139,7 @@ def started(run: Run, scope: Scope) -> None:
         run.ends_at(run.admitted_ms + run.clock_ms, late(run))
         if not run.joined:
             # Whoever joins finds it there; this process asks at its first call.
-            runtime.publisher.remember(First(opened_mark(run.key), str(run.admitted_ms), CLOCK_KEPT_MS))
+            runtime.publisher.remember(First(opened_mark(run.key), str(run.admitted_ms), FIRST_KEEP_MS))
     if not run.joined:
         scope.emit(RunStarted(**scope.stamp(), run=run.name))
 
@@ -166,7 +168,7 @@ def _refusal(run: Run, reply: Reply) -> CallDenied:
 def _reserve(run: Run, ticket: str, wait_ms: int) -> Reserve:
     # Of meters whose level forbids new runs, and of orders to stop, nothing is asked: it is enough that they are met.
     amounts = {meter: 0 for account in run.accounts for meter, _ in account.limits}
-    amounts["runs"] = amounts[_SLOT] = 1
+    amounts |= dict.fromkeys(ADMISSION_METERS, 1)
     return Reserve(
         run.hold_id, run.accounts, amounts, run.runtime.heart.lease_ms, ticket=ticket, wait_ms=wait_ms
     )
@@ -194,7 +196,7 @@ def _learn_clock(run: Run) -> Steps[None]:
     """When the run was admitted, as its other processes know it."""
     assert run.clock_ms is not None, "only asked of a run with a clock"
     try:
-        answers = yield Ask((First(opened_mark(run.key), str(run.admitted_ms), CLOCK_KEPT_MS),))
+        answers = yield Ask((First(opened_mark(run.key), str(run.admitted_ms), FIRST_KEEP_MS),))
     except StoreUnavailable:
         return  # the first call asks again
     run.opened_ms = int(answers[0])

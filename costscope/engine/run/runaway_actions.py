@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from costscope.engine.control.effects import Effects
+from costscope.engine.control.effects import effects_of_actions
 from costscope.engine.enforcement.thresholds import webhooks_of
 from costscope.engine.run.halting import order_to_stop
 from costscope.errors import StoreUnavailable
 from costscope.ledger import HALTS, Commit, new_id
+from costscope.ledger.times import RUNAWAY_KEEP_MS
 from costscope.observe.events.records import RunawayDetected, encode_event
+from costscope.policy.actions import any_refuses
 from costscope.stores.coordination import Publish
 from costscope.stores.effects import Ask
 
@@ -21,9 +23,6 @@ if TYPE_CHECKING:
     from costscope.stores.effects import Steps
 
 __all__ = ["act_on", "put_in_force"]
-
-_ONCE_MS: Final = 35 * 86_400_000
-"""As long as a run's account is kept."""
 
 log = logging.getLogger("costscope")
 
@@ -48,7 +47,7 @@ def act_on(run: Run, scope: Scope, suspicion: Suspicion) -> Steps[None]:
         event.id,
         encode_event(event),
         once=f"{run.key}#runaway:{suspicion.reason}",
-        once_ms=_ONCE_MS,
+        once_ms=RUNAWAY_KEEP_MS,
         deliver=webhooks_of(actions, runtime.policy.webhooks),
     )
     claimed = True
@@ -60,11 +59,10 @@ def act_on(run: Run, scope: Scope, suspicion: Suspicion) -> Steps[None]:
     put_in_force(run)
     if runtime.store.waits:
         runtime.notes.flag(run, scope, suspicion.reason)
-    kinds = {action.do for action in actions}
-    if "halt_run" in kinds:
+    if any_refuses(actions, "run"):
         yield from order_to_stop(run, f"it seems out of control: {suspicion.detail}")
     if first:
-        if "halt_new_runs" in kinds:
+        if any_refuses(actions, "new_runs"):
             _admit_no_more(scope)
         if claimed and publication.deliver:
             runtime.deliver()
@@ -81,14 +79,7 @@ def act_on(run: Run, scope: Scope, suspicion: Suspicion) -> Steps[None]:
 def put_in_force(run: Run) -> None:
     """What the actions of a runaway change for this process's further calls in the run."""
     assert run.detector is not None, "who is suspected was watched"
-    actions = run.detector.rule.actions
-    run.detector.effects = Effects(
-        downgrade=any(action.do == "downgrade_model" for action in actions),
-        model=next((action.model for action in actions if action.model), None),
-        max_tokens=tuple(action.max_tokens for action in actions if action.max_tokens is not None),
-        iterations=tuple(action.iterations for action in actions if action.iterations is not None),
-        brake=next((action for action in actions if action.do == "throttle"), None),
-    )
+    run.detector.effects = effects_of_actions(run.detector.rule.actions)
 
 
 def _admit_no_more(scope: Scope) -> None:

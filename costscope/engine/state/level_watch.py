@@ -6,6 +6,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from costscope.engine.control.effects import NOTHING, Effects, effects_of
+from costscope.policy.actions import any_paces
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping, Sequence
@@ -64,8 +65,9 @@ class Watch:
             if account.watch
         ]
         self._meters = tuple({meter for account in accounts for meter, _ in account.watch})
-        actions = {a.do for w in watched if w.mark.threshold is not None for a in w.mark.threshold.actions}
-        self.throttles = "throttle" in actions
+        self.throttles = any(
+            any_paces(w.mark.threshold.actions) for w in watched if w.mark.threshold is not None
+        )
         """Something may pace the calls, and wants to know what they use."""
         self._effects: dict[tuple[int, ...], Effects] = {}
 

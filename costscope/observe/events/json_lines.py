@@ -6,6 +6,7 @@ import logging
 from functools import singledispatch
 from typing import TYPE_CHECKING, Final
 
+from costscope.ledger.meters import MONEY
 from costscope.observe.events.records import (
     AccountReset,
     CallDegraded,
@@ -134,7 +135,7 @@ def _amounts(event: ThresholdCrossed | CallDegraded, meter: str, currency: str, 
 
 
 def _amount(meter: str, amount: int, currency: str) -> str:
-    return format_money(amount, currency) if meter == "cost" else f"{amount:,}"
+    return format_money(amount, currency) if meter in MONEY else f"{amount:,}"
 
 
 def _printable(character: str) -> str:

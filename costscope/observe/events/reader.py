@@ -23,12 +23,7 @@ class EventStream:
         self._place = ""
 
     def new(self, store: Store, count: int) -> list[Event]:
-        """The last `count` of those that came since the last look, oldest first.
-
-        A store by other hands may have no board; what nobody here can decode is passed over.
-        """
-        if getattr(store, "tell", None) is None:
-            return []
+        """The last `count` of those that came since the last look, oldest first; what cannot be decoded is left out."""
         [answer] = store.tell((Recent(count=count, after=self._place),))
         found = [each for each in answer if isinstance(each, Published)] if isinstance(answer, list) else []
         if found:

@@ -48,10 +48,8 @@ class EventCounts:
         self._counts = dict.fromkeys((*KINDS, _OTHER), 0)
         self._place: str | None = None
 
-    def look(self, store: Store) -> Mapping[str, int] | None:
-        """The counts, with what has come since the last look; None if the store, by other hands, has no board."""
-        if getattr(store, "tell", None) is None:
-            return None
+    def look(self, store: Store) -> Mapping[str, int]:
+        """The counts, with what has come since the last look."""
         [answer] = store.tell((Recent(count=_ALL, after=self._place or ""),))
         found = [each for each in answer if isinstance(each, Published)] if isinstance(answer, list) else []
         if self._place is not None:

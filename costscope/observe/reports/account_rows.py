@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AccountRow", "MeterRow", "account_rows", "untouched"]
 
-_SHOWN: Final = tuple(meter for meter in METERS if meter != HALTS)
+_SHOWN: Final = tuple(name for name, meter in METERS.items() if meter.kind != "order")
 _OF_A_RUN: Final = frozenset({"run", "run_id"})
 _SLOTS_OF: Final = "~slots"
 """Behind a budget's id where its slots are counted, in an account of their own."""

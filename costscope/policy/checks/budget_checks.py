@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from costscope.ledger.meters import SLOTS
+from costscope.policy.actions import ACTIONS
 from costscope.policy.checks.threshold_checks import actions_problems
 from costscope.policy.checks.value_checks import (
     LIMITS,
@@ -114,20 +115,20 @@ def _thresholds(budget: Budget, webhooks: Sequence[str]) -> Iterator[tuple[Steps
 
 def _throttles(budget: Budget, threshold: Threshold) -> Iterator[tuple[Steps, str]]:
     for index, action in enumerate(threshold.actions):
-        if action.do != "throttle":
+        if not ACTIONS[action.do].needs_reset:
             continue
         if budget.period == "total":
             yield (
                 ("actions", index),
                 (
-                    "throttle makes the rest last until the reset, and a total never resets; set a period, "
+                    f"{action.do} makes the rest last until the reset, and a total never resets; set a period, "
                     "or use limit_capabilities"
                 ),
             )
         if threshold.meter in SLOTS:
             yield (
                 ("actions", index),
-                f"throttle paces what is used up, and {threshold.meter} come back; use halt_new_runs",
+                f"{action.do} paces what is used up, and {threshold.meter} come back; use halt_new_runs",
             )
 
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from costscope.ledger.meters import MONEY
+from costscope.ledger.times import UNITS_MS
+from costscope.policy.actions import action_words
 from costscope.policy.model.controls import WALL_CLOCK
 from costscope.pricing.money import format_money
 
 if TYPE_CHECKING:
-    from costscope.policy.model.controls import Action, OnDenied, Pattern, Triggers
+    from costscope.policy.model.controls import OnDenied, Pattern, Triggers
 
 __all__ = [
     "action_words",
@@ -20,12 +23,10 @@ __all__ = [
     "trigger_words",
 ]
 
-_UNITS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1))
-
 
 def amount_words(meter: str, amount: int, currency: str) -> str:
     """`USD 5.00`, `1,000,000 tokens`, `1 run`; of `wall_clock` a duration."""
-    if meter == "cost":
+    if meter in MONEY:
         return format_money(amount, currency)
     if meter == WALL_CLOCK:
         return f"{duration_words(amount)} of wall clock"
@@ -36,7 +37,7 @@ def amount_words(meter: str, amount: int, currency: str) -> str:
 def duration_words(milliseconds: int) -> str:
     """`1h 30m`; at most two units, the rest is cut off."""
     parts = []
-    for unit, size in _UNITS:
+    for unit, size in UNITS_MS.items():
         number, milliseconds = divmod(milliseconds, size)
         if number:
             parts.append(f"{number}{unit}")
@@ -48,20 +49,6 @@ def duration_words(milliseconds: int) -> str:
 def match_words(match: dict[str, Pattern]) -> str:
     """`tenant is acme, user is absent`; empty for everything."""
     return ", ".join(f"{label} is {pattern_words(pattern)}" for label, pattern in match.items())
-
-
-def action_words(action: Action) -> str:
-    """`limit_capabilities (max_tokens x 0.5)`, `webhook ops`."""
-    if action.do == "limit_capabilities":
-        caps = {"max_tokens": action.max_tokens, "iterations": action.iterations}
-        said = [
-            f"{name} x {cap:g}" if isinstance(cap, float) else f"{name} {cap:,}"
-            for name, cap in caps.items()
-            if cap is not None
-        ]
-        return f"limit_capabilities ({', '.join(said)})"
-    detail = action.model or action.to
-    return f"{action.do} {detail}" if detail else action.do
 
 
 def denied_words(on_denied: OnDenied) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from costscope.ledger.books import LEASE_MAX_MS
 from costscope.ledger.commands import Account
 from costscope.ledger.meters import HALTS, MAX_AMOUNT, METERS, SLOTS
+from costscope.ledger.times import KEEP_AFTER_MS, KEEP_SHARED_MS
 from costscope.policy.model.labels import encode
 from costscope.policy.resolve.account_info import AccountAbout, write_about
 from costscope.policy.resolve.levels import refuses
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "INLINE_BUDGET",
-    "KEEP_AFTER_MS",
-    "KEEP_SHARED_MS",
-    "LATE_MS",
     "RUN_BUDGET",
     "SLOTS_SUFFIX",
     "account",
@@ -31,18 +28,6 @@ __all__ = [
     "run_account",
     "slot_account",
 ]
-
-_HOUR_MS: Final = 3_600_000
-
-LATE_MS: Final = 48 * _HOUR_MS
-"""How long after its lease a commit may still come in: a worker that was suspended, an outbox that waited."""
-
-KEEP_AFTER_MS: Final = LEASE_MAX_MS + LATE_MS
-"""How long an account outlives its window. A hold of the last second may live its whole lease and be settled
-late; an account deleted before that would come back with nothing but this commit in it, and for ever."""
-
-KEEP_SHARED_MS: Final = 35 * 24 * _HOUR_MS
-"""How long a run's inline account outlives its last reserve: a run that is resumed after a month finds it."""
 
 INLINE_BUDGET: Final = "~scope"
 """The budget id of inline limits; a policy's ids have no `~`."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from costscope.ledger.meters import MAX_AMOUNT, SLOTS
+from costscope.ledger.meters import ADMISSION_METERS, MAX_AMOUNT, SLOTS
 from costscope.policy.resolve.accounts import account, slot_account
 from costscope.policy.resolve.levels import Mark, forbidding_levels, lowest_levels, marks_of, refuses
 
@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from costscope.policy.model.schema import Budget
 
 __all__ = ["admission_accounts", "admission_marks"]
-
-_COUNTED = frozenset({"runs", "concurrent_runs"})
 
 
 def admission_accounts(
@@ -56,7 +54,7 @@ def admission_marks(budget: Budget) -> tuple[Mark, ...]:
     marks = [
         mark
         for mark in marks_of(budget, in_run=False)
-        if mark.threshold is not None or mark.meter in _COUNTED
+        if mark.threshold is not None or mark.meter in ADMISSION_METERS
     ]
     if not refuses(budget, in_run=False):
         marks += [

@@ -10,7 +10,7 @@ import msgspec
 
 from costscope.errors import InvalidAmount, ModelUnpriced
 from costscope.ledger.commands import Amounts
-from costscope.ledger.meters import CALL_METERS, MAX_AMOUNT
+from costscope.ledger.meters import CALL_METERS, MAX_AMOUNT, METERS, MONEY
 from costscope.pricing.money import format_money, to_count, to_nano
 
 if TYPE_CHECKING:
@@ -31,15 +31,25 @@ __all__ = [
 
 DEFAULT_OUTPUT_CAP: Final = 4096
 """The output tokens a call gets when it sets no cap itself: older models make no more."""
-_NO_TOKENS: Final[Amounts] = {"tokens": 0, "input_tokens": 0, "output_tokens": 0}
 MIN_OUTPUT_TOKENS: Final = 16
 """An answer shorter than this is useless, so `capped` rather refuses the call. OpenAI's responses API has the
 same minimum."""
 
 
+_OF_MODELS: Final = tuple(meter for meter in METERS.values() if meter.bound is not None)
+_FURTHER: Final = tuple((meter.name, meter.bound or "") for meter in _OF_MODELS if meter.bound != meter.name)
+_FURTHER_USED: Final = tuple(
+    (meter.name, meter.usage) for meter in _OF_MODELS if meter.bound != meter.name and meter.usage is not None
+)
+"""Meters beside those that every estimate knows, which are written out below: of each call a loop would take instructions."""
+_OF_OUTPUT: Final[tuple[str, ...]] = tuple(
+    meter.name for meter in _OF_MODELS if meter.bound in {"tokens", "output_tokens"}
+)
+"""What one more output token adds to."""
+_NO_TOKENS: Final[Amounts] = {meter.name: 0 for meter in _OF_MODELS if meter.usage is not None}
 _MEASURED: Final = {
-    "model_calls": ("cost", "tokens", "input_tokens", "output_tokens"),
-    "tool_calls": ("cost",),
+    "model_calls": tuple(meter.name for meter in _OF_MODELS if meter.bound != "model_calls"),
+    "tool_calls": tuple(name for name, meter in METERS.items() if meter.of_tools and name != "tool_calls"),
 }
 """What a call of each kind tells about itself when it settles."""
 
@@ -159,7 +169,7 @@ def capped_estimate(
     base = price.ceiling(input_tokens, more_output, tier=tier, audio=audio)
     output = units_max * choices
     _checked(base + output * rate, input_tokens, more_output + output)
-    step = {"tokens": choices, "output_tokens": choices}
+    step = dict.fromkeys(_OF_OUTPUT, choices)
     if rate:
         step["cost"] = choices * rate
     return Estimate(_checked(base, input_tokens, more_output), step, min(units_min, units_max), units_max)
@@ -192,8 +202,8 @@ def given_estimate(value: object, *, calls: Literal["model_calls", "tool_calls"]
         )
         raise InvalidAmount(msg)
     amounts = {
-        meter: to_nano(amount, what="estimate: cost")
-        if meter == "cost"
+        meter: to_nano(amount, what=f"estimate: {meter}")
+        if meter in MONEY
         else to_count(amount, what=f"estimate: {meter}")
         for meter, amount in value.items()
     }
@@ -222,13 +232,16 @@ def settled(price: Price, usage: Usage) -> Amounts:
     Raises:
         ModelUnpriced: a part of the usage has no price; charge the estimate.
     """
-    return {
+    amounts = {
         "cost": min(price.cost(usage), MAX_AMOUNT),
         "tokens": usage.tokens,
         "input_tokens": usage.input_tokens,
         "output_tokens": usage.output_tokens,
         "model_calls": 1,
     }
+    for name, attribute in _FURTHER_USED:
+        amounts[name] = getattr(usage, attribute)
+    return amounts
 
 
 def _limited(cap: int, price: Price) -> int:
@@ -258,10 +271,13 @@ def _checked(cost: int, input_tokens: int, output_tokens: int) -> Amounts:
             f"more than a ledger can hold ({format_money(MAX_AMOUNT)}); lower its output cap or give estimate="
         )
         raise InvalidAmount(msg)
-    return {
+    amounts = {
         "cost": cost,
         "tokens": input_tokens + output_tokens,
         "input_tokens": input_tokens,
         "output_tokens": output_tokens,
         "model_calls": 1,
     }
+    for name, bound in _FURTHER:
+        amounts[name] = amounts[bound]
+    return amounts

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Final
 
 from costscope.pricing.prices.model_price import STANDARD, ModelPrice
 from costscope.pricing.prices.rates import RateTable
+from costscope.pricing.prices.source import Quote
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -137,6 +138,17 @@ _KNOWN: Final = _FEES.union(*_KINDS.values())
 _WITHOUT_OUTPUT: Final = re.compile(r"embed|rerank|voyage|\bbge-|\bgte-")
 _ANTHROPIC_1H_WRITE: Final = 2
 """Anthropic: an hour-long cache write costs twice the input; older and resold price lists leave it out."""
+
+
+class BundledPrices:
+    """The table as the price source that is asked last."""
+
+    currency: Final = "USD"
+
+    def find(self, model: str, *, provider: str | None, at: datetime) -> Quote | None:
+        """The price of a model, as `find_bundled` has it."""
+        price, until = find_bundled(model, provider, at)
+        return None if price is None else Quote(price, until)
 
 
 def load() -> bool:

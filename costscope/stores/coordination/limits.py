@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from costscope.errors import InvalidInput
+from costscope.ledger.times import DELIVERY_KEEP_MS, KEEP_MAX_MS, MINUTE_MS, STREAM_KEEP_MS
 
 __all__ = [
     "DELIVERIES_MAX",
@@ -22,10 +23,7 @@ __all__ = [
     "place_of",
 ]
 
-KEEP_MAX_MS: Final = 3_153_600_000_000
-"""100 years, which stands for ever: a longer time to remember, wait or lease is cut to this."""
-
-PAUSE_MAX_MS: Final = 60_000
+PAUSE_MAX_MS: Final = MINUTE_MS
 """A longer pause between two notes of a run counts as one of this length."""
 
 DIGESTS_MAX: Final = 32
@@ -37,14 +35,8 @@ IDS_MAX: Final = 1000
 RECORDS_MIN: Final = 1000
 """Records the stream keeps at least."""
 
-STREAM_KEEP_MS: Final = 35 * 86_400_000
-"""How long the stream is kept after the last publication."""
-
 RECENT_MAX: Final = 2000
 """Records one `Recent` brings at most."""
-
-DELIVERY_KEEP_MS: Final = 7 * 86_400_000
-"""After this long nobody tries to deliver any more."""
 
 DELIVERIES_MAX: Final = 100_000
 """Deliveries that may wait. Beyond, the oldest are given up, for what waits must not fill the server of the books."""
