@@ -3,7 +3,7 @@
 CostscopeError
   + CallDenied                  a metered call was refused before a cent was spent; `.kind` says why
   |   x BudgetExceeded          exhausted | in_flight | never_fits | throttled: a limit stands in the way
-  |   x RunHalted               frozen: the run was told to stop, by a policy, by hand or by its own clock
+  |   x RunHalted               halted: the run was told to stop, by a policy, by hand or by its own clock
   |   x ModelUnpriced           unpriced: no price is known, and unknown is never free
   |   x CallUnscoped            unscoped: no budget scope is open here and the policy denies that
   |   x StoreUnavailable        unavailable: the books could not be reached (also a StoreError)
@@ -35,7 +35,7 @@ CostscopeWarning (UserWarning)
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal, NamedTuple, get_args
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,9 +73,13 @@ __all__ = [
     "UsageWarning",
 ]
 
-DenialKind = Literal[
-    "exhausted", "in_flight", "never_fits", "throttled", "frozen", "unpriced", "unscoped", "unavailable"
-]
+LedgerDenial = Literal["exhausted", "in_flight", "never_fits"]
+"""What the ledger refuses a reserve as."""
+LimitDenial = Literal[LedgerDenial, "throttled"]
+"""The kinds of `BudgetExceeded`."""
+DenialKind = Literal[LimitDenial, "halted", "unpriced", "unscoped", "unavailable"]
+
+LEDGER_DENIALS: Final[tuple[LedgerDenial, ...]] = get_args(LedgerDenial)
 
 
 class CostscopeError(Exception):
@@ -108,7 +112,7 @@ class BudgetExceeded(CallDenied):
         self,
         message: str,
         *,
-        kind: Literal["exhausted", "in_flight", "never_fits", "throttled"],
+        kind: LimitDenial,
         budget: str,
         labels: Mapping[str, str],
         meter: str,
@@ -144,7 +148,7 @@ class RunHalted(CallDenied):
         reason: what stopped it.
     """
 
-    kind: DenialKind = "frozen"
+    kind: DenialKind = "halted"
 
     def __init__(self, message: str, *, run: str, reason: str) -> None:
         super().__init__(message)
@@ -258,6 +262,48 @@ class InvalidPolicy(InvalidInput):
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild, (type(self), self.args, self.__dict__))
+
+
+class DenialDefinition(NamedTuple):
+    """One kind of refusal."""
+
+    error: type[CallDenied]
+    remedy: str = ""
+    """What its message ends with; fields in braces are filled in. Empty: each message has words of its own."""
+    rank: int = 0
+    """Of what the ledger refuses: the higher, the harder, and the hardest is told. Its number on the wire, too."""
+    waits: bool = False
+    """It may free up as other calls settle: a caller can queue for it, and is told `retry_after`."""
+    limit_met: bool = False
+    """The limit itself is met: it halts a run where a budget says `on_limit: halt_run`."""
+    ends_run: bool = False
+    """Nothing more can be done in the run."""
+
+
+DENIALS: Final[dict[DenialKind, DenialDefinition]] = {
+    "exhausted": DenialDefinition(
+        BudgetExceeded, "{wait}aise the limit, or do without the call.", rank=2, limit_met=True
+    ),
+    "in_flight": DenialDefinition(
+        BudgetExceeded,
+        "Other calls hold the rest; it frees up as they settle: try again after {retry_after} s.",
+        rank=1,
+        waits=True,
+    ),
+    "never_fits": DenialDefinition(
+        BudgetExceeded,
+        "It is more than the whole limit and will never fit: lower max_tokens or the input, use "
+        'estimate="capped", or raise the limit.',
+        rank=3,
+        limit_met=True,
+    ),
+    "throttled": DenialDefinition(BudgetExceeded, "Try again then, raise max_wait or the limit."),
+    "halted": DenialDefinition(RunHalted, ends_run=True),
+    "unpriced": DenialDefinition(ModelUnpriced),
+    "unscoped": DenialDefinition(CallUnscoped),
+    "unavailable": DenialDefinition(StoreUnavailable),
+}
+"""Every kind of refusal."""
 
 
 class NotBilled(Exception):

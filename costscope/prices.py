@@ -1,4 +1,4 @@
-"""What a call costs: prices from the user first, then from genai-prices; unknown is refused, never free."""
+"""What a call costs: prices from the user, installed sources, genai-prices; unknown is refused, never free."""
 
 from costscope.pricing.prices import (
     ComputedPrice,
@@ -8,6 +8,8 @@ from costscope.pricing.prices import (
     PriceBook,
     PriceList,
     PriceRule,
+    PriceSource,
+    Quote,
     TierRates,
     billed_usage,
     checked_tier,
@@ -22,6 +24,8 @@ __all__ = [
     "PriceBook",
     "PriceList",
     "PriceRule",
+    "PriceSource",
+    "Quote",
     "TierRates",
     "billed_usage",
     "checked_tier",

@@ -7,6 +7,8 @@ that no other test has (`unix:///...?ledger=t-...`). Tests share the server and 
 valkey.conf with `_` for `-`: `valkey_server_factory(maxmemory="3mb", maxmemory_policy="allkeys-lru")`. With
 `tcp=True` the server listens on a free loopback port as well. What it returns is a `ValkeyServer`, see there.
 
+`install(package, code, group=..., points=...)`: a package on the path with these entry points, by default a price table.
+
 `tls_front(server)`: a TLS endpoint on loopback before a `tcp=True` server; returns `(port, ca_file)`.
 """
 
@@ -22,6 +24,7 @@ import ssl
 import subprocess
 import sys
 import tempfile
+import textwrap
 import threading
 import time
 import uuid
@@ -266,3 +269,30 @@ def _needs_a_server() -> None:
     pytest.importorskip("costscope_valkey.embedded")
     if sys.platform == "win32" or not hasattr(os, "fork"):
         pytest.skip("valkey-server runs on Linux and macOS")
+
+
+@pytest.fixture
+def install(tmp_path, monkeypatch):
+    """Installs a package for the time of a test: a module, and a distribution with its entry points."""
+    from costscope.pricing.prices.source import installed_sources
+
+    names = []
+
+    def installed(package, code, *, group="costscope.prices", points=None):
+        module = package.replace("-", "_")
+        (tmp_path / f"{module}.py").write_text(textwrap.dedent(code))
+        info = tmp_path / f"{module}-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {package}\nVersion: 1.0\n")
+        lines = points or {package: f"{module}:Prices"}
+        text = "\n".join(f"{name} = {value}" for name, value in lines.items())
+        (info / "entry_points.txt").write_text(f"[{group}]\n{text}\n")
+        names.append(module)
+        installed_sources.cache_clear()
+        return tmp_path
+
+    monkeypatch.syspath_prepend(str(tmp_path))
+    yield installed
+    installed_sources.cache_clear()
+    for name in names:
+        sys.modules.pop(name, None)

@@ -17,7 +17,7 @@ from costscope.errors import BudgetExceeded, CostscopeError, CostscopeWarning, I
 CLASSES = {
     name: thing
     for name, thing in vars(errors).items()
-    if inspect.isclass(thing) and thing.__module__ == errors.__name__
+    if inspect.isclass(thing) and issubclass(thing, BaseException) and thing.__module__ == errors.__name__
 }
 
 
@@ -74,7 +74,7 @@ def test_denials_and_store_failures_are_told_apart():
 def test_each_denial_has_its_kind():
     kinds = set(errors.DenialKind.__args__)
     single = {
-        errors.RunHalted: "frozen",
+        errors.RunHalted: "halted",
         errors.ModelUnpriced: "unpriced",
         errors.CallUnscoped: "unscoped",
         errors.StoreUnavailable: "unavailable",

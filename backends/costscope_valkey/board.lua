@@ -33,9 +33,9 @@
 -- writes first what a full server refuses, so that it is done whole or not at all. A request that is repeated because
 -- its answer was lost gets the answer of `publish` again: the token in the stream tells it.
 
-local IDS, RECORDS, RECENT_PAGE, STREAM_KEEP = 1000, 1000, 4096, 3024000000
-local DIGESTS, DELIVERY_KEEP, DELIVERIES, GIVEN_UP_AT_ONCE = 32, 604800000, 100000, 1000
-local PAUSE, AMOUNT_MAX = 60000, 9007199254740991
+local IDS, RECORDS, RECENT_PAGE, EVENTS_KEEP = 1000, 1000, 4096, $EVENTS_KEEP
+local DIGESTS, DELIVERY_KEEP, DELIVERIES, GIVEN_UP_AT_ONCE = 32, $DELIVERY_KEEP, 100000, 1000
+local PAUSE, AMOUNT_MAX = $PAUSE, $MAX
 local call, tonumber, max, min, sub, find = redis.call, tonumber, math.max, math.min, string.sub, string.find
 local events, ids, due, aging, payload, attempts = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5], KEYS[6]
 local time = call('TIME')
@@ -270,8 +270,8 @@ local function publish()
   call('XADD', events, 'MAXLEN', '~', RECORDS, '*', 'id', id, 'token', token, 'record', record)
   call('ZADD', ids, text(tonumber(last or 0) + 1), id)
   call('ZREMRANGEBYRANK', ids, 0, -1 - IDS)
-  call('PEXPIREAT', events, text(now + STREAM_KEEP))
-  call('PEXPIREAT', ids, text(now + STREAM_KEEP))
+  call('PEXPIREAT', events, text(now + EVENTS_KEEP))
+  call('PEXPIREAT', ids, text(now + EVENTS_KEEP))
   if marks then
     put_mark(marks, values, 'o' .. what, once_ms)
   end

@@ -9,7 +9,7 @@ from zlib import crc32
 
 import msgspec
 
-from costscope.errors import InvalidInput
+from costscope.errors import DENIALS, LEDGER_DENIALS, InvalidInput, LedgerDenial
 from costscope.ledger import (
     METERS,
     Commit,
@@ -23,6 +23,7 @@ from costscope.ledger import (
     Reply,
     Reserve,
 )
+from costscope_valkey.tables import fill_in, place_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -32,11 +33,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Codec", "Request", "decode", "source_of"]
 
-_KINDS: Final[tuple[Literal["in_flight", "exhausted", "never_fits"], ...]] = (
-    "in_flight",
-    "exhausted",
-    "never_fits",
-)
+_KINDS: Final[dict[int, LedgerDenial]] = {DENIALS[kind].rank: kind for kind in LEDGER_DENIALS}
 _GRANTED, _DENIED, _EXTENDED, _WRONG_WINDOW = (
     Outcome.GRANTED,
     Outcome.DENIED,
@@ -45,7 +42,7 @@ _GRANTED, _DENIED, _EXTENDED, _WRONG_WINDOW = (
 )
 _OUTCOMES: Final = {int(outcome): outcome for outcome in Outcome}
 _SETS_MAX: Final = 4096
-_LETTERS: Final = dict(zip(METERS, "abcdefghijk", strict=True))
+_LETTERS: Final = {name: meter.letter for name, meter in METERS.items()}
 _LETTERS_AT: Final = 3
 """Where the meters of an account stand in its spec."""
 _json = msgspec.json.Encoder()
@@ -54,7 +51,7 @@ _json = msgspec.json.Encoder()
 @cache
 def source_of(name: Literal["board", "ledger", "snapshot"]) -> str:
     """The source of a script: `ledger` and `board` apply a batch, `snapshot` reads all the books."""
-    return files("costscope_valkey").joinpath(f"{name}.lua").read_text(encoding="utf-8")
+    return fill_in(files("costscope_valkey").joinpath(f"{name}.lua").read_text(encoding="utf-8"))
 
 
 class AccountSet:
@@ -219,7 +216,7 @@ def decode(request: Request, raw: list[int]) -> tuple[list[Reply], int]:
         elif outcome is _DENIED:
             account, meter, kind = raw[at : at + 3]
             name = command.accounts[account].limits[meter][0]  # type: ignore[union-attr]  # only a Reserve is denied
-            denial = Denial(_KINDS[kind - 1], account, name, *raw[at + 3 : at + 7])
+            denial = Denial(_KINDS[kind], account, name, *raw[at + 3 : at + 7])
             at += 7
         heads.append((outcome, units, denial))
     balances: list[Balance] = []
@@ -278,5 +275,5 @@ def _spec(account: Account) -> list[int | str]:
     letters = "".join([_LETTERS[meter] for meter in meters])
     spec: list[int | str] = [account.start_ms, account.end_ms, account.keep_ms, letters, len(meters), *meters]
     for meter, limit in account.limits:
-        spec += (METERS.index(meter) + 1, limit)
+        spec += (place_of(meter), limit)
     return spec

@@ -13,7 +13,7 @@
 --                                amounts and actual = '<letter><amount>...', and '-' stands for nothing
 --
 -- ARGV[1] one flat JSON list, read with a cursor; accounts, sets of accounts (s) and holds (h) are named by 1-based
---         indexes, meters by their place among a..k, amounts as in a hold:
+--         indexes, meters by their place in METERS (a letter each, from a on), amounts as in a hold:
 --   accounts, sets, holds, commands, 1 if no hold is named twice (else 0)
 --   an account:  start_ms, end_ms, keep_ms, meters (letters), how many, <field name> ..., <meter, limit> ...
 --   a set:       how many, <account> ...; or -1 alone: all accounts in their order
@@ -33,6 +33,8 @@
 -- (1 + units, 2 + account, place in its limits, kind, limit, spent, held, requested; others alone),
 -- then per account and limited meter: spent, held.
 --
+-- A dollar sign and a name: a value of the Python ledger, written in when this is loaded (tables.py).
+--
 -- Rules: look at everything first; writes come last and cannot fail half-way (a script that errors is not rolled
 -- back). The first write is one that a full server refuses. Every number that becomes text goes through '%d',
 -- which is exact to 2^53: tostring(1e14) is '1e+14'. TIME is read once. Sums that only grow are kept modulo 2^53.
@@ -45,9 +47,9 @@
 -- What a cell (one meter of one account) has where. Three sums that few calls move stay one text until then.
 local SPENT, HELD, RESERVED, SETTLED, REFUND, METER, LIMIT, THREE, ORPHANED = 1, 2, 3, 4, 5, 6, 7, 8, 9
 local CELL = '^(%d+) (%d+) (%d+) (%d+) (%d+ %d+ %d+) (%d+) (%d+)$'
-local RUN_SLOTS, CALL_SLOTS = 9, 10 -- the places of the meters that are given back and never spent
+local RUN_SLOTS, CALL_SLOTS = $RUN_SLOTS, $CALL_SLOTS -- the places of the meters that are given back and never spent
 local LIVE = '^1 0 (%S+ %d+) %- (%d+) %d+ %d (%S+) (%S+)$' -- fingerprint and units, deadline, accounts, amounts
-local TWO53, MAX, LEASE_MAX = 9007199254740992, 9007199254740991, 86400000
+local TWO53, MAX, LEASE_MAX = 9007199254740992, $MAX, $LEASE_MAX
 local GRANTED, COMMITTED, READ = 1, 7, 15
 local call, match, format = redis.call, string.match, string.format
 
@@ -61,15 +63,11 @@ local function seldom(now, flat, ids, accounts, sets, cells, texts, out, todo, k
   local FORGIVEN = 16
   local S_HELD, S_COMMITTED, S_RELEASED, S_PRESUMED, S_LATE, S_ORPHAN, S_FORGIVEN = 1, 2, 3, 4, 5, 6, 7
   local REPEATED = {[S_COMMITTED] = COMMITTED, [S_LATE] = LATE, [S_ORPHAN] = ORPHAN}
-  local IN_FLIGHT, EXHAUSTED, NEVER_FITS = 1, 2, 3
-  local METERS = {
-    'cost', 'tokens', 'input_tokens', 'output_tokens', 'model_calls', 'tool_calls',
-    'runs', 'iterations', 'concurrent_runs', 'concurrent_calls', 'halts',
-  }
-  local IS_SLOT = {[9] = true, [10] = true}
-  local BEFORE_A, TICKETS_MAX = 96, 1024
-  local TWO53, MAX = 9007199254740992, 9007199254740991
-  local LEASE_MAX, PRESUMED_KEEP = 86400000, 172800000
+  local IN_FLIGHT, EXHAUSTED, NEVER_FITS = $IN_FLIGHT, $EXHAUSTED, $NEVER_FITS -- the harder, the higher
+  local METERS, IS_SLOT = {$METERS}, {$IS_SLOT}
+  local BEFORE_A, TICKETS_MAX = $BEFORE_A, 1024
+  local TWO53, MAX = 9007199254740992, $MAX
+  local LEASE_MAX, PRESUMED_KEEP = $LEASE_MAX, $PRESUMED_KEEP
   local SPENT, HELD, RESERVED, SETTLED, REFUND, METER, LIMIT, THREE, ORPHANED = 1, 2, 3, 4, 5, 6, 7, 8, 9
   local GIVEN_BACK, PRESUMED_SUM, OVERRUN = 10, 11, 12 -- once `whole` has taken THREE apart
   local RECORD, LIVE_RECORD = '^(%d) (%d+) (%S+) (%d+) (%S+) ?(.*)$', '^(%d+) (%d+) (%d) (%S+) (%S+)$'
@@ -745,9 +743,9 @@ local parsed = {}
 local function amounts_of(text)
   local amounts = parsed[text]
   if not amounts then
-    amounts = {-1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, mask = 0}
+    amounts = {$NO_AMOUNTS, mask = 0}
     for letter, amount in string.gmatch(text, '(%a)(%d+)') do
-      local meter = string.byte(letter) - 96
+      local meter = string.byte(letter) - $BEFORE_A
       amounts[meter], amounts.mask = amount + 0, amounts.mask * 16 + meter
     end
     parsed[text] = amounts
@@ -765,7 +763,7 @@ local function refs_of(list, amounts)
       for place = acc.first, acc.last do
         local meter = cells[place][6]
         if amounts[meter] < 0 then
-          letters = string.gsub(letters, string.char(96 + meter), '')
+          letters = string.gsub(letters, string.char($BEFORE_A + meter), '')
         end
       end
       refs = refs .. (at > 1 and ',' or '') .. acc.n .. ':' .. letters
@@ -785,10 +783,10 @@ local function keep(list)
   if list.until_ms then
     return list.until_ms
   end
-  local until_ms = now + 31536000000 -- a year
+  local until_ms = now + $YEAR
   for at = 1, #list do
     local acc = list[at]
-    local drop, sure = acc.drop, now + 31536000000
+    local drop, sure = acc.drop, now + $YEAR
     if acc.finish > 0 then
       sure = acc.finish + acc.keep
       drop = math.max(drop, sure) -- never shortened: another policy's holds may count on it

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 __all__ = ["HELD", "HoldRecord", "read_record", "read_snapshot"]
 
 HELD: Final = 1
-_LETTERS: Final = {chr(ord("a") + at): meter for at, meter in enumerate(METERS)}
+_LETTERS: Final = {meter.letter: name for name, meter in METERS.items()}
 
 
 class HoldRecord(msgspec.Struct, frozen=True):

@@ -1,4 +1,4 @@
-"""The `costscope` command, in the extra `cli`: status, check, audit and demo."""
+"""The `costscope` command, in the extra `cli`: demo, status, check, audit, events and exporter."""
 
 from __future__ import annotations
 

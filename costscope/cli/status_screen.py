@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from rich.text import Text
 
 from costscope.cli.widgets import bar, legend, percent
+from costscope.ledger.meters import MONEY
 from costscope.observe.reports import account_rows, untouched_budgets
 from costscope.observe.reports.as_json import format_count, format_instant, short_amount
 
@@ -87,7 +88,7 @@ def _cells(line: MeterRow, currency: str) -> tuple[str, str, str, str, str]:
     share = "" if limit is None else f"{percent(used, limit)}%"
     spent, held = short_amount(line.meter, counters.spent), short_amount(line.meter, counters.held)
     of = "no limit" if limit is None else f"of {short_amount(line.meter, limit)}"
-    name = f"cost ({currency})" if line.meter == "cost" else line.meter.replace("_", " ")
+    name = line.meter.replace("_", " ") + (f" ({currency})" if line.meter in MONEY else "")
     if not line.spends:
         return name, share, "", held, of
     return name, share, spent, f"+ {held}" if counters.held else "", of

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
 
+from costscope.ledger.meters import MONEY
+from costscope.ledger.times import DAY_MS, HOUR_MS, KEEP_MAX_MS, MINUTE_MS, SECOND_MS
 from costscope.pricing.money import NANO
 
 if TYPE_CHECKING:
@@ -62,12 +64,13 @@ def _colour(spent: int, limit: int) -> str:
     return "yellow" if percent(spent, limit) >= _NEARLY else "green"
 
 
-_UNITS: Final = ((86_400, "d"), (3_600, "h"), (60, "min"), (1, "s"))
-_PACES: Final = ((60, "min"), (3_600, "h"), (86_400, "d"))
+_MINUTE, _HOUR, _DAY = (span_ms // SECOND_MS for span_ms in (MINUTE_MS, HOUR_MS, DAY_MS))
+_UNITS: Final = ((_DAY, "d"), (_HOUR, "h"), (_MINUTE, "min"), (1, "s"))
+_PACES: Final = ((_MINUTE, "min"), (_HOUR, "h"), (_DAY, "d"))
 _LEAST_MONEY: Final = 0.01
 _LEAST_COUNT: Final = 1.0
 _WHOLE: Final = 10
-_LONG_S: Final = 100 * 365 * 86_400
+_LONG_S: Final = KEEP_MAX_MS // SECOND_MS
 
 
 def span(seconds: float) -> str:
@@ -87,7 +90,7 @@ def span(seconds: float) -> str:
 
 def pace(meter: str, rate: float) -> str:
     """What is spent per minute, or per hour or day where that is too little to be read: `0.0120/min`, `3/h`."""
-    money = meter == "cost"
+    money = meter in MONEY
     for seconds, unit in _PACES:
         amount = rate * seconds / (NANO if money else 1)
         if amount >= (_LEAST_MONEY if money else _LEAST_COUNT):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from costscope.errors import CallDenied, DenialKind
+from costscope.errors import DENIALS, CallDenied, DenialKind
 from costscope.observe.events.records import RunStatus
 from costscope.pricing.money import currency
 from costscope.scope.summary import ScopeSummary
@@ -74,7 +74,7 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
         """In a word: `halt` ends the run, `reject` this step only."""
         if self.allowed:
             return "allow"
-        return "halt" if self.kind == "frozen" else "reject"
+        return "halt" if self.kind is not None and DENIALS[self.kind].ends_run else "reject"
 
     def raise_if_denied(self) -> None:
         """Raise what the decorators would have raised.

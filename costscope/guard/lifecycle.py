@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final, cast, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 from costscope.engine.call.drive import rescue, settle_steps
 from costscope.engine.run.admit import admit_run
@@ -16,6 +16,7 @@ from costscope.guard.decisions import AdmissionDecision, IterationDecision, RunS
 from costscope.guard.open_runs import OpenRun
 from costscope.ledger import Read
 from costscope.observe.events.records import RunStatus
+from costscope.policy.model.patterns import STANDING_LEVELS
 from costscope.scope.budget_scope import new_scope
 from costscope.scope.summary import summary
 from costscope.stores.effects import Execute
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from costscope.guard.open_runs import OpenCall, Runs
     from costscope.scope.runtime import Runtime
     from costscope.stores.effects import Steps
-
-_LEVELS: Final = ("organization", "team", "tenant", "user", "strand", "workflow", "agent")
-"""Labels that frameworks call `tenant_id`, `user_id` ...; policy files in their format are read the same way."""
 
 log = logging.getLogger("costscope")
 
@@ -185,7 +183,7 @@ def _named(given: Mapping[str, Any]) -> dict[str, Any]:
     named: dict[str, Any] = {}
     for name, value in given.items():
         label = name.removesuffix("_id")
-        label = label if label in _LEVELS else name
+        label = label if label in STANDING_LEVELS else name
         if label in named or (label != name and label in given):
             msg = f"label {label} is given twice, as {label}= and as {label}_id=; leave one out"
             raise InvalidLabel(msg)

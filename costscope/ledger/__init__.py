@@ -1,7 +1,6 @@
 """The ledger: pure commands, the state machine that applies them, and the audit of its books."""
 
 from costscope.ledger.audit import AuditReport, Difference, audit
-from costscope.ledger.books import LEASE_MAX_MS, PRESUMED_KEEP_MS
 from costscope.ledger.commands import (
     Account,
     Amounts,
@@ -21,8 +20,9 @@ from costscope.ledger.commands import (
     Reserve,
 )
 from costscope.ledger.ids import id_from_key, new_id
-from costscope.ledger.meters import CALL_METERS, COUNTERS, HALTS, MAX_AMOUNT, METERS, SLOTS, Meter
+from costscope.ledger.meters import CALL_METERS, COUNTERS, HALTS, MAX_AMOUNT, METERS, MONEY, SLOTS, Meter
 from costscope.ledger.state import Counters, Snapshot, SnapshotAccount, SnapshotHold
+from costscope.ledger.times import LEASE_MAX_MS, PRESUMED_KEEP_MS
 from costscope.ledger.transition import Ledger
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "LEASE_MAX_MS",
     "MAX_AMOUNT",
     "METERS",
+    "MONEY",
     "PRESUMED_KEEP_MS",
     "SLOTS",
     "Account",

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Final
 
+from costscope.errors import DENIALS
 from costscope.ledger.commands import Denial, Outcome, Reply
 from costscope.ledger.state import Hold, HoldState
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from costscope.errors import LedgerDenial
     from costscope.ledger.commands import Account, Amounts, Reserve
     from costscope.ledger.state import Book, Plan
-
-
-_RANK: Final = {"in_flight": 1, "exhausted": 2, "never_fits": 3}
 
 
 def units_that_fit(command: Reserve, plan: Plan) -> int:
@@ -42,13 +41,15 @@ def denial(amounts: Amounts, plan: Plan) -> Denial | None:
             amount = amounts.get(meter)
             if amount is None or cell.spent + cell.held + amount <= limit:
                 continue
-            found = Denial(_kind(amount, cell.spent, limit), at, meter, limit, cell.spent, cell.held, amount)
-            if worst is None or _RANK[found.kind] > _RANK[worst.kind]:
+            kind = denial_kind(amount, cell.spent, limit)
+            found = Denial(kind, at, meter, limit, cell.spent, cell.held, amount)
+            if worst is None or DENIALS[found.kind].rank > DENIALS[worst.kind].rank:
                 worst = found
     return worst
 
 
-def _kind(amount: int, spent: int, limit: int) -> Literal["exhausted", "in_flight", "never_fits"]:
+def denial_kind(amount: int, spent: int, limit: int) -> LedgerDenial:
+    """As what an amount is refused that does not fit into what is left of a limit."""
     if amount > limit:
         return "never_fits"
     return "exhausted" if spent + amount > limit else "in_flight"

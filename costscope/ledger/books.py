@@ -14,17 +14,12 @@ from typing import TYPE_CHECKING, Final
 from costscope.ledger.commands import LostHold, Release
 from costscope.ledger.meters import SLOTS
 from costscope.ledger.state import Book, Hold, HoldState, Plan, Snapshot, SnapshotAccount, SnapshotHold
+from costscope.ledger.times import PRESUMED_KEEP_MS, YEAR_MS
 
 if TYPE_CHECKING:
     from costscope.ledger.commands import Account, Commit, Forgive
 
-__all__ = ["LEASE_MAX_MS", "PRESUMED_KEEP_MS", "Records", "Write", "give_back", "gone", "write"]
-
-LEASE_MAX_MS: Final = 24 * 3_600_000
-"""The longest lease one command may ask for; a longer call extends its hold."""
-
-PRESUMED_KEEP_MS: Final = 48 * 3_600_000
-"""How long a presumed hold waits for its late commit before the presumption stands for good."""
+__all__ = ["Records", "Write", "give_back", "gone", "write"]
 
 Write = tuple[object, str, object]
 """`(object, attribute, value)`."""
@@ -110,7 +105,7 @@ class Records:
 
     def _enter(self, plan: Plan, now_ms: int) -> None:
         """Put new books into the ledger, prolong the keeping of old ones, and remember the plan."""
-        from_ms, to_ms, until_ms, idle_ms = 0, _FOREVER_MS, _FOREVER_MS, 365 * LEASE_MAX_MS
+        from_ms, to_ms, until_ms, idle_ms = 0, _FOREVER_MS, _FOREVER_MS, YEAR_MS
         for account, book in zip(plan.accounts, plan.books, strict=True):
             self._books[account.key] = book
             book.about = account.about

@@ -12,6 +12,8 @@ from typing import Literal
 
 import msgspec
 
+from costscope.errors import LedgerDenial
+
 __all__ = [
     "Account",
     "AccountKey",
@@ -167,7 +169,7 @@ class Outcome(IntEnum):
 class Denial(msgspec.Struct, frozen=True, gc=False):
     """Why a reserve was refused: the account and meter that stood in the way, and its numbers."""
 
-    kind: Literal["exhausted", "in_flight", "never_fits"]
+    kind: LedgerDenial
     account: int
     """Index into the command's `accounts`."""
     meter: str

@@ -16,6 +16,7 @@ from __future__ import annotations
 from heapq import heappush
 from typing import TYPE_CHECKING, Final
 
+from costscope.errors import DENIALS
 from costscope.ledger.admission import (
     denial,
     enter_queue,
@@ -25,10 +26,11 @@ from costscope.ledger.admission import (
     same_accounts,
     units_that_fit,
 )
-from costscope.ledger.books import LEASE_MAX_MS, Records, Write, give_back, gone, write
+from costscope.ledger.books import Records, Write, give_back, gone, write
 from costscope.ledger.commands import Commit, Expire, Extend, Forgive, Outcome, Read, Release, Reply, Reserve
 from costscope.ledger.meters import MAX_AMOUNT, SLOTS
 from costscope.ledger.state import Hold, HoldState
+from costscope.ledger.times import LEASE_MAX_MS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -142,7 +144,7 @@ class Ledger(Records):
     def _deny(self, command: Reserve, plan: Plan, refused: Denial, now_ms: int) -> Reply:
         """Refuse; whoever has a ticket waits for what is in flight, and for nothing else."""
         ticket = command.ticket
-        if ticket and refused.kind == "in_flight":
+        if ticket and DENIALS[refused.kind].waits:
             until_ms = now_ms + command.wait_ms
             enter_queue(ticket, until_ms, refused.account, plan, now_ms)
             self._queued_ms = max(self._queued_ms, until_ms)

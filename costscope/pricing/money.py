@@ -11,7 +11,7 @@ from decimal import ROUND_CEILING, Decimal
 from typing import Final
 
 from costscope.errors import InvalidAmount
-from costscope.ledger.meters import MAX_AMOUNT
+from costscope.ledger.meters import MAX_AMOUNT, MONEY
 
 NANO: Final = 1_000_000_000
 """Nano-units in one unit of the currency."""
@@ -68,7 +68,7 @@ def format_money(nano: int, currency: str = "USD") -> str:
 
 def format_amount(meter: str, amount: int) -> str:
     """Write an amount with its unit: `USD 0.50`, `300 tokens`, `1 model call`."""
-    if meter == "cost":
+    if meter in MONEY:
         return format_money(amount)
     unit = meter.replace("_", " ")
     return f"{amount:,} {unit.removesuffix('s') if amount == 1 else unit}"

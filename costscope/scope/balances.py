@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from costscope.errors import DenialKind, StoreUnavailable
+from costscope.errors import DENIALS, DenialKind, StoreUnavailable
 from costscope.ledger import Amounts, Read
+from costscope.ledger.admission import denial_kind
 from costscope.policy.resolve.account_info import account_info_of, resets_at
 from costscope.pricing.money import currency, format_amount
 
@@ -191,8 +192,5 @@ def _pressure(row: AccountBalance, amount: int) -> float:
 
 
 def _kind(refusing: list[AccountBalance], amounts: Amounts) -> DenialKind | None:
-    if not refusing:
-        return None
-    if any(amounts[row.meter] > row.limit for row in refusing):
-        return "never_fits"
-    return "exhausted" if any(row.spent + amounts[row.meter] > row.limit for row in refusing) else "in_flight"
+    kinds = [denial_kind(amounts[row.meter], row.spent, row.limit) for row in refusing]
+    return max(kinds, key=lambda kind: DENIALS[kind].rank, default=None)

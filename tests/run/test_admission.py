@@ -117,7 +117,7 @@ def test_a_halted_run_is_not_admitted_again(opened, books):
     opened.leave(opener)
     with pytest.raises(RunHalted, match="run r-1 was halted") as halted:
         opened.enter(team="a", run="r-1")
-    assert halted.value.kind == "frozen"
+    assert halted.value.kind == "halted"
     assert meters(books, "team-day", "runs") == (1, 0)
     books.settle()
 

@@ -339,7 +339,8 @@ def test_a_run_whose_runtime_was_closed_stops_when_its_lease_is_over(patient_url
 
 
 def test_ends_are_told_once_to_the_board_even_if_another_process_took_it_for_dead(runtime):
-    from costscope.engine.run.end import ENDED_MS, ended_mark
+    from costscope.engine.run.end import ended_mark
+    from costscope.ledger.times import ENDED_MS
 
     ended = RunEnded(id="1", at=runtime.now(), run="r-1", status="abandoned")
     for number in range(2):

@@ -69,7 +69,7 @@ def test_a_halted_run_makes_no_call_and_no_turn_in_any_thread(runtime, halt, col
         for stopped in (call, run.iteration().__enter__, lambda: pool.submit(call).result()):
             with pytest.raises(RunHalted, match="run r-1 was halted: enough") as halted:
                 stopped()
-            assert (halted.value.run, halted.value.reason, halted.value.kind) == ("r-1", "enough", "frozen")
+            assert (halted.value.run, halted.value.reason, halted.value.kind) == ("r-1", "enough", "halted")
     run.end()
     assert (run.summary().status, state_of(run).run.reason) == ("halted", "enough")
     with budget_scope(runtime=runtime, run="r-2"):

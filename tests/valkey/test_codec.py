@@ -49,7 +49,7 @@ def head(request) -> dict:
     for _ in range(accounts):
         start, end, keep, letters, count = take(5)
         names, pairs = take(count), take(2 * count)
-        assert [METERS[meter - 1] for meter in pairs[::2]] == names
+        assert [list(METERS)[meter - 1] for meter in pairs[::2]] == names
         read["a"].append([start, end, keep, letters, names, pairs[1::2]])
     for _ in range(sets):
         count = next(flat)

@@ -15,7 +15,7 @@ from costscope.engine.enforcement.thresholds import announce
 from costscope.engine.enforcement.waiting import QueuePlace
 from costscope.engine.run.halting import halt_at_limit, halted_by_order
 from costscope.engine.state.activity import Past
-from costscope.errors import BudgetExceeded
+from costscope.errors import DENIALS, BudgetExceeded
 from costscope.ledger import Read
 from costscope.observe.events.records import Downgraded
 from costscope.policy.model.controls import OnDenied
@@ -101,7 +101,7 @@ def _hold(call: Call) -> Steps[None]:
             if _fall_back(call, error):
                 error = None
                 continue
-            if error.kind == "in_flight":
+            if DENIALS[error.kind].waits:
                 place = place or QueuePlace.of(call.services, _on_denied(call, error))
                 if place is not None and (yield from place.wait(call.accounts)):
                     call.try_anew()
@@ -167,7 +167,7 @@ def _is_misjudged(call: Call) -> bool:
     if watch is None or call.rechecked or not call.hold_id:
         return False
     now = watch.effects(call.taken)
-    if (now.halt_run is not None and run is not None) or (now.throttled and not call.paced):
+    if now.holds_up(in_run=run is not None, paced=call.paced):
         return True
     if call.routes is None or call.fell_back:
         return False

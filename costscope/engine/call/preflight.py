@@ -11,8 +11,10 @@ from costscope.engine.enforcement.refusals import refusal
 from costscope.engine.enforcement.wall_clocks import check_clocks
 from costscope.engine.run.halting import halt_by_levels, read_effects
 from costscope.engine.state.level_watch import Watch
+from costscope.errors import DENIALS
 from costscope.ledger import Read
 from costscope.ledger.commands import Account
+from costscope.policy.model.actions import any_paces
 from costscope.policy.model.controls import Threshold
 from costscope.policy.model.durations import to_ms
 from costscope.policy.resolve.account_info import account_info_of
@@ -114,7 +116,7 @@ def interval_ms(expected: int, left: int, rest_ms: int) -> int:
 
 def _action(watched: Watched) -> Action:
     assert watched.level.threshold is not None, "only thresholds throttle"
-    return next(action for action in watched.level.threshold.actions if action.do == "throttle")
+    return next(action for action in watched.level.threshold.actions if any_paces((action,)))
 
 
 def _too_late(watched: Watched, watch: Watch, call: Call, interval: int) -> BudgetExceeded:
@@ -122,8 +124,8 @@ def _too_late(watched: Watched, watch: Watch, call: Call, interval: int) -> Budg
     spent, held = watch.used(watched)
     message = (
         f"{call.kind} {call.name}: budget {account_info_of(account.about).budget!r} is throttled: one call in "
-        f"{interval / 1000:g} s lasts until its reset, and this one's turn comes later than max_wait. Try again then, "
-        "raise max_wait or the limit."
+        f"{interval / 1000:g} s lasts until its reset, and this one's turn comes later than max_wait. "
+        f"{DENIALS['throttled'].remedy}"
     )
     return refusal(
         account,
@@ -169,7 +171,7 @@ def _check_levels(call: Call, watch: Watch) -> Steps[None]:
     """
     run = call.scope.run
     effects: Effects = watch.effects()
-    if (effects.halt_run is not None and run is not None) or (effects.throttled and not call.paced):
+    if effects.holds_up(in_run=run is not None, paced=call.paced):
         # What this process has seen may be long past: somebody may have given back what was held.
         effects = yield from read_effects(call.scope, watch)
     yield from halt_by_levels(call.scope, effects)

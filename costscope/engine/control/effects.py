@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from costscope.policy.model.controls import Action
+from costscope.policy.model.actions import Action
 from costscope.policy.resolve.resolved import Watched
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
-__all__ = ["NOTHING", "Effects", "effects_of", "lowered"]
+__all__ = ["NOTHING", "Effects", "effects_of", "effects_of_actions", "lowered"]
 
 
 class Effects(msgspec.Struct, frozen=True):
@@ -34,43 +34,71 @@ class Effects(msgspec.Struct, frozen=True):
     """Budgets that let calls through above their limit."""
 
     def with_those_of(self, other: Effects) -> Effects:
-        """These and others together; a model that these name goes first."""
-        return msgspec.structs.replace(
-            self,
+        """Return these and others together; what these name goes first where there can be one only."""
+        return Effects(
             downgrade=self.downgrade or other.downgrade,
             model=self.model or other.model,
             max_tokens=self.max_tokens + other.max_tokens,
             iterations=self.iterations + other.iterations,
+            throttled=self.throttled + other.throttled,
             brake=self.brake or other.brake,
+            halt_run=self.halt_run or other.halt_run,
+            halt_new_runs=self.halt_new_runs or other.halt_new_runs,
+            over=self.over + other.over,
         )
+
+    def holds_up(self, *, in_run: bool, paced: bool) -> bool:
+        """Tell whether they may refuse a call or make it wait.
+
+        Args:
+            in_run: it is made in a run.
+            paced: it has had its turn already.
+        """
+        return (self.halt_run is not None and in_run) or (bool(self.throttled) and not paced)
 
 
 NOTHING = Effects()
 
+_EFFECTS: Final[dict[str, Callable[[Action, Watched | None], Effects]]] = {
+    "downgrade_model": lambda action, _: Effects(downgrade=True, model=action.model),
+    "limit_capabilities": lambda action, _: Effects(
+        max_tokens=_given(action.max_tokens), iterations=_given(action.iterations)
+    ),
+    "throttle": lambda action, by: Effects(brake=action) if by is None else Effects(throttled=(by,)),
+    "halt_run": lambda _, by: Effects(halt_run=by),
+    "halt_new_runs": lambda _, by: Effects(halt_new_runs=by),
+}
+"""What each action puts in force: `(action, the level that is passed)`, or None for a runaway. Others only tell."""
+
 
 def effects_of(passed: Iterable[Watched]) -> Effects:
-    """The effects of all levels that are passed."""
-    found: dict[str, list[tuple[Watched, Action | None]]] = {}
+    """Return the effects of all levels that are passed."""
+    found = NOTHING
     for watched in passed:
         threshold = watched.level.threshold
         if threshold is None:
-            found.setdefault("over", []).append((watched, None))
+            found = found.with_those_of(Effects(over=(watched,)))
         elif watched.budget.enforcement != "shadow":
-            for action in threshold.actions:
-                found.setdefault(action.do, []).append((watched, action))
-    downgrades = [action for _, action in found.get("downgrade_model", ()) if action is not None]
-    limited = [action for _, action in found.get("limit_capabilities", ()) if action is not None]
-    effects = Effects(
-        downgrade=bool(downgrades),
-        model=next((action.model for action in downgrades if action.model), None),
-        max_tokens=tuple(action.max_tokens for action in limited if action.max_tokens is not None),
-        iterations=tuple(action.iterations for action in limited if action.iterations is not None),
-        throttled=tuple(watched for watched, _ in found.get("throttle", ())),
-        halt_run=next((watched for watched, _ in found.get("halt_run", ())), None),
-        halt_new_runs=next((watched for watched, _ in found.get("halt_new_runs", ())), None),
-        over=tuple(watched for watched, _ in found.get("over", ())),
-    )
-    return NOTHING if effects == NOTHING else effects
+            found = found.with_those_of(effects_of_actions(threshold.actions, watched))
+    return NOTHING if found == NOTHING else found
+
+
+def effects_of_actions(actions: Iterable[Action], by: Watched | None = None) -> Effects:
+    """Return what these actions put in force.
+
+    Args:
+        actions: of a threshold or of a runaway.
+        by: the level of the threshold; None for a runaway, whose orders to stop are given apart.
+    """
+    found = NOTHING
+    for action in actions:
+        if action.do in _EFFECTS:
+            found = found.with_those_of(_EFFECTS[action.do](action, by))
+    return found
+
+
+def _given(cap: float | None) -> tuple[int | float, ...]:
+    return () if cap is None else (cap,)
 
 
 def lowered(value: int | None, caps: Iterable[int | float]) -> int | None:

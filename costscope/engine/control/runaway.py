@@ -16,6 +16,7 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from costscope.engine.control.effects import NOTHING, Effects
+from costscope.policy.model.actions import any_paces
 from costscope.stores.coordination.run_stats import RunStats
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class Detector:
 
     def __init__(self, rule: Runaway, *, shared: bool = False) -> None:
         self.rule = rule
-        self.brakes = any(action.do == "throttle" for action in rule.actions)
+        self.brakes = any_paces(rule.actions)
         """It may pace the calls of the run, and wants to know what they use."""
         self.shared = shared
         self._lock = (

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal
 
 from costscope.errors import BudgetExceeded
+from costscope.ledger.admission import denial_kind
 from costscope.observe.events.records import CallDegraded, CallRefused
 from costscope.policy.model.controls import WALL_CLOCK
 
@@ -148,6 +149,4 @@ def _tell_shadow(
 
 def _would_be(asked: int, spent: int, limit: int) -> DenialKind:
     """As what a hard budget would have refused it: by the rule of the ledger's own refusals."""
-    if asked > limit:
-        return "never_fits"
-    return "exhausted" if spent + asked > limit or not asked else "in_flight"
+    return denial_kind(asked, spent, limit) if asked else "exhausted"

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final
 
 from costscope.errors import (
+    DENIALS,
     AmountOverflow,
     BudgetExceeded,
     CallUnscoped,
@@ -20,19 +21,12 @@ from costscope.pricing.money import format_amount
 
 if TYPE_CHECKING:
     from costscope.engine.state.scope_state import ScopeState
-    from costscope.errors import CallDenied
+    from costscope.errors import CallDenied, LimitDenial
     from costscope.ledger import Account, Reply
     from costscope.policy.model.controls import OnDenied
 
 RETRY_AFTER_S: Final = 1.0
 """What `in_flight` suggests: a model call lasts seconds, so looking again every second is soon enough."""
-
-_REMEDY: Final = {
-    "exhausted": "{wait}aise the limit, or do without the call.",
-    "in_flight": "Other calls hold the rest; it frees up as they settle: try again after {retry_after} s.",
-    "never_fits": "It is more than the whole limit and will never fit: lower max_tokens or the input, use "
-    'estimate="capped", or raise the limit.',
-}
 
 
 def exceeded(what: str, accounts: tuple[Account, ...], reply: Reply) -> BudgetExceeded:
@@ -48,13 +42,14 @@ def exceeded(what: str, accounts: tuple[Account, ...], reply: Reply) -> BudgetEx
     account = accounts[denial.account]
     info = account_info_of(account.about)
     where = ", ".join(f"{name}={value}" for name, value in info.present.items())
-    retry_after = RETRY_AFTER_S if denial.kind == "in_flight" else None
+    retry_after = RETRY_AFTER_S if DENIALS[denial.kind].waits else None
     wait = "Wait for the reset, r" if resets_at(account) is not None else "R"
+    remedy = DENIALS[denial.kind].remedy
     message = (
         f"{what}: {_name(info.budget)}{f' ({where})' if where else ''} refuses "
         f"{format_amount(denial.meter, denial.requested)}: limit {format_amount(denial.meter, denial.limit)}, "
         f"spent {format_amount(denial.meter, denial.spent)}, held {format_amount(denial.meter, denial.held)} "
-        f"({denial.kind}).{reset_of(account)} {_REMEDY[denial.kind].format(retry_after=retry_after, wait=wait)}"
+        f"({denial.kind}).{reset_of(account)} {remedy.format(retry_after=retry_after, wait=wait)}"
     )
     return refusal(
         account,
@@ -99,7 +94,7 @@ def forbids_runs(run: str, accounts: tuple[Account, ...], reply: Reply) -> Budge
         limit=denial.limit + 1,
         spent=denial.spent,
         held=denial.held,
-        retry_after=RETRY_AFTER_S if denial.kind == "in_flight" else None,
+        retry_after=RETRY_AFTER_S if DENIALS[denial.kind].waits else None,
     )
 
 
@@ -107,7 +102,7 @@ def refusal(
     account: Account,
     message: str,
     *,
-    kind: Literal["exhausted", "in_flight", "never_fits", "throttled"],
+    kind: LimitDenial,
     meter: str,
     limit: int,
     spent: int,

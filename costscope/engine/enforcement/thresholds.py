@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from costscope.engine.enforcement.refusal_events import emit_above
 from costscope.errors import StoreUnavailable
+from costscope.ledger.times import ONCE_KEEP_MS
 from costscope.observe.events.records import ThresholdCrossed, encode_event
 from costscope.policy.resolve.account_info import account_info_of
 from costscope.stores.coordination import Publish
@@ -22,9 +23,6 @@ if TYPE_CHECKING:
     from costscope.policy.model.controls import Action
     from costscope.policy.resolve.resolved import Watched
     from costscope.stores.effects import Steps
-
-_ONCE_MS: Final = 400 * 86_400_000
-"""How long a threshold of an account without a window is remembered to have fired."""
 
 log = logging.getLogger("costscope")
 
@@ -108,7 +106,7 @@ def _publication(scope: ScopeState, watch: Watch, watched: Watched, event: Thres
         event.id,
         encode_event(event),
         once=f"{account.key}#threshold:{event.meter}:{event.threshold!r}",
-        once_ms=max(account.end_ms - now_ms, 0) + account.keep_ms if account.end_ms else _ONCE_MS,
+        once_ms=max(account.end_ms - now_ms, 0) + account.keep_ms if account.end_ms else ONCE_KEEP_MS,
         deliver=webhooks_of(watched.level.threshold.actions, scope.services.policy.webhooks),
     )
 

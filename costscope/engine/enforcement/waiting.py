@@ -6,7 +6,7 @@ from contextlib import suppress
 from time import monotonic
 from typing import TYPE_CHECKING, Final, Self
 
-from costscope.errors import OutboxFull
+from costscope.errors import DENIALS, OutboxFull
 from costscope.ledger import Outcome, Release, Reserve, new_id
 from costscope.policy.model.durations import to_ms
 from costscope.stores.effects import Pause, Wake
@@ -66,7 +66,7 @@ class QueuePlace:
     def on_reply(self, reply: Reply) -> None:
         """Take the answer to the attempt: a caller that is admitted, or cannot be helped by waiting, has left the queues."""
         if reply.outcome is Outcome.GRANTED or (
-            reply.denial is not None and reply.denial.kind != "in_flight"
+            reply.denial is not None and not DENIALS[reply.denial.kind].waits
         ):
             self._queued = ()
 

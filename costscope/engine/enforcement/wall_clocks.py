@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from costscope.engine.enforcement.refusals import refusal, reset_of
 from costscope.engine.state.level_watch import Late
+from costscope.ledger.times import ONCE_KEEP_MS
 from costscope.policy import refuses
+from costscope.policy.model.controls import WALL_CLOCK
 from costscope.policy.resolve.account_info import account_info_of
 from costscope.stores.coordination import SetOnce
 from costscope.stores.effects import Ask
@@ -19,13 +21,6 @@ if TYPE_CHECKING:
     from costscope.ledger import Account
     from costscope.policy import Budget
     from costscope.stores.effects import Steps
-
-__all__ = ["CLOCK_KEPT_MS", "WALL_CLOCK", "Late", "check_clocks", "late", "opened_mark"]
-
-WALL_CLOCK: Final = "wall_clock"
-
-CLOCK_KEPT_MS: Final = 400 * 86_400_000
-"""How long the first use of an account without a window is remembered: longer than a year of silence."""
 
 
 def check_clocks(scope: ScopeState) -> Steps[tuple[Late, ...]]:
@@ -44,7 +39,7 @@ def check_clocks(scope: ScopeState) -> Steps[tuple[Late, ...]]:
     unknown = [(account, view) for account, view, _ in clocks if not view.opened_ms]
     ops = [SetOnce(opened_mark(account.key), "", _keep_ms(account, now_ms)) for account, _ in unknown]
     if run is not None and run.clock_ms is not None and not run.opened_ms:
-        ops.append(SetOnce(opened_mark(run.key), str(run.admitted_ms or now_ms), CLOCK_KEPT_MS))
+        ops.append(SetOnce(opened_mark(run.key), str(run.admitted_ms or now_ms), ONCE_KEEP_MS))
     if ops:
         answers = yield Ask(tuple(ops))
         for (_, view), answer in zip(unknown, answers, strict=False):
@@ -110,5 +105,5 @@ def _over(account: Account, limit_ms: int, elapsed_ms: int) -> BudgetExceeded:
 
 def _keep_ms(account: Account, now_ms: int) -> int:
     if not account.end_ms:
-        return account.keep_ms or CLOCK_KEPT_MS
+        return account.keep_ms or ONCE_KEEP_MS
     return max(account.end_ms - now_ms, 0) + account.keep_ms

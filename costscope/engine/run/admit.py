@@ -10,12 +10,14 @@ from costscope.engine.enforcement.refusal_events import emit_refused
 from costscope.engine.enforcement.refusals import exceeded, forbids_runs
 from costscope.engine.enforcement.thresholds import announce_changes
 from costscope.engine.enforcement.waiting import QueuePlace
-from costscope.engine.enforcement.wall_clocks import CLOCK_KEPT_MS, late, opened_mark
+from costscope.engine.enforcement.wall_clocks import late, opened_mark
 from costscope.engine.run.end import ADMISSION
 from costscope.engine.run.halting import halted_by_order
 from costscope.engine.state.run import SLOT_LOST
-from costscope.errors import BudgetExceeded, CallDenied, StoreUnavailable
+from costscope.errors import DENIALS, BudgetExceeded, CallDenied, StoreUnavailable
 from costscope.ledger import MAX_AMOUNT, Outcome, Read, Release, Reserve, new_id
+from costscope.ledger.meters import ADMISSION_METERS
+from costscope.ledger.times import ONCE_KEEP_MS
 from costscope.observe.events.records import RunStarted
 from costscope.policy.model.controls import OnDenied
 from costscope.stores.coordination import SetOnce
@@ -74,7 +76,7 @@ def _hold(run: Run, scope: ScopeState) -> Steps[Reply | None]:
     place: QueuePlace | None = None
     try:
         while isinstance(error := (yield from _attempt(run, scope, place)), CallDenied):
-            if isinstance(error, BudgetExceeded) and error.kind == "in_flight":
+            if isinstance(error, BudgetExceeded) and DENIALS[error.kind].waits:
                 place = place or QueuePlace.of(run.services, scope.on_denied(error.budget) or OnDenied())
                 if place is not None and (yield from place.wait(run.accounts)):
                     continue
@@ -144,7 +146,7 @@ def _start(run: Run, scope: ScopeState) -> None:
         run.ends_at(run.admitted_ms + run.clock_ms, late(run))
         if not run.joined:
             # Whoever joins finds it there; this process asks at its first call.
-            services.publisher.remember(SetOnce(opened_mark(run.key), str(run.admitted_ms), CLOCK_KEPT_MS))
+            services.publisher.remember(SetOnce(opened_mark(run.key), str(run.admitted_ms), ONCE_KEEP_MS))
     if not run.joined:
         event = RunStarted(**services.stamp(scope.labels), run=run.name)
         services.events.emit(event, scope.callbacks)
@@ -167,7 +169,7 @@ def _refusal(run: Run, reply: Reply) -> CallDenied:
 def _reserve(run: Run, ticket: str, wait_ms: int) -> Reserve:
     # Of meters whose level forbids new runs, and of orders to stop, nothing is asked: it is enough that they are met.
     amounts = {meter: 0 for account in run.accounts for meter, _ in account.limits}
-    amounts["runs"] = amounts[_SLOT] = 1
+    amounts |= dict.fromkeys(ADMISSION_METERS, 1)
     return Reserve(
         run.hold_id,
         run.accounts,
@@ -203,7 +205,7 @@ def _learn_clock(run: Run) -> Steps[None]:
     """When the run was admitted, as its other processes know it."""
     assert run.clock_ms is not None, "only asked of a run with a clock"
     try:
-        answers = yield Ask((SetOnce(opened_mark(run.key), str(run.admitted_ms), CLOCK_KEPT_MS),))
+        answers = yield Ask((SetOnce(opened_mark(run.key), str(run.admitted_ms), ONCE_KEEP_MS),))
     except StoreUnavailable:
         return  # the first call asks again
     run.opened_ms = int(answers[0])

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
 
 from costscope.ledger import Commit, new_id
+from costscope.ledger.times import ENDED_MS
 from costscope.observe.events.records import RunEnded
 from costscope.policy import INLINE_BUDGET, RUN_BUDGET, encode
 from costscope.stores.effects import Execute
@@ -23,9 +24,6 @@ if TYPE_CHECKING:
 
 ADMISSION: Final = "run-"
 """What the ids of admissions begin with, so that a lost one is known for what it is."""
-
-ENDED_MS: Final = 48 * 3_600_000
-"""How long the end of a run is remembered, so that a process that slept meanwhile does not tell it again."""
 
 _PREFIXES: Final = tuple(f"{encode(budget)}/" for budget in (RUN_BUDGET, INLINE_BUDGET))
 

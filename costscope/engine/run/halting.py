@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final
 
-from costscope.errors import StoreUnavailable
+from costscope.errors import DENIALS, StoreUnavailable
 from costscope.ledger import HALTS, Commit, Read, new_id
 from costscope.stores.effects import Execute
 
@@ -55,7 +55,7 @@ def halted_by_order(run: Run | None, meter: str) -> RunHalted | None:
 
 def halt_at_limit(scope: ScopeState, refusal: BudgetExceeded) -> Steps[None]:
     """A budget may halt the run that has met its limit; what merely has to wait has not."""
-    if scope.run is None or refusal.kind not in {"exhausted", "never_fits"}:
+    if scope.run is None or not DENIALS[refusal.kind].limit_met:
         return
     budget = scope.services.rules.budget(refusal.budget)
     if budget is not None and budget.on_limit == "halt_run":

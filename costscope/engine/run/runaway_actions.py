@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import logging
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from costscope.engine.control.effects import Effects
+from costscope.engine.control.effects import effects_of_actions
 from costscope.engine.enforcement.thresholds import webhooks_of
 from costscope.engine.run.halting import halt_run
 from costscope.errors import StoreUnavailable
 from costscope.ledger import HALTS, Commit, new_id
+from costscope.ledger.times import RUN_STATS_KEEP_MS, RUNAWAY_KEEP_MS
 from costscope.observe.events.records import RunawayDetected, encode_event
+from costscope.policy.model.actions import any_refuses
 from costscope.stores.coordination import CallCounts, Publish, RecordCall
 from costscope.stores.effects import Ask, run_sync
 
@@ -20,12 +22,6 @@ if TYPE_CHECKING:
     from costscope.engine.state.run import Run
     from costscope.engine.state.scope_state import ScopeState
     from costscope.stores.effects import Steps, Wake
-
-_KEEP_MS: Final = 24 * 3_600_000
-"""How long the board counts for a run that is silent."""
-
-_ONCE_MS: Final = 35 * 86_400_000
-"""As long as a run's account is kept."""
 
 log = logging.getLogger("costscope")
 
@@ -50,7 +46,7 @@ def act_on(run: Run, scope: ScopeState, suspicion: Suspicion) -> Steps[None]:
         event.id,
         encode_event(event),
         once=f"{run.key}#runaway:{suspicion.reason}",
-        once_ms=_ONCE_MS,
+        once_ms=RUNAWAY_KEEP_MS,
         deliver=webhooks_of(actions, services.policy.webhooks),
     )
     claimed = True
@@ -61,13 +57,12 @@ def act_on(run: Run, scope: ScopeState, suspicion: Suspicion) -> Steps[None]:
         claimed, first = False, True
     apply_actions(run)
     if services.store.waits:
-        flag = RecordCall(run.key, "", None, _KEEP_MS, flag=suspicion.reason, counts=False)
+        flag = RecordCall(run.key, "", None, RUN_STATS_KEEP_MS, flag=suspicion.reason, counts=False)
         services.call_reports.put(flag, partial(_on_counts, run, scope))
-    kinds = {action.do for action in actions}
-    if "halt_run" in kinds:
+    if any_refuses(actions, "run"):
         yield from halt_run(run, f"it seems out of control: {suspicion.detail}")
     if first:
-        if "halt_new_runs" in kinds:
+        if any_refuses(actions, "new_runs"):
             _admit_no_more(scope)
         if claimed and publication.deliver:
             services.deliver()
@@ -94,7 +89,7 @@ def report_call(
         failed: see `Call.failed`.
         wake: called when the report was sent and its answer acted on.
     """
-    report = RecordCall(run.key, f"{digest:x}" if digest else "", failed, _KEEP_MS, cost)
+    report = RecordCall(run.key, f"{digest:x}" if digest else "", failed, RUN_STATS_KEEP_MS, cost)
     scope.services.call_reports.put(report, partial(_on_counts, run, scope), wake)
 
 
@@ -114,14 +109,7 @@ def _on_counts(run: Run, scope: ScopeState, counts: CallCounts) -> None:
 def apply_actions(run: Run) -> None:
     """What the actions of a runaway change for this process's further calls in the run."""
     assert run.detector is not None, "who is suspected was watched"
-    actions = run.detector.rule.actions
-    run.detector.effects = Effects(
-        downgrade=any(action.do == "downgrade_model" for action in actions),
-        model=next((action.model for action in actions if action.model), None),
-        max_tokens=tuple(action.max_tokens for action in actions if action.max_tokens is not None),
-        iterations=tuple(action.iterations for action in actions if action.iterations is not None),
-        brake=next((action for action in actions if action.do == "throttle"), None),
-    )
+    run.detector.effects = effects_of_actions(run.detector.rule.actions)
 
 
 def _admit_no_more(scope: ScopeState) -> None:

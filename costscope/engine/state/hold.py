@@ -16,6 +16,7 @@ from costscope.background.heartbeat import awake_s
 from costscope.engine.enforcement.refusals import contradicts, exceeded
 from costscope.errors import HoldClosed, StoreUnavailable
 from costscope.ledger import Commit, Outcome, Release, Reserve, id_from_key, new_id
+from costscope.ledger.times import KEY_KEEP_MS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -42,9 +43,6 @@ COUNTED: Final = 3
 """This process has counted it."""
 OVER: Final = 4
 """The settlement has been answered, or is the outbox's: nothing is left to be done."""
-
-KEY_KEEP_MS: Final = 24 * 3_600_000
-"""How long an idempotency key is remembered: a task queue redelivers within a day."""
 
 _KEY_ATTEMPTS: Final = 16
 _WINDOW_ATTEMPTS: Final = 3

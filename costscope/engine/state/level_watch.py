@@ -9,6 +9,7 @@ from msgspec import structs
 
 from costscope.engine.control.effects import NOTHING, Effects, effects_of
 from costscope.policy import levels_of
+from costscope.policy.model.actions import any_paces
 from costscope.policy.resolve.resolved import watched_in
 
 if TYPE_CHECKING:
@@ -75,8 +76,9 @@ class Watch:
             if account.watch
         ]
         self._meters = tuple({meter for account in accounts for meter, _ in account.watch})
-        actions = {a.do for w in watched if w.level.threshold is not None for a in w.level.threshold.actions}
-        self.throttles = "throttle" in actions
+        self.throttles = any(
+            any_paces(w.level.threshold.actions) for w in watched if w.level.threshold is not None
+        )
         """Something may pace the calls, and wants to know what they use."""
         self._effects: dict[tuple[int, ...], Effects] = {}
 

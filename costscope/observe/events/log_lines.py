@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import singledispatch
 from typing import TYPE_CHECKING
 
+from costscope.ledger.meters import MONEY
 from costscope.observe.events.records import (
     AccountReset,
     CallDegraded,
@@ -105,7 +106,7 @@ def _amounts(event: ThresholdCrossed | CallDegraded, meter: str, currency: str, 
 
 
 def _amount(meter: str, amount: int, currency: str) -> str:
-    return format_money(amount, currency) if meter == "cost" else f"{amount:,}"
+    return format_money(amount, currency) if meter in MONEY else f"{amount:,}"
 
 
 def _escape(character: str) -> str:

@@ -22,13 +22,11 @@ class EventReader:
 
     def read(self, store: Store, count: int) -> list[Event]:
         """Return the last `count` of the new events, oldest first; what cannot be decoded here is passed over."""
-        records = self.read_records(store, count) or ()
+        records = self.read_records(store, count)
         return [event for record in records if (event := _try_decode(record)) is not None]
 
-    def read_records(self, store: Store, count: int) -> list[str] | None:
-        """Return the JSON of the new events; None if the store, by other hands, has no board."""
-        if getattr(store, "tell", None) is None:
-            return None
+    def read_records(self, store: Store, count: int) -> list[str]:
+        """Return the JSON of the last `count` of the new events, oldest first."""
         [answer] = store.tell((ReadEvents(count=count, after=self._place),))
         found = [each for each in answer if isinstance(each, Published)] if isinstance(answer, list) else []
         if found:

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from costscope.errors import InvalidInput
+from costscope.ledger.meters import MONEY
 from costscope.observe.reports import forecast
+from costscope.policy.model.patterns import STANDING_LEVELS
 from costscope.pricing.money import NANO
 
 if TYPE_CHECKING:
@@ -50,7 +52,7 @@ class Figures(msgspec.Struct, frozen=True):
 
 def figures(row: AccountRow, line: MeterRow, now_ms: int, rates: BurnRates) -> Figures:
     """Make the figures of one meter of one account, at the instant of a snapshot."""
-    unit = NANO if line.meter == "cost" else 1
+    unit = NANO if line.meter in MONEY else 1
     rate = rates.per_second(row.key, line.meter)
     ahead = forecast(row, line, now_ms, rate)
     return Figures(
@@ -89,7 +91,7 @@ def _worst(one: float | None, more: float | None, *, highest: bool = False) -> f
     return (max if highest else min)(known, default=None)
 
 
-DEFAULT_LABELS: Final = ("organization", "team", "tenant", "user", "workflow", "strand", "agent")
+DEFAULT_LABELS: Final = STANDING_LEVELS
 """Without the runs: every run would be new series that are never looked at again."""
 
 OTHER: Final = "other"

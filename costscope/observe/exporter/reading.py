@@ -49,11 +49,9 @@ class EventCounts:
         self._reader = EventReader()
         self._has_looked = False
 
-    def look(self, store: Store) -> Mapping[str, int] | None:
-        """Return the counts, with what has come since the last look; None if the store keeps no board."""
+    def look(self, store: Store) -> Mapping[str, int]:
+        """Return the counts, with what has come since the last look."""
         records = self._reader.read_records(store, _ALL)
-        if records is None:
-            return None
         if self._has_looked:
             for record in records:
                 self._counts[_type(record)] += 1

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
+from costscope.ledger.meters import METERS
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
@@ -45,10 +47,10 @@ _OF_A_METER: Final[tuple[tuple[str, str, Callable[[Figures], float | None]], ...
     ),
     ("reset_seconds", "Until the window ends and the budget starts anew.", lambda of: of.reset_s),
 )
-_SLOTS: Final = (
-    ("runs", "concurrent_runs", "Runs that hold one of the budget's slots."),
-    ("calls", "concurrent_calls", "Calls that hold one of the budget's slots."),
+_SLOTS: Final = tuple(
+    (name.removeprefix("concurrent_"), name) for name, meter in METERS.items() if meter.kind == "slot"
 )
+"""`(noun, meter)`."""
 
 
 def families(groups: Iterable[Group], labels: Labels) -> list[Family]:
@@ -62,7 +64,8 @@ def families(groups: Iterable[Group], labels: Labels) -> list[Family]:
     """
     groups = list(groups)
     found = [_of_meters(groups, labels, *metric) for metric in _OF_A_METER]
-    for noun, meter, text in _SLOTS:
+    for noun, meter in _SLOTS:
+        text = f"{noun.capitalize()} that hold one of the budget's slots."
         samples = [(_place(group), group.meters[meter].held) for group in groups if meter in group.meters]
         found.append(Family(f"costscope_active_{noun}", text, ("budget", *labels), tuple(samples)))
     found += [
@@ -93,7 +96,7 @@ def rules(policy: Policy) -> Family:
 
 
 def status(
-    *, holds: int, differences: int, accounts: int, events: Mapping[str, int] | None, seconds: float
+    *, holds: int, differences: int, accounts: int, events: Mapping[str, int], seconds: float
 ) -> list[Family]:
     """Make the families of what is said of the ledger as a whole, and that it could be read.
 
@@ -101,7 +104,7 @@ def status(
         holds: calls in flight.
         differences: what the audit found.
         accounts: in the snapshot, past windows included.
-        events: how many there were of each type since the exporter began; None: the store keeps no board.
+        events: how many there were of each type since the exporter began.
         seconds: how long the reading took.
     """
     found = [
@@ -115,10 +118,9 @@ def status(
         _one("costscope_ledger_accounts", "Accounts in the books, those of past windows included.", accounts),
         _one("costscope_exporter_read_seconds", "How long the last reading of the store took.", seconds),
     ]
-    if events is not None:
-        samples = tuple(((name,), float(count)) for name, count in sorted(events.items()))
-        text = "Events of the ledger since this exporter began, by type."
-        found.append(Family("costscope_events", text, ("type",), samples, "counter"))
+    samples = tuple(((name,), float(count)) for name, count in sorted(events.items()))
+    text = "Events of the ledger since this exporter began, by type."
+    found.append(Family("costscope_events", text, ("type",), samples, "counter"))
     return found
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from costscope.ledger import Snapshot, SnapshotAccount
     from costscope.policy import Policy
 
-_SHOWN: Final = tuple(meter for meter in METERS if meter != HALTS)
+_SHOWN: Final = tuple(name for name, meter in METERS.items() if meter.kind != "order")
 _OF_A_RUN: Final = frozenset({"run", "run_id"})
 _SLOTS_OF: Final = "~slots"
 """Behind a budget's id where its slots are counted, in an account of their own."""

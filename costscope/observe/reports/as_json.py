@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
+from costscope.ledger.meters import MONEY
 from costscope.pricing.money import NANO, currency
 
 if TYPE_CHECKING:
@@ -31,12 +32,12 @@ def short_money(nano: int) -> str:
 
 def short_amount(meter: str, amount: int) -> str:
     """Write an amount of a meter without its unit."""
-    return short_money(amount) if meter == "cost" else f"{amount:,}"
+    return short_money(amount) if meter in MONEY else f"{amount:,}"
 
 
 def exact_amount(meter: str, amount: int) -> Decimal | int:
     """Return an amount for JSON: `cost` in units of the currency with every digit, other meters as they are."""
-    return currency(amount) if meter == "cost" else amount
+    return currency(amount) if meter in MONEY else amount
 
 
 def format_count(number: int, noun: str) -> str:

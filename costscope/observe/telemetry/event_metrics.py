@@ -17,7 +17,8 @@ from costscope.observe.events.records import (
     ThresholdCrossed,
 )
 from costscope.observe.telemetry.attributes import OTHER
-from costscope.policy.model.controls import ActionKind, OnLimit, Triggers
+from costscope.policy.model.actions import ACTIONS
+from costscope.policy.model.controls import OnLimit, Triggers
 from costscope.pricing.money import NANO
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from costscope.observe.telemetry.metrics import Instruments
 
 _REASONS: Final = frozenset(
-    {*Triggers.__struct_fields__, *get_args(ActionKind), *get_args(OnLimit), "route", "stage", "max_tokens"}
+    {*Triggers.__struct_fields__, *ACTIONS, *get_args(OnLimit), "route", "stage", "max_tokens"}
 )
 """The words of a policy that a reason for a downgrade may be about."""
 _WORDS: Final = re.compile(r"[a-z_]+")

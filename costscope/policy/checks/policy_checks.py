@@ -19,6 +19,7 @@ from costscope.policy.checks.value_checks import (
     percent_problem,
 )
 from costscope.policy.load.document import cut
+from costscope.policy.model.actions import ACTIONS
 from costscope.policy.model.controls import WALL_CLOCK, Constraints
 from costscope.policy.model.periods import load_zone, month_day
 
@@ -142,20 +143,20 @@ def _thresholds(budget: Budget, webhooks: Sequence[str]) -> Iterator[Problem]:
 
 def _throttles(budget: Budget, threshold: Threshold) -> Iterator[Problem]:
     for index, action in enumerate(threshold.actions):
-        if action.do != "throttle":
+        if not ACTIONS[action.do].needs_reset:
             continue
         if budget.period == "total":
             yield (
                 ("actions", index),
                 (
-                    "throttle makes the rest last until the reset, and a total never resets; set a period, "
+                    f"{action.do} makes the rest last until the reset, and a total never resets; set a period, "
                     "or use limit_capabilities"
                 ),
             )
         if threshold.meter in SLOTS:
             yield (
                 ("actions", index),
-                f"throttle paces what is used up, and {threshold.meter} come back; use halt_new_runs",
+                f"{action.do} paces what is used up, and {threshold.meter} come back; use halt_new_runs",
             )
 
 

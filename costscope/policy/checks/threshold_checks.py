@@ -9,20 +9,24 @@ from urllib.parse import urlsplit
 
 from costscope.policy.checks.value_checks import duration_problem, is_id
 from costscope.policy.load.document import cut
+from costscope.policy.model.actions import ACTIONS, FIELDS, Action
+from costscope.policy.model.durations import Duration
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from costscope.policy.load.document import Steps
-    from costscope.policy.model.controls import Action, Webhook
+    from costscope.policy.model.controls import Webhook
 
 
 _BELONGS_TO: Final = {
-    "model": "downgrade_model",
-    "max_tokens": "limit_capabilities",
-    "iterations": "limit_capabilities",
-    "to": "webhook",
+    field: " or ".join(name for name, row in ACTIONS.items() if field in row.fields)
+    for field, default in zip(
+        Action.__struct_fields__[-len(Action.__struct_defaults__) :], Action.__struct_defaults__, strict=True
+    )
+    if default is None
 }
+"""Of fields that show whether they were given: what takes them."""
 
 
 def actions_problems(actions: Sequence[Action], webhooks: Sequence[str]) -> Iterator[tuple[Steps, str]]:
@@ -37,50 +41,51 @@ def actions_problems(actions: Sequence[Action], webhooks: Sequence[str]) -> Iter
 
 
 def _action_problems(action: Action, webhooks: Sequence[str]) -> Iterator[tuple[Steps, str]]:
+    fields = ACTIONS[action.do].fields
     for field, owner in _BELONGS_TO.items():
-        if getattr(action, field) is not None and action.do != owner:
+        if getattr(action, field) is not None and field not in fields:
             yield (field,), f"{field} is for {owner}, and this is {action.do}; remove it"
-    if action.do == "limit_capabilities":
-        yield from _limits(action)
-    elif action.do == "webhook":
-        yield from _receiver(action.to, webhooks)
-    elif action.do == "downgrade_model" and action.model == "":
-        yield ("model",), "is empty; name a model, or leave it out for the next fallback of the route"
-    elif action.do == "throttle":
-        problem = duration_problem(action.max_wait, "max_wait", zero=True)
-        if problem:
-            yield ("max_wait",), problem
-
-
-def _limits(action: Action) -> Iterator[tuple[Steps, str]]:
-    if action.max_tokens is None and action.iterations is None:
+    caps = [field for field in fields if FIELDS[field] == "cap"]
+    if caps and all(getattr(action, field) is None for field in caps):
         yield (
             (),
-            "limit_capabilities limits nothing; add max_tokens or iterations, an amount (500) or a factor (0.5)",
+            f"{action.do} limits nothing; add {' or '.join(caps)}, an amount (500) or a factor (0.5)",
         )
-    for field in ("max_tokens", "iterations"):
-        value = getattr(action, field)
-        if isinstance(value, float) and not 0 < value < 1:
-            yield (
-                (field,),
-                (
-                    f"{field}: {cut(value)} is no factor between 0 and 1 (0.5 is one half); "
-                    "an amount is a whole number such as 500"
-                ),
-            )
-        elif isinstance(value, int) and value < 1:
-            yield (field,), f"{field}: {cut(value)} leaves nothing; give at least 1, or use halt_run"
+    for field in fields:
+        yield from _field_problems(field, getattr(action, field), webhooks)
 
 
-def _receiver(name: str | None, webhooks: Sequence[str]) -> Iterator[tuple[Steps, str]]:
+def _field_problems(field: str, value: object, webhooks: Sequence[str]) -> Iterator[tuple[Steps, str]]:
+    kind = FIELDS[field]
+    if kind == "webhook" and (value is None or isinstance(value, str)):
+        yield from _receiver(field, value, webhooks)
+    elif kind == "model" and value == "":
+        yield (field,), "is empty; name a model, or leave it out for the next fallback of the route"
+    elif kind == "duration" and isinstance(value, Duration):
+        problem = duration_problem(value, field, zero=True)
+        if problem:
+            yield (field,), problem
+    elif isinstance(value, float) and not 0 < value < 1:
+        yield (
+            (field,),
+            (
+                f"{field}: {cut(value)} is no factor between 0 and 1 (0.5 is one half); "
+                "an amount is a whole number such as 500"
+            ),
+        )
+    elif isinstance(value, int) and value < 1:
+        yield (field,), f"{field}: {cut(value)} leaves nothing; give at least 1, or use halt_run"
+
+
+def _receiver(field: str, name: str | None, webhooks: Sequence[str]) -> Iterator[tuple[Steps, str]]:
     if not webhooks:
         yield ("do",), "no webhook is defined; add `webhooks: {ops: {url: ..., secret_env: ...}}`"
     elif name is None and len(webhooks) > 1:
-        yield ("do",), f"there are {len(webhooks)} webhooks; say which with `to`: {', '.join(webhooks)}"
+        yield ("do",), f"there are {len(webhooks)} webhooks; say which with `{field}`: {', '.join(webhooks)}"
     elif name is not None and name not in webhooks:
         near = difflib.get_close_matches(name[:64], webhooks, n=1)
         hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(webhooks)}"
-        yield ("to",), f"no webhook is called {cut(name)}; {hint}"
+        yield (field,), f"no webhook is called {cut(name)}; {hint}"
 
 
 _VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)

@@ -8,7 +8,7 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from costscope.errors import InvalidAmount
-from costscope.ledger.meters import METERS
+from costscope.ledger.meters import METERS, MONEY
 from costscope.policy.load.document import cut
 from costscope.policy.model.controls import WALL_CLOCK, ceiling
 from costscope.policy.model.durations import to_ms
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from costscope.policy.model.controls import Amount, Duration, Pattern
 
 
-LIMITS: Final = (*(meter for meter in METERS if meter != "halts"), WALL_CLOCK)
+LIMITS: Final = (*(name for name, meter in METERS.items() if meter.kind != "order"), WALL_CLOCK)
 """What a budget can limit."""
 
 
@@ -39,7 +39,7 @@ def limit_problem(meter: str, amount: Amount) -> str | None:
 
 def amount_problem(meter: str, amount: Amount) -> str | None:
     """Say what is wrong with an amount of a meter; None if nothing is."""
-    if meter != "cost" and isinstance(amount, str):
+    if meter not in MONEY and isinstance(amount, str):
         return f"{cut(amount)} is text; write a whole number without quotes, such as 1000"
     try:
         ceiling(meter, amount)

@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from costscope.policy.explain.format import (
-    format_action,
     format_amount,
     format_match,
     format_on_denied,
     format_pattern,
     format_triggers,
 )
+from costscope.policy.model.actions import format_action
 from costscope.policy.model.controls import WALL_CLOCK
 from costscope.policy.model.periods import load_zone
 from costscope.policy.model.schema import Outage

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from costscope.ledger.meters import MONEY
+from costscope.ledger.times import UNITS_MS
 from costscope.policy.model.controls import WALL_CLOCK
 from costscope.pricing.money import format_money
 
 if TYPE_CHECKING:
-    from costscope.policy.model.controls import Action, OnDenied, Pattern, Triggers
-
-_UNITS = (("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1))
+    from costscope.policy.model.controls import OnDenied, Pattern, Triggers
 
 
 def format_amount(meter: str, amount: int, currency: str) -> str:
     """Format an amount of a meter: `USD 5.00`, `1,000,000 tokens`, `1 run`; of `wall_clock`, in ms, a duration."""
-    if meter == "cost":
+    if meter in MONEY:
         return format_money(amount, currency)
     if meter == WALL_CLOCK:
         return f"{format_duration(amount)} of wall clock"
@@ -26,7 +26,7 @@ def format_amount(meter: str, amount: int, currency: str) -> str:
 def format_duration(milliseconds: int) -> str:
     """Format a duration as `1h 30m`; at most two units, the rest is cut off."""
     parts = []
-    for unit, size in _UNITS:
+    for unit, size in UNITS_MS.items():
         number, milliseconds = divmod(milliseconds, size)
         if number:
             parts.append(f"{number}{unit}")
@@ -38,20 +38,6 @@ def format_duration(milliseconds: int) -> str:
 def format_match(match: dict[str, Pattern]) -> str:
     """Format a `match` as `tenant is acme, user is absent`; empty for everything."""
     return ", ".join(f"{label} is {format_pattern(pattern)}" for label, pattern in match.items())
-
-
-def format_action(action: Action) -> str:
-    """Format an action: `limit_capabilities (max_tokens x 0.5)`, `webhook ops`."""
-    if action.do == "limit_capabilities":
-        caps = {"max_tokens": action.max_tokens, "iterations": action.iterations}
-        said = [
-            f"{name} x {cap:g}" if isinstance(cap, float) else f"{name} {cap:,}"
-            for name, cap in caps.items()
-            if cap is not None
-        ]
-        return f"limit_capabilities ({', '.join(said)})"
-    detail = action.model or action.to
-    return f"{action.do} {detail}" if detail else action.do
 
 
 def format_on_denied(on_denied: OnDenied) -> str:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from costscope.ledger.meters import RUN_METERS
+from costscope.policy.model.actions import ACTIONS
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -22,17 +25,17 @@ def action_warnings(policy: Policy) -> Iterator[tuple[Steps, str]]:
         for steps, problem in _of_budget(budget, somewhere=somewhere):
             yield ("budgets", index, *steps), problem
     for steps, action in actions_of(policy):
-        if action.do == "downgrade_model" and action.model is None and not somewhere:
+        if ACTIONS[action.do].needs_model and action.model is None and not somewhere:
             yield (
                 steps,
-                "downgrade_model has nowhere to go: no route has fallbacks; add some, or name a model here",
+                f"{action.do} has nowhere to go: no route has fallbacks; add some, or name a model here",
             )
     resets = any(budget.period != "total" for budget in policy.budgets)
     for index, action in enumerate(policy.runaway.actions if policy.runaway is not None else ()):
-        if action.do == "throttle" and not resets:
+        if ACTIONS[action.do].needs_reset and not resets:
             yield (
                 ("runaway", "actions", index),
-                "throttle makes the rest last until the reset, and no budget ever resets; set a period, or use limit_capabilities",
+                f"{action.do} makes the rest last until the reset, and no budget ever resets; set a period, or use limit_capabilities",
             )
     named = [action.to for _, action in actions_of(policy) if action.do == "webhook"]
     for name in policy.webhooks:
@@ -84,10 +87,6 @@ def _of_budget(budget: Budget, *, somewhere: bool) -> Iterator[tuple[Steps, str]
         yield ("on_limit",), "downgrade_then_reject has nowhere to go: no route has fallbacks; add some"
 
 
-_METERS = ("runs", "iterations", "concurrent_runs")
-_ACTIONS = frozenset({"halt_run", "halt_new_runs"})
-
-
 def run_warnings(policy: Policy) -> Iterator[tuple[Steps, str]]:
     """Runs are the scopes with a label `run`; a budget whose `match` says `run: null` never sees one."""
     for index, budget in enumerate(policy.budgets):
@@ -104,7 +103,7 @@ def run_warnings(policy: Policy) -> Iterator[tuple[Steps, str]]:
             "runs are what is watched, and this leaves all of them out; remove it",
         )
     for steps, action in actions_of(policy):
-        if steps[0] != "budgets" or action.do not in _ACTIONS:
+        if steps[0] != "budgets" or not ACTIONS[action.do].needs_run:
             continue
         budget = policy.budgets[int(steps[1])]
         if "run" in budget.match and budget.match["run"] is None:
@@ -116,7 +115,7 @@ def _limits_in_runs(budget: Budget) -> Iterator[tuple[Steps, str]]:
         yield ("on_limit",), "reject_new_runs refuses the admission of runs"
     elif budget.on_limit == "halt_run":
         yield ("on_limit",), "halt_run ends a run"
-    for meter in _METERS:
+    for meter in RUN_METERS:
         if meter in budget.limits:
             yield ("limits", meter), f"{meter} are counted in runs"
     if budget.constraints is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
+from costscope.errors import ModelUnpriced
 from costscope.policy.lint.action_lint import actions_of
 from costscope.pricing.money import format_money, to_nano
 from costscope.pricing.prices import PriceBook
@@ -30,7 +31,7 @@ def speaks_of_models(policy: Policy) -> bool:
 
 def prices_can_be_compared() -> bool:
     """Load the table of public prices; True if it is installed."""
-    return PriceBook().preload()
+    return PriceBook(use_installed=False).preload()
 
 
 def price_warnings(policy: Policy) -> Iterator[tuple[Steps, str]]:
@@ -38,7 +39,12 @@ def price_warnings(policy: Policy) -> Iterator[tuple[Steps, str]]:
     yield from _far_off_prices(policy)
     book = PriceBook(policy.prices, currency=policy.currency)
     for steps, model in _models(policy):
-        if book.find(model) is None:
+        try:
+            known = book.find(model) is not None
+        except ModelUnpriced as error:
+            yield steps, f"{error}; until then {_unpriced_effect(steps)}"
+            continue
+        if not known:
             yield (
                 steps,
                 f"no price is known for {model!r:.80}, so {_unpriced_effect(steps)}; add it to prices",
@@ -53,7 +59,7 @@ def _unpriced_effect(steps: Steps) -> str:
 
 
 def _far_off_prices(policy: Policy) -> Iterator[tuple[Steps, str]]:
-    public = PriceBook(currency=policy.currency)
+    public = PriceBook(use_installed=False, currency=policy.currency)
     for name, rule in policy.prices.models.items():
         price = None if rule.limits_only else public.find(name)
         if price is None:
@@ -104,7 +110,10 @@ def _dearer_fallbacks(policy: Policy, book: PriceBook) -> Iterator[tuple[Steps, 
 
 
 def _cost(book: PriceBook, model: str | None) -> int | None:
-    price: ModelPrice | None = None if model is None else book.find(model)
+    try:
+        price: ModelPrice | None = None if model is None else book.find(model)
+    except ModelUnpriced:
+        return None
     if price is None:
         return None
     return price.cost(Usage(_TOKENS, _TOKENS if price.has_output else 0))

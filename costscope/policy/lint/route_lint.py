@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from costscope.policy.lint.action_lint import actions_of
 from costscope.policy.lint.limit_lint import covers_patterns, covers_rules
+from costscope.policy.model.actions import ACTIONS
 from costscope.policy.model.patterns import rules_of
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 def route_warnings(policy: Policy) -> Iterator[tuple[Steps, str]]:
     """Yield what is suspicious about routes."""
-    downgrades = any(action.do == "downgrade_model" for _, action in actions_of(policy))
+    downgrades = any(ACTIONS[action.do].needs_model for _, action in actions_of(policy))
     for index, route in enumerate(policy.routing):
         for other in policy.routing[:index]:
             if _hides(other, route):

@@ -11,8 +11,10 @@ import os
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
+from costscope.ledger.meters import METERS, MONEY
 from costscope.policy.load.document import Document, copy_plain, cut
 from costscope.policy.load.sources import ENVIRONMENT, POLICY_VARIABLE
+from costscope.policy.model.controls import WALL_CLOCK, Constraints
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -84,19 +86,12 @@ class Field(NamedTuple):
     read: Callable[[str], object]
 
 
-_COUNTED: Final = (
-    "TOKENS",
-    "INPUT_TOKENS",
-    "OUTPUT_TOKENS",
-    "MODEL_CALLS",
-    "TOOL_CALLS",
-    "RUNS",
-    "ITERATIONS",
-    "CONCURRENT_RUNS",
-    "CONCURRENT_CALLS",
-)
-_LIMITS: Final = {"COST": _text, "WALL_CLOCK": _text} | dict.fromkeys(_COUNTED, _whole)
-_CONSTRAINTS: Final = ("COST", "TOKENS", "MODEL_CALLS", "TOOL_CALLS", "ITERATIONS", "WALL_CLOCK")
+_LIMITS: Final = {
+    name.upper(): _text if name in MONEY else _whole
+    for name, meter in METERS.items()
+    if meter.kind != "order"
+} | {WALL_CLOCK.upper(): _text}
+_CONSTRAINTS: Final = tuple(field.upper() for field in Constraints.__struct_fields__)
 
 OF_BUDGETS: Final = (
     {name: Field(("limits", name.lower()), read) for name, read in _LIMITS.items()}

@@ -6,21 +6,17 @@ part that moves remembers where it stood, so that a complaint names what the use
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from costscope.policy.load.document import Document, Rewriting
-from costscope.policy.model.controls import ActionKind
+from costscope.policy.model.actions import ACTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from costscope.policy.load.document import Steps
 
-_ACTIONS: Final[tuple[str, ...]] = get_args(ActionKind)
-_ALSO: Final = {"log_only": "log"}
-_VALUE_OF: Final = {"webhook": "to", "downgrade_model": "model", "throttle": "max_wait"}
-"""What the one value of an action means: `{webhook: ops}`."""
-
+_ALSO: Final = {word: name for name, row in ACTIONS.items() for word in row.also}
 _ON_DENIED: Final = {"return": "value", "wait": "timeout"}
 
 # Plain data is of no type that says more than Any.
@@ -49,7 +45,7 @@ def action_name(text: str) -> str:
     """Find the action that is meant: capitals and `-` make no difference. As it was written if it is none."""
     name = text.lower().replace("-", "_")
     name = _ALSO.get(name, name)
-    return name if name in _ACTIONS else text
+    return name if name in ACTIONS else text
 
 
 def _rewrite_field(
@@ -144,11 +140,12 @@ def _parameters(work: Rewriting, do: str, inner: Any, to: Steps, origin: Steps) 
         if "do" in inner:
             work.refuse(f"do stands for the action's name, which is {do} already; remove it", (*origin, "do"))
         return {**inner, "do": do}
-    if inner is None or do not in _ACTIONS:
+    if inner is None or do not in ACTIONS:
         return {"do": do}
-    field = _VALUE_OF.get(do)
+    row = ACTIONS[do]
+    field = row.value
     if field is None or isinstance(inner, list):
-        takes = "a mapping such as {max_tokens: 0.5}" if do == "limit_capabilities" else "no value"
+        takes = f"a mapping such as {{{row.fields[0]}: 0.5}}" if row.fields else "no value"
         work.refuse(f"{do} takes {takes if field is None else 'one value'}, not this", origin)
     work.origins[(*to, field)] = origin
     return {"do": do, field: inner}

@@ -11,8 +11,9 @@ from typing import Final, Literal
 
 import msgspec
 
-from costscope.ledger.meters import METERS
-from costscope.policy.model.durations import to_ms
+from costscope.ledger.meters import METERS, MONEY
+from costscope.policy.model.actions import Action, ActionKind
+from costscope.policy.model.durations import Duration, to_ms
 from costscope.pricing.money import to_count, to_nano
 
 __all__ = [
@@ -41,40 +42,11 @@ WALL_CLOCK: Final = "wall_clock"
 Amount = str | int | float
 """A limit as written: `cost` in units of the currency (text or number), other meters whole numbers."""
 
-Duration = str | int | float
-"""Seconds, or text with a unit: `90s`, `30m`, `2h`, `1d`, `1h30m`."""
-
 Pattern = str | tuple[str, ...] | None
 """A label's exact value, a glob with `*` (`"*"`: present), a list of these, or null: the label is absent."""
 
 Enforcement = Literal["hard", "soft", "shadow"]
 OnLimit = Literal["reject", "reject_new_runs", "halt_run", "downgrade_then_reject"]
-ActionKind = Literal[
-    "log",
-    "callback",
-    "downgrade_model",
-    "limit_capabilities",
-    "throttle",
-    "halt_new_runs",
-    "halt_run",
-    "webhook",
-]
-
-
-class Action(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Something to do, or to be in force, from a threshold on. In a file: `log`, or `{webhook: {to: ops}}`."""
-
-    do: ActionKind
-    model: str | None = None
-    """`downgrade_model`: to this model; by default to the next of the route's fallbacks."""
-    max_tokens: int | float | None = None
-    """`limit_capabilities`: a whole number is the most output tokens of a call, a decimal below 1 a factor."""
-    iterations: int | float | None = None
-    """`limit_capabilities`: the same for the iterations of a run."""
-    max_wait: Duration = 30
-    """`throttle`: a call that would have to wait longer is refused."""
-    to: str | None = None
-    """`webhook`: its name under `webhooks:`; by default the only one there is."""
 
 
 class Threshold(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -198,4 +170,4 @@ def ceiling(meter: str, amount: Amount) -> int:
     Raises:
         InvalidAmount: not an amount of that meter.
     """
-    return to_nano(amount, what=meter) if meter == "cost" else to_count(amount, what=meter)
+    return to_nano(amount, what=meter) if meter in MONEY else to_count(amount, what=meter)

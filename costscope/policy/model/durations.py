@@ -9,14 +9,14 @@ from fractions import Fraction
 from typing import Final
 
 from costscope.errors import InvalidAmount
+from costscope.ledger.times import MAX_DURATION_MS, UNITS_MS
 
-MAX_DURATION_MS: Final = 10_000 * 86_400_000
-"""27 years; a longer one is a mistake, such as milliseconds taken for seconds."""
+Duration = str | int | float
+"""Seconds, or text with a unit: `90s`, `30m`, `2h`, `1d`, `1h30m`."""
 
-_UNITS: Final = {"d": 86_400_000, "h": 3_600_000, "m": 60_000, "s": 1000, "ms": 1}
 _SECONDS: Final = re.compile(r"[0-9]{1,12}(\.[0-9]{1,9})?", re.ASCII)
 _PART: Final = r"([0-9]{1,12}(?:\.[0-9]{1,9})?)"
-_PARTS: Final = re.compile("".join(f"(?:{_PART}{unit})?" for unit in _UNITS), re.ASCII)
+_PARTS: Final = re.compile("".join(f"(?:{_PART}{unit})?" for unit in UNITS_MS), re.ASCII)
 """The units fall from left to right, and each comes once: `1h30m`, not `30m1h`."""
 _SHOWN: Final = 40
 
@@ -57,5 +57,5 @@ def _read(text: str) -> Fraction | None:
     found = _PARTS.fullmatch(text)
     if found is None or not text:
         return None
-    numbers = zip(found.groups(), _UNITS.values(), strict=True)
+    numbers = zip(found.groups(), UNITS_MS.values(), strict=True)
     return sum((Fraction(number) * unit for number, unit in numbers if number), Fraction(0))

@@ -52,6 +52,9 @@ def pattern_problem(pattern: str) -> str | None:
 LEVELS: Final = ("organization", "team", "tenant", "user", "strand", "workflow", "agent", "run")
 """The usual labels, the widest first. Labels of the user's own stand at no level."""
 
+STANDING_LEVELS: Final = LEVELS[:-1]
+"""Those that outlive a run."""
+
 Specificity = tuple[int, int, int, int]
 """The deepest level that `match` names, how many labels are looked at, how many are named exactly, how many by a
 pattern with more than `*`. Compared from left to right; the larger one is the more specific."""

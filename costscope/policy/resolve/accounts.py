@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from costscope.ledger.books import LEASE_MAX_MS
 from costscope.ledger.commands import Account
 from costscope.ledger.meters import HALTS, MAX_AMOUNT, METERS, SLOTS
+from costscope.ledger.times import KEEP_AFTER_MS, KEEP_SHARED_MS
 from costscope.policy.model.labels import encode
 from costscope.policy.resolve.account_info import AccountInfo, write_account_info
 from costscope.policy.resolve.levels import refuses
@@ -17,18 +17,6 @@ if TYPE_CHECKING:
     from costscope.ledger.meters import Slot
     from costscope.policy.model.periods import Period, Window
     from costscope.policy.model.schema import Budget
-
-_HOUR_MS: Final = 3_600_000
-
-LATE_MS: Final = 48 * _HOUR_MS
-"""How long after its lease a commit may still come in: a worker that was suspended, an outbox that waited."""
-
-KEEP_AFTER_MS: Final = LEASE_MAX_MS + LATE_MS
-"""How long an account outlives its window. A hold of the last second may live its whole lease and be settled
-late; an account deleted before that would come back with nothing but this commit in it, and for ever."""
-
-KEEP_SHARED_MS: Final = 35 * 24 * _HOUR_MS
-"""How long a run's inline account outlives its last reserve: a run that is resumed after a month finds it."""
 
 INLINE_BUDGET: Final = "~scope"
 """The budget id of inline limits; a policy's ids have no `~`."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from costscope.ledger.meters import MAX_AMOUNT, SLOTS
+from costscope.ledger.meters import ADMISSION_METERS, MAX_AMOUNT, SLOTS
 from costscope.policy.resolve.accounts import account, slot_account
 from costscope.policy.resolve.levels import Level, forbidding_levels, levels_of, lowest_levels, refuses
 
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from costscope.ledger.commands import Account
     from costscope.policy.model.schema import Budget
-
-_COUNTED = frozenset({"runs", "concurrent_runs"})
 
 
 def admission_accounts(
@@ -54,7 +52,7 @@ def admission_levels(budget: Budget) -> tuple[Level, ...]:
     levels = [
         level
         for level in levels_of(budget, in_run=False)
-        if level.threshold is not None or level.meter in _COUNTED
+        if level.threshold is not None or level.meter in ADMISSION_METERS
     ]
     if not refuses(budget, in_run=False):
         levels += [

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from costscope.ledger.meters import SLOTS
+from costscope.ledger.meters import ADMISSION_METERS, SLOTS
+from costscope.policy.model.actions import any_refuses
 from costscope.policy.model.controls import Threshold
 from costscope.pricing.money import to_nano
 
@@ -66,14 +67,14 @@ def forbidding_levels(budget: Budget, *, by_limit: bool) -> Iterator[tuple[str, 
         by_limit: those of `on_limit`; else those of thresholds with `halt_new_runs`.
     """
     for meter, limit in budget.ceilings:
-        if meter in {"runs", *SLOTS}:
+        if meter in SLOTS or meter in ADMISSION_METERS:
             continue
         if by_limit:
             if budget.on_limit in {"reject_new_runs", "halt_run"}:
                 yield meter, max(limit, 1), limit
             continue
         for threshold in budget.thresholds:
-            if threshold.meter in {None, meter} and any(a.do == "halt_new_runs" for a in threshold.actions):
+            if threshold.meter in {None, meter} and any_refuses(threshold.actions, "new_runs"):
                 yield meter, amount_at(limit, threshold.at), limit
 
 

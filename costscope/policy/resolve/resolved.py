@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 import msgspec
 
 from costscope.ledger.commands import Account
+from costscope.policy.model.actions import any_refuses
 from costscope.policy.model.constraints import observed_constraints, run_limits
 from costscope.policy.model.schema import Budget
 from costscope.policy.resolve.accounts import account, slot_account
@@ -86,7 +87,7 @@ class BudgetResolver:
         # Of thousands of budgets a process serves a few: theirs are worked out at the first scope that they cover.
         self._watch: dict[tuple[str, bool], tuple[tuple[str, int], ...]] = {}
         runaway = policy.runaway
-        self._halts = runaway is not None and any(a.do == "halt_new_runs" for a in runaway.actions)
+        self._halts = runaway is not None and any_refuses(runaway.actions, "new_runs")
 
     @property
     def acts(self) -> bool:
@@ -182,8 +183,9 @@ def _clocks(budgets: tuple[Budget, ...]) -> Iterator[tuple[int, Budget]]:
 
 
 def _halts(budget: Budget) -> bool:
-    actions = (action for threshold in budget.thresholds for action in threshold.actions)
-    return budget.on_limit == "halt_run" or any(action.do == "halt_run" for action in actions)
+    return budget.on_limit == "halt_run" or any(
+        any_refuses(threshold.actions, "run") for threshold in budget.thresholds
+    )
 
 
 def _acts(budget: Budget) -> bool:

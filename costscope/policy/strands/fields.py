@@ -6,16 +6,14 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from costscope.policy.load.decode import unknown_field, wrong_choice
 from costscope.policy.load.document import cut
+from costscope.policy.model.patterns import LEVELS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from costscope.policy.load.document import Rewriting, Steps
 
-LABELS: Final = {
-    f"{name}_id": name
-    for name in ("organization", "team", "tenant", "user", "strand", "workflow", "agent", "run")
-}
+LABELS: Final = {f"{name}_id": name for name in LEVELS}
 """The format's names of what costscope has as labels."""
 
 _NOTHING: Final = object()

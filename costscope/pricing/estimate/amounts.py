@@ -10,18 +10,23 @@ import msgspec
 
 from costscope.errors import InvalidAmount
 from costscope.ledger.commands import Amounts
-from costscope.ledger.meters import CALL_METERS, MAX_AMOUNT
+from costscope.ledger.meters import CALL_METERS, MAX_AMOUNT, METERS, MONEY
 from costscope.pricing.money import to_count, to_nano
 
 if TYPE_CHECKING:
     from costscope.pricing.prices import FixedPrice, Price
     from costscope.pricing.usage import Usage
 
-_NO_TOKENS: Final[Amounts] = {"tokens": 0, "input_tokens": 0, "output_tokens": 0}
-
+OF_MODELS: Final = tuple(meter for meter in METERS.values() if meter.bound is not None)
+"""The meters that a model call holds and takes of."""
+_FURTHER: Final = tuple(
+    (meter.name, meter.usage) for meter in OF_MODELS if meter.bound != meter.name and meter.usage is not None
+)
+"""Those beside the ones that every estimate knows, which are written out below: a loop over all takes instructions."""
+_NO_TOKENS: Final[Amounts] = {meter.name: 0 for meter in OF_MODELS if meter.usage is not None}
 _MEASURED: Final = {
-    "model_calls": ("cost", "tokens", "input_tokens", "output_tokens"),
-    "tool_calls": ("cost",),
+    "model_calls": tuple(meter.name for meter in OF_MODELS if meter.bound != "model_calls"),
+    "tool_calls": tuple(name for name, meter in METERS.items() if meter.of_tools and name != "tool_calls"),
 }
 """What a call of each kind tells about itself when it settles."""
 
@@ -74,8 +79,8 @@ def given_estimate(value: object, *, calls: Literal["model_calls", "tool_calls"]
         )
         raise InvalidAmount(msg)
     amounts = {
-        meter: to_nano(amount, what="estimate: cost")
-        if meter == "cost"
+        meter: to_nano(amount, what=f"estimate: {meter}")
+        if meter in MONEY
         else to_count(amount, what=f"estimate: {meter}")
         for meter, amount in value.items()
     }
@@ -104,10 +109,13 @@ def settled_amounts(price: Price, usage: Usage) -> Amounts:
     Raises:
         ModelUnpriced: a part of the usage has no price; charge the estimate.
     """
-    return {
+    amounts = {
         "cost": min(price.cost(usage), MAX_AMOUNT),
         "tokens": usage.input_tokens + usage.output_tokens,
         "input_tokens": usage.input_tokens,
         "output_tokens": usage.output_tokens,
         "model_calls": 1,
     }
+    for name, attribute in _FURTHER:
+        amounts[name] = getattr(usage, attribute)
+    return amounts

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, Literal, TypedDict
 
 from costscope.errors import InvalidAmount, InvalidInput, ModelUnpriced
 from costscope.ledger.meters import MAX_AMOUNT
-from costscope.pricing.estimate.amounts import Estimate, given_hold, tool_estimate
+from costscope.pricing.estimate.amounts import OF_MODELS, Estimate, given_hold, tool_estimate
 from costscope.pricing.estimate.arguments import (
     SETTINGS,
     choices_of,
@@ -35,6 +35,12 @@ DEFAULT_OUTPUT_CAP: Final = 4096
 MIN_OUTPUT_TOKENS: Final = 16
 """An answer shorter than this is useless, so `capped` rather refuses the call. OpenAI's responses API has the
 same minimum."""
+_OF_OUTPUT: Final[tuple[str, ...]] = tuple(
+    meter.name for meter in OF_MODELS if meter.bound in {"tokens", "output_tokens"}
+)
+"""The meters that one more output token adds to."""
+_FURTHER: Final = tuple((meter.name, meter.bound or "") for meter in OF_MODELS if meter.bound != meter.name)
+"""Meters beside those of `_call_amounts`, and what bounds them."""
 _LOOKED_AT: Final = FEATURES | SETTINGS | {"prediction"}
 _PLAIN_PROMPTS: Final = frozenset({type(None), str, list})
 """A prompt of another kind may be a reference to one that the provider keeps."""
@@ -219,7 +225,7 @@ def capped_estimate(
     base = price.ceiling(input_tokens, more_output, tier=tier, audio=audio)
     output = units_max * choices
     _call_amounts(base + output * rate, input_tokens, more_output + output)
-    step = {"tokens": choices, "output_tokens": choices}
+    step = dict.fromkeys(_OF_OUTPUT, choices)
     if rate:
         step["cost"] = choices * rate
     return Estimate(
@@ -254,13 +260,16 @@ def _call_amounts(cost: int, input_tokens: int, output_tokens: int) -> Amounts:
             f"more than a ledger can hold ({format_money(MAX_AMOUNT)}); lower its output cap or give estimate="
         )
         raise InvalidAmount(msg)
-    return {
+    amounts = {
         "cost": cost,
         "tokens": input_tokens + output_tokens,
         "input_tokens": input_tokens,
         "output_tokens": output_tokens,
         "model_calls": 1,
     }
+    for name, bound in _FURTHER:
+        amounts[name] = amounts[bound]
+    return amounts
 
 
 class Described(TypedDict, total=False):

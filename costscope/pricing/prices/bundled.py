@@ -21,6 +21,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Final
 
 from costscope.pricing.prices.model_price import ModelPrice, RateTable
+from costscope.pricing.prices.source import Quote
 from costscope.pricing.prices.tiers import STANDARD
 
 if TYPE_CHECKING:
@@ -140,6 +141,17 @@ _KNOWN: Final = _FEES.union(*_KINDS.values())
 _WITHOUT_OUTPUT: Final = re.compile(r"embed|rerank|voyage|\bbge-|\bgte-")
 _ANTHROPIC_1H_WRITE: Final = 2
 """Anthropic: an hour-long cache write costs twice the input; older and resold price lists leave it out."""
+
+
+class BundledPrices:
+    """The table as the price source that is asked last."""
+
+    currency: Final = "USD"
+
+    def find(self, model: str, *, provider: str | None, at: datetime) -> Quote | None:
+        """The price of a model, as `find_bundled` has it."""
+        price, until = find_bundled(model, provider, at)
+        return None if price is None else Quote(price, until)
 
 
 def load() -> bool:

@@ -12,12 +12,11 @@ from operator import itemgetter
 from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
 
 from costscope.errors import InvalidInput
+from costscope.ledger.times import EVENTS_KEEP_MS, KEEP_MAX_MS
 from costscope.stores.coordination.deliveries import Deliveries
 from costscope.stores.coordination.operations import (
-    EVENTS_KEEP_MS,
     EVENTS_MIN,
     IDS_MAX,
-    KEEP_MAX_MS,
     LEASED_MAX,
     READ_MAX,
     AckDeliveries,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from heapq import nsmallest
 
-from costscope.stores.coordination.operations import DELIVERIES_MAX, DELIVERY_KEEP_MS, Delivery
+from costscope.ledger.times import DELIVERY_KEEP_MS
+from costscope.stores.coordination.operations import DELIVERIES_MAX, Delivery
 
 
 class _Waiting:

@@ -15,10 +15,9 @@ from typing import Final
 
 import msgspec
 
-KEEP_MAX_MS: Final = 3_153_600_000_000
-"""100 years, which stands for ever: a longer time to remember, wait or lease is cut to this."""
+from costscope.ledger.times import MINUTE_MS
 
-PAUSE_MAX_MS: Final = 60_000
+PAUSE_MAX_MS: Final = MINUTE_MS
 """A longer pause between two calls of a run counts as one of this length."""
 
 DIGESTS_MAX: Final = 32
@@ -30,14 +29,8 @@ IDS_MAX: Final = 1000
 EVENTS_MIN: Final = 1000
 """Records the event log keeps at least; it keeps twice as many at most."""
 
-EVENTS_KEEP_MS: Final = 35 * 86_400_000
-"""How long the event log is kept after the last publication."""
-
 READ_MAX: Final = 2000
 """Records one `ReadEvents` brings at most."""
-
-DELIVERY_KEEP_MS: Final = 7 * 86_400_000
-"""A delivery is given up after this long."""
 
 DELIVERIES_MAX: Final = 100_000
 """Deliveries that may wait. Beyond, the oldest are given up, for what waits must not fill the server of the books."""

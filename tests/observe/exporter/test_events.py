@@ -32,7 +32,3 @@ def test_what_nobody_here_knows_is_other(store):
     counts.look(store)
     store.records = ['{"type":"from the future"}', "nonsense", "[]"]
     assert counts.look(store)["other"] == 3
-
-
-def test_a_store_by_other_hands_may_have_no_board():
-    assert EventCounts().look(object()) is None

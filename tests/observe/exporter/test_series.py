@@ -116,8 +116,3 @@ def test_what_is_said_of_the_ledger_as_a_whole():
         "events{type=runaway}": 2,
         "events{type=denied}": 0,
     }
-
-
-def test_a_store_without_a_board_has_no_events():
-    found = as_dict(status(holds=0, differences=0, accounts=0, events=None, seconds=0))
-    assert not [name for name in found if name.startswith("events")]

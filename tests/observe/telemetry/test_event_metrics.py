@@ -92,8 +92,8 @@ def test_what_a_shadow_budget_would_have_refused_is_no_denial(what, telemetry, m
 
 
 def test_a_refusal_by_no_limit_has_no_budget(telemetry, measured):
-    telemetry.events.count(refused("run", kind="frozen", budget=None, meter=None))
-    assert measured.values("costscope.denials") == {at(**ACME, what="run", kind="frozen"): 1}
+    telemetry.events.count(refused("run", kind="halted", budget=None, meter=None))
+    assert measured.values("costscope.denials") == {at(**ACME, what="run", kind="halted"): 1}
 
 
 def test_a_degraded_call_is_counted(telemetry, measured):

@@ -5,8 +5,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from costscope.errors import InvalidAmount
+from costscope.ledger.times import MAX_DURATION_MS
 from costscope.policy.explain.format import format_duration
-from costscope.policy.model.durations import MAX_DURATION_MS, to_ms
+from costscope.policy.model.durations import to_ms
 
 
 @pytest.mark.parametrize(

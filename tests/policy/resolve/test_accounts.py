@@ -6,6 +6,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from costscope.ledger.times import KEEP_AFTER_MS, KEEP_SHARED_MS
 from costscope.policy import (
     AccountInfo,
     Budget,
@@ -17,7 +18,6 @@ from costscope.policy import (
     read_account_info,
     resolve_budgets,
 )
-from costscope.policy.resolve.accounts import KEEP_AFTER_MS, KEEP_SHARED_MS
 
 # other work on the machine must not decide whether a test passes
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -9,7 +9,7 @@ import pytest
 from tool_calls import caller
 
 from costscope import BudgetExceeded, budget_scope, reserve
-from costscope.policy.resolve.accounts import KEEP_AFTER_MS
+from costscope.ledger.times import KEEP_AFTER_MS
 from costscope_valkey.keys import LedgerKeys
 from costscope_valkey.url import parse_url
 

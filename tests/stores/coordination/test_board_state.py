@@ -18,7 +18,8 @@ from costscope.board import (
     RecordCall,
     SetOnce,
 )
-from costscope.stores.coordination.operations import DELIVERIES_MAX, DELIVERY_KEEP_MS, EVENTS_KEEP_MS
+from costscope.ledger.times import DELIVERY_KEEP_MS, EVENTS_KEEP_MS
+from costscope.stores.coordination.operations import DELIVERIES_MAX
 
 START = 1_800_000_000_000
 

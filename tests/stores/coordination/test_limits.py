@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from costscope.errors import InvalidInput
+from costscope.ledger.times import KEEP_MAX_MS
 from costscope.stores.coordination.board_state import kept_ms, place_key, place_of
-from costscope.stores.coordination.operations import KEEP_MAX_MS
 
 
 @pytest.mark.parametrize(

@@ -78,7 +78,7 @@ QUEUE_REFERENCE = {
     "a ticket counts a moment longer": ("if until_ms <= now_ms]", "if until_ms < now_ms]"),
     "a short wait ends the queue": ("max(self._queued_ms, until_ms)", "until_ms"),
     "a granted ticket still counts": ("leave_queues(command.ticket, plan.books)", "pass"),
-    "a ticket waits for what is exhausted": ('if ticket and refused.kind == "in_flight":', "if ticket:"),
+    "a ticket waits for what is exhausted": ("if ticket and DENIALS[refused.kind].waits:", "if ticket:"),
     "whoever cannot be served keeps the place": ("leave_queues(ticket, plan.books)", "pass"),
     "a ticket is renewed where it is refused and nowhere else": (
         "if ticket in book.queue or (place",
