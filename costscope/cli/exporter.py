@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["exporter"]
 
-_log = logging.getLogger("costscope.observe.exporter")
+_log = logging.getLogger("costscope.exporter")
 
 
 def exporter(

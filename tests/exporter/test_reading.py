@@ -116,7 +116,7 @@ def test_without_a_policy_nothing_is_said_of_its_rules(reader):
 
 
 def test_nothing_is_logged_while_all_is_well(reader, clock, caplog):
-    with caplog.at_level(logging.DEBUG, "costscope.observe.exporter"):
+    with caplog.at_level(logging.DEBUG, "costscope.exporter"):
         reader.families()
         clock.now += 1
         reader.families()

@@ -147,8 +147,8 @@ def test_a_run_is_counted_once_although_it_starts_and_ends(telemetry, measured):
     assert measured.values("costscope.runs") == {at(**ACME, status="completed"): 1}
     assert measured.values("costscope.runs.active") == {at(**ACME): 0}
     assert measured.values("costscope.iterations") == {at(**ACME): 4}
-    (duration,) = measured.points("costscope.engine.run.duration").values()
-    (cost,) = measured.points("costscope.engine.run.cost").values()
+    (duration,) = measured.points("costscope.run.duration").values()
+    (cost,) = measured.points("costscope.run.cost").values()
     assert (duration.count, duration.sum, cost.count, cost.sum) == (1, 12.5, 1, 1.5)
 
 
@@ -165,8 +165,8 @@ def test_the_run_of_a_dead_process_was_never_active_here_and_has_no_known_durati
     telemetry.event(ended("anothers", "abandoned"))
     assert measured.values("costscope.runs.active") == {at(**ACME): 1}
     assert measured.values("costscope.runs") == {at(**ACME, status="abandoned"): 1}
-    assert measured.points("costscope.engine.run.duration") == {}
-    assert measured.points("costscope.engine.run.cost") == {}
+    assert measured.points("costscope.run.duration") == {}
+    assert measured.points("costscope.run.cost") == {}
 
 
 def test_a_run_that_is_announced_twice_is_active_once(telemetry, measured):

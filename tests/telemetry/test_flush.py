@@ -127,7 +127,7 @@ def test_a_failing_flush_is_logged_and_the_next_one_runs(caplog):
             raise outcome
 
     flusher = Flusher(flush, interval=0.0)
-    with caplog.at_level(logging.WARNING, "costscope.observe.telemetry"):
+    with caplog.at_level(logging.WARNING, "costscope.telemetry"):
         flusher.request()
         assert done.acquire(timeout=LONG)
         flusher.request()

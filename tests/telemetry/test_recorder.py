@@ -57,7 +57,7 @@ def test_a_scope_is_recorded_with_its_units(telemetry, measured):
         at(**ACME, kind="unpriced"): 1,
     }
     assert measured.values("costscope.retries") == {at(**model): 1}
-    durations = measured.points("costscope.engine.call.duration")
+    durations = measured.points("costscope.call.duration")
     assert {key: point.sum for key, point in durations.items()} == {
         at(**model, outcome="ok"): 2.0,
         at(**model, outcome="error"): 0.75,
@@ -75,7 +75,7 @@ def test_a_scope_is_recorded_with_its_units(telemetry, measured):
         "costscope.cost": "{USD}",
         "costscope.tokens": "{token}",
         "costscope.calls": "{call}",
-        "costscope.engine.call.duration": "s",
+        "costscope.call.duration": "s",
         "costscope.retries": "{retry}",
         "costscope.denials": "{denial}",
         "costscope.presumed": "{hold}",
@@ -224,7 +224,7 @@ def test_presumed_holds_are_counted_apart_from_settled_ones(telemetry, measured)
 
 def durations_of(measured):
     return {
-        dict(key)["name"]: point for key, point in measured.points("costscope.engine.call.duration").items()
+        dict(key)["name"]: point for key, point in measured.points("costscope.call.duration").items()
     }
 
 

@@ -73,7 +73,7 @@ _OFTEN_S: Final = 1.0
 _PATIENCE_S: Final = 5.0
 """Half of what Prometheus waits for a scrape by default."""
 
-_log = logging.getLogger("costscope.observe.exporter")
+_log = logging.getLogger("costscope.exporter")
 
 
 class Reader:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 _IDLE_SECONDS: Final = 5.0
 """After this long without a request the thread ends, so that a forgotten runtime leaves none behind."""
 
-_log = logging.getLogger("costscope.observe.telemetry")
+_log = logging.getLogger("costscope.telemetry")
 
 
 class Flusher:

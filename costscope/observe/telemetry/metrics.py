@@ -83,7 +83,7 @@ METRICS: Final[dict[str, Metric]] = {
         "costscope.calls", "counter", "{call}", ("kind", "name", "outcome"), "Metered calls that ran."
     ),
     "call_duration": Metric(
-        "costscope.engine.call.duration",
+        "costscope.call.duration",
         "histogram",
         "s",
         ("kind", "name", "outcome"),
@@ -174,7 +174,7 @@ METRICS: Final[dict[str, Metric]] = {
         "costscope.runs.active", "up-down counter", "{run}", (), "Runs that are open in this process."
     ),
     "run_duration": Metric(
-        "costscope.engine.run.duration",
+        "costscope.run.duration",
         "histogram",
         "s",
         ("status",),
@@ -182,7 +182,7 @@ METRICS: Final[dict[str, Metric]] = {
         _SPAN_SECONDS,
     ),
     "run_cost": Metric(
-        "costscope.engine.run.cost",
+        "costscope.run.cost",
         "histogram",
         CURRENCY,
         ("status",),
