@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+from no_default import no_default_runtime
 
 import costscope
 from costscope import (
@@ -20,7 +21,6 @@ from costscope import (
     metered_tool,
     set_runtime,
 )
-from costscope.scope import default_runtime as default
 from costscope.scope.runtime import services_of
 from costscope.scope.scope import state_of
 from costscope_memory import MemoryStore
@@ -31,12 +31,10 @@ POLICY = {"budgets": [{"id": "all", "limits": {"cost": "1"}}]}
 @pytest.fixture(autouse=True)
 def no_default(monkeypatch):
     """Each test begins without a default runtime and leaves none."""
-    monkeypatch.setattr(default, "_runtime", None)
     for name in ("COSTSCOPE_STORE", "COSTSCOPE_POLICY"):
         monkeypatch.delenv(name, raising=False)
-    yield
-    if default._runtime is not None:
-        default._runtime.close()
+    with no_default_runtime():
+        yield
 
 
 def test_the_default_is_made_from_the_environment(monkeypatch, tmp_path):
