@@ -5,7 +5,7 @@ import gc
 import pytest
 
 from costscope import Runtime, budget_scope, metered_model
-from costscope.engine.state.account_views import Views
+from costscope.engine.state.account_views import AccountViews
 from costscope.ledger import Account
 from costscope_memory import MemoryStore
 
@@ -76,7 +76,7 @@ def clock():
 
 @pytest.fixture
 def views(clock):
-    return Views(clock)
+    return AccountViews(clock)
 
 
 def look(views, balance=None):

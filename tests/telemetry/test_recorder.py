@@ -223,9 +223,7 @@ def test_presumed_holds_are_counted_apart_from_settled_ones(telemetry, measured)
 
 
 def durations_of(measured):
-    return {
-        dict(key)["name"]: point for key, point in measured.points("costscope.call.duration").items()
-    }
+    return {dict(key)["name"]: point for key, point in measured.points("costscope.call.duration").items()}
 
 
 def test_a_few_durations_are_recorded_as_the_scope_closes(telemetry, measured):
@@ -315,7 +313,7 @@ def test_a_global_provider_set_after_the_first_scope_is_used():
         """
 import threading
 from opentelemetry import metrics
-from costscope.telemetry import ScopeTotals, Telemetry
+from costscope.observe.telemetry import ScopeTotals, Telemetry
 telemetry, totals = Telemetry(), ScopeTotals()
 totals.settlement("committed")
 telemetry.record({"tenant": "acme"}, totals)
@@ -343,7 +341,7 @@ from opentelemetry import metrics
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, PeriodicExportingMetricReader
 metrics.set_meter_provider(MeterProvider([PeriodicExportingMetricReader(ConsoleMetricExporter())]))
-from costscope.telemetry import ScopeTotals, Telemetry
+from costscope.observe.telemetry import ScopeTotals, Telemetry
 telemetry, totals = Telemetry(), ScopeTotals()
 for _ in range(400):
     totals.call("tool", "t", "ok", 1, None, 0.2)
@@ -356,6 +354,6 @@ telemetry.record({}, totals, duration_seconds=1.0)
 
 def test_telemetry_imports_neither_the_sdk_nor_the_api_of_traces():
     run_python(
-        "import sys, costscope.telemetry; "
+        "import sys, costscope.observe.telemetry; "
         "assert not [m for m in sys.modules if 'opentelemetry.sdk' in m or m == 'opentelemetry.trace']"
     )
