@@ -22,7 +22,6 @@ from costscope import (
     set_runtime,
 )
 from costscope.scope.runtime import services_of
-from costscope.scope.scope import state_of
 from costscope_memory import MemoryStore
 
 POLICY = {"budgets": [{"id": "all", "limits": {"cost": "1"}}]}
@@ -90,7 +89,7 @@ def test_options_that_mean_nothing_are_refused(option):
         Runtime(**option)
 
 
-def test_a_store_given_as_an_object_stays_open_and_one_named_by_url_is_closed():
+def test_a_store_given_as_an_object_stays_open_and_one_named_by_url_is_closed(monkeypatch):
     class Store(MemoryStore):
         closed = 0
 
@@ -101,9 +100,8 @@ def test_a_store_given_as_an_object_stays_open_and_one_named_by_url_is_closed():
     with Runtime(store=store):
         pass
     assert store.closed == 0
-    runtime = Runtime(store="memory://")
-    runtime.store = store
-    runtime.close()
+    monkeypatch.setattr("costscope.scope.runtime.open_store", lambda url: store)
+    Runtime(store="memory://").close()
     assert store.closed == 1
 
 
@@ -122,7 +120,7 @@ def test_as_an_async_context_manager(make_runtime):
                 await tool()
             return runtime
 
-    assert asyncio.run(main()).outbox.drain()
+    assert services_of(asyncio.run(main())).outbox.drain()
 
 
 async def _nothing():
@@ -216,6 +214,6 @@ def test_many_runs_are_one_entry_of_the_coverage(make_runtime):
     assert len(found) == 1
     other = services_of(runtime).coverage.accounts({"tenant": "b"}, 1_800_000_000_000)
     assert (
-        state_of(other).accounts[0].key
+        other.accounts[0].key
         != services_of(runtime).coverage.accounts({"tenant": "a"}, 1_800_000_000_000).accounts[0].key
     )
