@@ -11,7 +11,8 @@ import typer
 
 from costscope.errors import InvalidInput, InvalidPolicy
 from costscope.observe.reports.as_json import format_count, json_text
-from costscope.policy import check_labels, explain, explain_scope
+from costscope.policy import check_labels
+from costscope.policy.explain import explain, explain_scope
 
 if TYPE_CHECKING:
     from costscope.policy.lint import Lint

@@ -33,8 +33,8 @@ def test_only_the_acting_calls_meet_thresholds_a_route_and_detection(subject):
             acting = name == "acting"
             assert (state_of(scope).current_watch() is not None) is acting
             assert (state_of(scope).destination("bench-model", None) is not None) is acting
-            assert (scope.run is not None) is (name != "plain")
-            assert (scope.run is not None and state_of(scope).run.detector is not None) is acting
+            assert (state_of(scope).run is not None) is (name != "plain")
+            assert (state_of(scope).run is not None and state_of(scope).run.detector is not None) is acting
             assert len([row for row in scope.balances() if row.meter in {"cost", "tool_calls"}]) == 6
 
 

@@ -11,7 +11,7 @@ SAME = ("tool", "search", ("words", 5, None), {"limit": 3, "tags": ["a", "b"]})
 
 
 def test_the_same_call_has_the_same_number_in_every_process():
-    code = f"from costscope.call.digest import digest_of; print(digest_of(*{SAME!r}))"
+    code = f"from costscope.metered.build import digest_of; print(digest_of(*{SAME!r}))"
     printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     assert int(printed) == digest_of(*SAME) != 0
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from opened_runs import OpenedRuns, make_current
 from running import Books
 
 from costscope import BudgetExceeded, budget_scope, metered_tool, reserve
@@ -175,20 +176,15 @@ class Runs:
 
     def __init__(self, runtime, colour) -> None:
         self.runtime, self.colour = runtime, colour
+        self._opened, self._openers = OpenedRuns(runtime, colour), {}
 
     def enter(self, name, **labels):
-        scope = budget_scope(runtime=self.runtime, run=name, **labels).open()
-        if self.colour.name == "sync":
-            scope.begin()
-        else:
-            self.colour.run(scope.abegin)
+        opener, scope = self._opened.enter(run=name, **labels)
+        self._openers[scope] = opener
         return scope
 
     def leave(self, scope) -> None:
-        if self.colour.name == "sync":
-            scope.end()
-        else:
-            self.colour.run(scope.aend)
+        self._opened.leave(self._openers.pop(scope))
 
     def turn(self, scope) -> None:
         turn = scope.iteration()
@@ -285,7 +281,7 @@ def test_calls_of_a_run_go_on_above_a_limit_that_only_rejects_new_runs(budgeted,
     runtime, heard = budgeted({"limits": {"cost": "0.01"}, "on_limit": "reject_new_runs"})
     tool, runs = cent(runtime, colour), Runs(runtime, colour)
     scope = runs.enter("r-1")
-    scope.enter()
+    make_current(scope)
     for _ in range(2):
         assert colour.run(tool) == "made"
     runs.leave(scope)
@@ -310,7 +306,7 @@ def test_thresholds_of_a_shadow_budget_are_told_and_do_nothing(budgeted, colour)
     runs, tool = Runs(runtime, colour), cent(runtime, colour)
     for name in ("r-1", "r-2"):
         scope = runs.enter(name)
-        scope.enter()
+        make_current(scope)
         for _ in range(2):
             assert colour.run(tool) == "made"
         runs.leave(scope)

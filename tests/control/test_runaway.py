@@ -39,7 +39,7 @@ def test_three_failures_in_a_row_by_default(watching, settle, colour):
         fail(3)
         with pytest.raises(RunHalted, match="3 calls failed one after the other"):
             fail(4)
-    assert scope.run.status == "halted"
+    assert scope.summary().status == "halted"
     assert reasons(heard()) == ["failures"]
     settle(runtime)
 

@@ -6,6 +6,7 @@ import logging
 from contextvars import Context
 
 import pytest
+from opened_runs import OpenedRuns
 
 from costscope import BudgetExceeded, RunHalted, Runtime, budget_scope, metered_model, metered_tool, reserve
 from costscope.scope.runtime import services_of
@@ -218,26 +219,20 @@ def test_another_window_of_the_same_budget_fires_again_on_a_store_with_a_clock_o
 
 def test_the_admission_of_runs_crosses(thresholds, colour):
     runtime, told = thresholds(50, limits={"runs": 4, "concurrent_runs": 4})
-    scopes = []
-    for name in ("r-1", "r-2", "r-3"):
-        scope = budget_scope(runtime=runtime, run=name).open()
-        if colour.name == "sync":
-            scope.begin()
-        else:
-            colour.run(scope.abegin)
-        scopes.append(scope)
+    opened = OpenedRuns(runtime, colour)
+    openers = [opened.enter(run=name)[0] for name in ("r-1", "r-2", "r-3")]
     assert sorted((e.meter, e.spent, e.held, e.limit) for e in told) == [
         ("concurrent_runs", 0, 2, 4),
         ("runs", 0, 2, 4),
     ]
-    for scope in scopes:
-        scope.end()
+    for opener in openers:
+        opened.leave(opener)
 
 
 def test_iterations_cross(thresholds, colour):
     runtime, told = thresholds(50, limits={"iterations": 4})
-    scope = budget_scope(runtime=runtime, run="r-1").open()
-    scope.begin()
+    opened = OpenedRuns(runtime, colour)
+    opener, scope = opened.enter(run="r-1")
     for _ in range(3):
         turn = scope.iteration()
         if colour.name == "sync":
@@ -246,7 +241,7 @@ def test_iterations_cross(thresholds, colour):
         else:
             colour.run(lambda turn=turn: run_async(turn.begin(), runtime.store))
             colour.run(lambda turn=turn: run_async(turn.end(), runtime.store))
-    scope.end()
+    opened.leave(opener)
     assert [(e.meter, e.threshold, e.spent + e.held) for e in told] == [("iterations", 50, 2)]
 
 
@@ -354,7 +349,7 @@ def test_halt_new_runs_admits_none_and_lets_those_that_are_there_go_on(threshold
         with pytest.raises(BudgetExceeded, match="admits no new runs"):
             Context().run(colour.run, refused_sync if colour.name == "sync" else refused)
         assert colour.run(tool) == "made"
-    assert running.run.status == "completed"
+    assert running.summary().status == "completed"
 
 
 @pytest.mark.parametrize(

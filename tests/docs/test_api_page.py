@@ -106,6 +106,15 @@ def members(section: str) -> list[str]:
     return [member for cell in cells for member in re.findall(r"`([^`]+)`", cell)]
 
 
+@pytest.mark.parametrize(("name", "most"), [("Scope", 25), ("Runtime", 15)])
+def test_a_scope_and_a_runtime_show_what_is_described_and_nothing_else(name, most):
+    with costscope.Runtime() as runtime, costscope.budget_scope(runtime=runtime) as scope:
+        shown = dir({"Scope": scope, "Runtime": runtime}[name])
+    public = [member for member in shown if not member.startswith("_")]
+    assert sorted(member.partition("(")[0] for member in members(SECTIONS[name])) == public
+    assert len(public) <= most
+
+
 def test_every_option_of_the_decorators_is_described():
     from costscope.metered.decorators import MeterOptions
 

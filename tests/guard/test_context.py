@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from decimal import Decimal
 
 import pytest
+from opened_runs import make_current
 from running import Books
 
 from costscope import Guard, InvalidLabel, budget_scope, metered_tool
@@ -190,7 +191,7 @@ def test_a_call_inside_a_decorated_function_of_the_run_is_charged_once(guarded):
 
     hooks.on_run_start("r", tenant="acme")
     scope = hooks.guard.scope("r")
-    scope.enter()
+    make_current(scope)
     try:
         search()
     finally:

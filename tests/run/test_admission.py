@@ -9,7 +9,7 @@ from decimal import Decimal
 
 import pytest
 from monitoring import Monitor
-from opened_runs import OpenedRuns
+from opened_runs import OpenedRuns, make_current
 from until import until
 
 from costscope import (
@@ -125,7 +125,7 @@ def test_a_halted_run_is_not_admitted_again(opened, books):
 def test_a_run_that_is_opened_again_under_its_name_is_admitted_again_on_the_same_limits(opened, books):
     for cents in (1, 2):
         opener, scope = opened.enter(team="a", run="r-1", max_cost="0.02")
-        with reserve(scope):
+        with reserve(state_of(opened).services, scope):
             pass
         assert books.spent(budget="~scope") == cents * CENT
         opened.leave(opener)
@@ -136,10 +136,10 @@ def test_a_run_that_is_opened_again_under_its_name_is_admitted_again_on_the_same
 
 
 @contextmanager
-def reserve(scope):
+def reserve(runtime, scope):
     """A call of a cent in this scope, wherever the context is."""
-    tool = metered_tool("t", price="0.01", runtime=state_of(scope).services)(lambda: None)
-    contextvars.copy_context().run(lambda: (scope.enter(), tool()))
+    tool = metered_tool("t", price="0.01", runtime=runtime)(lambda: None)
+    contextvars.copy_context().run(lambda: (make_current(scope), tool()))
     yield
 
 
@@ -179,7 +179,7 @@ def test_a_store_that_is_away_admits_runs_of_budgets_that_stay_open(make_store, 
         with scope.iteration():
             pass
     opened.leave(opener)
-    assert scope.run.status == "completed"
+    assert scope.summary().status == "completed"
     assert services_of(runtime).outbox.drain(20)
     assert runtime.store.snapshot().holds == ()
 
@@ -188,15 +188,15 @@ def test_a_run_in_a_run_is_the_same_run(runtime, books):
     """A child may not change what it inherited: there is one `run` to a tree of scopes."""
     with budget_scope(runtime=runtime, team="a", run="r-1") as outer:
         with budget_scope(runtime=runtime, run="r-1", agent="w") as inner:
-            assert inner.run is outer.run
+            assert state_of(inner).run is state_of(outer).run
             assert not state_of(inner).opens_run
         with pytest.raises(InvalidLabel, match="run='r-2'"), budget_scope(runtime=runtime, run="r-2"):
             pass
         for about_runs in ({"max_wall_clock": 1}, {"join_run": True}):
             with pytest.raises(InvalidInput, match="max_wall_clock and join_run are about the run"):
-                budget_scope(runtime=runtime, **about_runs).open()
+                budget_scope(runtime=runtime, **about_runs).__enter__()
         assert outer.summary().status is None
-    assert outer.run.status == "completed"
+    assert outer.summary().status == "completed"
     assert meters(books, "team-day", "runs") == (1, 0)
 
 
@@ -253,7 +253,7 @@ def test_the_admission_shows_how_the_budgets_stand_so_that_no_first_call_is_sent
             entered = monitor.commands()
             assert scope.remaining == Decimal("0.40")
             inside = contextvars.copy_context()
-            inside.run(scope.enter)
+            inside.run(make_current, scope)
             inside.run(colour.run, ask, model="big", prompt="Hi", max_tokens=10)
             called = monitor.commands()
         opened.leave(opener)

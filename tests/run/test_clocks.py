@@ -57,7 +57,7 @@ def test_the_next_call_and_the_next_turn_come_too_late(a_minute, clock, colour):
             colour.run(tool)
         with pytest.raises(RunHalted, match=LATE):
             run.iteration().__enter__()
-    assert run.run.status == "halted"
+    assert run.summary().status == "halted"
 
 
 def test_the_clock_begins_with_the_admission_and_not_with_the_first_call(a_minute, clock, colour):
@@ -227,7 +227,7 @@ def test_a_task_that_ends_in_time_is_left_alone(short):
         async with budget_scope(runtime=runtime, **given) as run:
             pass
         await asyncio.sleep(0.3)
-        assert run.run.status == "completed"
+        assert run.summary().status == "completed"
         await runtime.store.aclose()
 
     asyncio.run(main())
@@ -241,7 +241,7 @@ def test_somebody_elses_cancellation_stays_a_cancellation(make_runtime):
             asyncio.timeout(None) as soon,
             budget_scope(runtime=runtime, run="r-1", max_wall_clock=30) as run,
         ):
-            runs.append(run.run)
+            runs.append(state_of(run).run)
             soon.reschedule(asyncio.get_running_loop().time())
             await asyncio.sleep(60)
 

@@ -13,7 +13,9 @@ from until import until
 
 from costscope import BudgetExceeded, RunHalted, Runtime, budget_scope, metered_tool
 from costscope.board import ReadEvents
+from costscope.engine.run.end import close_scope, emit_abandoned
 from costscope.events import RunEnded, decode_event
+from costscope.ledger import LostHold
 from costscope.scope.runtime import services_of
 from costscope.scope.scope import state_of
 
@@ -104,7 +106,7 @@ def test_a_run_that_was_left_twice_ends_once(opened, ends):
     opener, scope = opened.enter(run="r-1")
     opened.leave(opener)
     opened.leave(opener, ValueError())
-    scope.close()
+    close_scope(state_of(scope))
     assert [event.status for event in ends] == ["completed"]
 
 
@@ -153,7 +155,7 @@ def counted(reader):
 @pytest.mark.parametrize("fails", [False, True])
 def test_every_call_of_a_decorated_function_is_a_run(runtime, colour, ends, books, fails):
     def body() -> None:
-        assert runtime.current_scope().run.begun
+        assert state_of(runtime.current_scope()).run.begun
         if fails:
             raise ValueError
 
@@ -171,7 +173,7 @@ def test_every_call_of_a_decorated_function_is_a_run(runtime, colour, ends, book
 def numbers(runtime, colour, *, fails=False):
     def body():
         yield 1
-        assert runtime.current_scope().run.begun
+        assert state_of(runtime.current_scope()).run.begun
         if fails:
             raise ValueError
         yield 2
@@ -319,7 +321,7 @@ def test_a_runtime_that_is_closed_in_a_run_lets_it_end(make_store, policy, store
     runtime = Runtime(store=store, policy=policy)
     with budget_scope(runtime=runtime, run="r-1") as scope:
         runtime.close()
-    assert scope.run.status == "completed"
+    assert scope.summary().status == "completed"
     assert store.snapshot().holds == ()
     assert store_kind
 
@@ -338,14 +340,26 @@ def test_a_run_whose_runtime_was_closed_stops_when_its_lease_is_over(patient_url
                 tool()
 
 
-def test_ends_are_told_once_to_the_board_even_if_another_process_took_it_for_dead(runtime):
-    from costscope.engine.run.end import ended_mark
-    from costscope.ledger.times import ENDED_MS
-
-    ended = RunEnded(id="1", at=runtime.now(), run="r-1", status="abandoned")
-    for number in range(2):
-        event = RunEnded(id=f"{number}", at=runtime.now(), run="r-1", status="abandoned")
-        runtime.events.emit(event, once=ended_mark("~run/run=r-1/0-0", "run-1"), once_ms=ENDED_MS)
+def test_ends_are_told_once_to_the_board_even_if_another_process_took_it_for_dead(opened, runtime):
+    opener, scope = opened.enter(run="r-1")
+    run = state_of(scope).run
+    lost = LostHold(run.hold_id, tuple(account.key for account in state_of(run).accounts))
+    opened.leave(opener)
+    for _ in range(2):
+        emit_abandoned(services_of(runtime), [lost])
     assert runtime.events.drain(20)
-    assert len(runtime.store.tell([ReadEvents(10)])[0]) == 1
-    assert ended.status == "abandoned"
+    found = [decode_event(entry.record) for entry in runtime.store.tell([ReadEvents(10)])[0]]
+    assert [event.status for event in found if isinstance(event, RunEnded)] == ["completed"]
+
+
+def test_a_run_that_is_taken_for_dead_twice_is_told_once_to_the_board(opened, runtime):
+    opener, scope = opened.enter(run="r-1")
+    run = state_of(scope).run
+    services_of(runtime).lease_renewer.drop(run.hold_id)  # as if it were another process's
+    lost = LostHold(run.hold_id, tuple(account.key for account in state_of(run).accounts))
+    for _ in range(2):
+        emit_abandoned(services_of(runtime), [lost])
+    opened.leave(opener)
+    assert runtime.events.drain(20)
+    found = [decode_event(entry.record) for entry in runtime.store.tell([ReadEvents(10)])[0]]
+    assert [event.status for event in found if isinstance(event, RunEnded)] == ["abandoned"]

@@ -7,6 +7,7 @@ import logging
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from opened_runs import OpenedRuns, make_current
 
 from costscope import InvalidInput, RunHalted, bind_scope, budget_scope, metered_tool
 from costscope.scope.runtime import services_of
@@ -58,9 +59,9 @@ def halt(runtime, colour):
 
 def test_a_halted_run_makes_no_call_and_no_turn_in_any_thread(runtime, halt, colour):
     tool = metered_tool("t", price="0.01", runtime=runtime)(colour.define(lambda: None))
-    run = budget_scope(runtime=runtime, run="r-1").open()
-    run.begin()
-    run.enter()
+    opened = OpenedRuns(runtime, colour)
+    opener, run = opened.enter(run="r-1")
+    make_current(run)
     with budget_scope(runtime=runtime, agent="w") as inner, ThreadPoolExecutor(1) as pool:
         colour.run(tool)
         halt(inner, "enough")
@@ -70,7 +71,7 @@ def test_a_halted_run_makes_no_call_and_no_turn_in_any_thread(runtime, halt, col
             with pytest.raises(RunHalted, match="run r-1 was halted: enough") as halted:
                 stopped()
             assert (halted.value.run, halted.value.reason, halted.value.kind) == ("r-1", "enough", "halted")
-    run.end()
+    opened.leave(opener)
     assert (run.summary().status, state_of(run).run.reason) == ("halted", "enough")
     with budget_scope(runtime=runtime, run="r-2"):
         colour.run(tool)
@@ -78,14 +79,14 @@ def test_a_halted_run_makes_no_call_and_no_turn_in_any_thread(runtime, halt, col
 
 def test_two_scopes_of_one_run_in_one_process_are_halted_together(runtime, halt, colour):
     tool = metered_tool("t", price="0.01", runtime=runtime)(colour.define(lambda: None))
-    one = budget_scope(runtime=runtime, run="r-1").open()
-    one.begin()
+    opened = OpenedRuns(runtime, colour)
+    opener, one = opened.enter(run="r-1")
     with budget_scope(runtime=runtime, run="r-1", join_run=True):
         colour.run(tool)
         halt(one, "enough")
         with pytest.raises(RunHalted, match="another process, or an earlier one, ordered it to stop"):
             colour.run(tool)
-    one.end()
+    opened.leave(opener)
 
 
 @pytest.mark.parametrize(("given", "said"), [({"run": "r-1"}, "say why"), ({"team": "a"}, "is in no run")])

@@ -10,10 +10,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from opened_runs import OpenedRuns
 from run_agent import RunAgent
+from running import Sync
 from spender import PATIENT
 
 from costscope import BudgetExceeded, Runtime, budget_scope
+from costscope.scope.scope import state_of
 from costscope.stores import open_store
 from costscope_valkey.embedded import stop_server
 
@@ -38,7 +41,7 @@ def nothing_is_taken(store, admitted: int) -> None:
 
 
 def test_in_threads(make_runtime):
-    runtime = make_runtime(policy=POLICY)
+    opened = OpenedRuns(make_runtime(policy=POLICY), Sync())
     together, everybody_tried = threading.Barrier(100), threading.Barrier(100)
     refusals = []
 
@@ -47,23 +50,21 @@ def test_in_threads(make_runtime):
         admitted = []
         together.wait(60)
         for attempt in range(TRIES // 100):
-            opener = budget_scope(runtime=runtime, run=f"r-{number}-{attempt}")
             try:
-                scope = opener.open()
-                scope.begin()
+                opener, _ = opened.enter(run=f"r-{number}-{attempt}")
             except BudgetExceeded as refused:
                 refusals.append((refused.kind, refused.meter))
             else:
-                admitted.append(scope)
+                admitted.append(opener)
         everybody_tried.wait(60)
-        for scope in admitted:
-            scope.end()
+        for opener in admitted:
+            opened.leave(opener)
         return len(admitted)
 
     with ThreadPoolExecutor(100) as pool:
         assert sum(pool.map(worker, range(100))) == PLACES
     assert refusals == [NO_PLACE] * (TRIES - PLACES)
-    nothing_is_taken(runtime.store, PLACES)
+    nothing_is_taken(state_of(opened).services.store, PLACES)
 
 
 def test_in_tasks(make_runtime):

@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+from no_default import no_default_runtime
 
 import costscope
 from costscope import (
@@ -20,7 +21,6 @@ from costscope import (
     metered_tool,
     set_runtime,
 )
-from costscope.scope import default_runtime as default
 from costscope.scope.runtime import services_of
 from costscope.scope.scope import state_of
 from costscope_memory import MemoryStore
@@ -31,12 +31,10 @@ POLICY = {"budgets": [{"id": "all", "limits": {"cost": "1"}}]}
 @pytest.fixture(autouse=True)
 def no_default(monkeypatch):
     """Each test begins without a default runtime and leaves none."""
-    monkeypatch.setattr(default, "_runtime", None)
     for name in ("COSTSCOPE_STORE", "COSTSCOPE_POLICY"):
         monkeypatch.delenv(name, raising=False)
-    yield
-    if default._runtime is not None:
-        default._runtime.close()
+    with no_default_runtime():
+        yield
 
 
 def test_the_default_is_made_from_the_environment(monkeypatch, tmp_path):
@@ -92,7 +90,7 @@ def test_options_that_mean_nothing_are_refused(option):
         Runtime(**option)
 
 
-def test_a_store_given_as_an_object_stays_open_and_one_named_by_url_is_closed():
+def test_a_store_given_as_an_object_stays_open_and_one_named_by_url_is_closed(monkeypatch):
     class Store(MemoryStore):
         closed = 0
 
@@ -103,9 +101,8 @@ def test_a_store_given_as_an_object_stays_open_and_one_named_by_url_is_closed():
     with Runtime(store=store):
         pass
     assert store.closed == 0
-    runtime = Runtime(store="memory://")
-    runtime.store = store
-    runtime.close()
+    monkeypatch.setattr("costscope.scope.runtime.open_store", lambda url: store)
+    Runtime(store="memory://").close()
     assert store.closed == 1
 
 
@@ -124,7 +121,7 @@ def test_as_an_async_context_manager(make_runtime):
                 await tool()
             return runtime
 
-    assert asyncio.run(main()).outbox.drain()
+    assert services_of(asyncio.run(main())).outbox.drain()
 
 
 async def _nothing():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from costscope.engine.state.wait_list import Waiting
+from costscope.engine.state.wait_list import WaitList
 from costscope.ledger import Account
 from costscope.stores.effects import Wake
 
@@ -21,33 +21,33 @@ class Noted(Wake):
 
 
 def test_only_those_who_wait_for_an_account_that_was_settled_are_woken():
-    waiting, first, second, third = Waiting(), Noted(), Noted(), Noted()
+    waiting, first, second, third = WaitList(), Noted(), Noted(), Noted()
     waiting.add(first, (A,))
     waiting.add(second, (B, C))
     waiting.add(third, (A, C))
-    waiting.nudge((C,))
+    waiting.wake((C,))
     assert [first.woken, second.woken, third.woken] == [0, 1, 1]
 
 
 def test_the_longest_waiting_four_are_woken_whoever_waits_for_something_else():
-    waiting = Waiting()
+    waiting = WaitList()
     others, mine = [Noted() for _ in range(10)], [Noted() for _ in range(6)]
     for wake in others:
         waiting.add(wake, (A,))
     for wake in mine:
         waiting.add(wake, (B,))
-    waiting.nudge((B,))
+    waiting.wake((B,))
     assert [wake.woken for wake in mine] == [1, 1, 1, 1, 0, 0]
     assert not any(wake.woken for wake in others)
 
 
 def test_who_asks_again_keeps_the_place_and_who_gives_up_loses_it():
-    waiting, wakes = Waiting(), [Noted() for _ in range(6)]
+    waiting, wakes = WaitList(), [Noted() for _ in range(6)]
     for wake in wakes:
         waiting.add(wake, (A,))
     waiting.add(wakes[0], (A, B))
     waiting.discard(wakes[1])
-    waiting.nudge((A,))
+    waiting.wake((A,))
     assert [wake.woken for wake in wakes] == [1, 0, 1, 1, 1, 0]
     for wake in wakes:
         waiting.discard(wake)

@@ -5,7 +5,7 @@ import gc
 import pytest
 
 from costscope import Runtime, budget_scope, metered_model
-from costscope.engine.state.account_views import Views
+from costscope.engine.state.account_views import AccountViews
 from costscope.ledger import Account
 from costscope_memory import MemoryStore
 
@@ -76,7 +76,7 @@ def clock():
 
 @pytest.fixture
 def views(clock):
-    return Views(clock)
+    return AccountViews(clock)
 
 
 def look(views, balance=None):
@@ -84,7 +84,7 @@ def look(views, balance=None):
     [view] = found = views.of((ACCOUNT,))
     if balance is not None:
         view.balance = balance
-        views.heard(found)
+        views.keep(found)
     return view.balance
 
 
@@ -109,7 +109,7 @@ def test_hearing_does(views, clock):
     for spent in range(30):
         clock.now += 1
         found[0].balance = (spent, 0)
-        views.heard(found)
+        views.keep(found)
     del found
     clock.now += 8
     assert look(views) == (29, 0)
@@ -119,7 +119,7 @@ def test_what_is_kept_is_bounded(views):
     for number in range(5000):
         found = views.of((Account(f"tenant/{number}", (("cost", 100),)),))
         found[0].balance = (1, 0)
-        views.heard(found)
+        views.keep(found)
     del found
     gc.collect()
     assert len(views._views) == 4096

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextvars
 
 from costscope import budget_scope
+from costscope.context import set_current_scope
+from costscope.scope.scope import state_of
 
-__all__ = ["OpenedRuns"]
+__all__ = ["OpenedRuns", "make_current"]
 
 
 class OpenedRuns:
@@ -30,3 +32,8 @@ class OpenedRuns:
             self._colour.run(opener.__aexit__, *said)
         else:
             opener.__exit__(*said)
+
+
+def make_current(scope) -> None:
+    """Have what is called from here on, in this context, charged to the scope."""
+    set_current_scope(state_of(scope))

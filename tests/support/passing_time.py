@@ -22,7 +22,7 @@ __all__ = ["OnTheServer", "passing"]
 class _Here:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self._now_s = 1000.0
-        monkeypatch.setattr("costscope.engine.call.settle.perf_counter", lambda: self._now_s)
+        monkeypatch.setattr("costscope.engine.call.after_settle.perf_counter", lambda: self._now_s)
 
     def __call__(self, scope: Scope, seconds: float) -> None:
         del scope

@@ -2,7 +2,8 @@
 
 import pytest
 
-from costscope.policy import explain, parse_policy
+from costscope.policy import parse_policy
+from costscope.policy.explain import explain
 
 
 def explained(text):

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from no_default import no_default_runtime
 
 from costscope.errors import InvalidPolicy
 from costscope.policy import load_policy
@@ -154,16 +155,12 @@ def test_where_the_environment_says_that_the_policy_is():
 
 def test_configure_without_a_policy_reads_the_environment(monkeypatch):
     from costscope import configure
-    from costscope.scope import default_runtime as default
 
-    monkeypatch.setattr(default, "_runtime", None)
     monkeypatch.setenv("COSTSCOPE_BUDGET_ALL_TOOL_CALLS", "1")
-    runtime = configure("memory://")
-    try:
+    with no_default_runtime():
+        runtime = configure("memory://")
         assert msgspec.to_builtins(runtime.policy)["budgets"][0]["limits"] == {"tool_calls": 1}
         assert not runtime_polls(runtime)
-    finally:
-        runtime.close()
 
 
 def runtime_polls(runtime):

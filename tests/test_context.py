@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import costscope
-from costscope import ambient
+from costscope import context
 from costscope.context import (
     current_call,
     current_scope,
@@ -36,10 +36,10 @@ def test_one_module_imports_it():
         for path in root.rglob("*.py")
         if "import" in (text := path.read_text()) and "from contextvars_extras" in text
     ]
-    assert importing == ["ambient.py"]
+    assert importing == ["context.py"]
 
 
-def test_nothing_is_ambient_at_first_in_any_context_or_thread(fresh):
+def test_nothing_is_current_at_first_in_any_context_or_thread(fresh):
     found = []
 
     def look():
@@ -78,7 +78,7 @@ def test_a_value_set_in_a_copy_of_a_context_stays_there(fresh):
 
 def test_a_misspelt_variable_is_an_error_not_a_new_variable():
     """The registry would allocate one by default."""
-    registry = ambient._Ambient
+    registry = context._Context
     with pytest.raises(AttributeError):
         registry().scoop = 1
 
