@@ -59,19 +59,21 @@ def beating(heart) -> bool:
 
 
 def test_a_lease_is_renewed_before_it_ends_again_and_again(make_heart, books):
-    heart = make_heart(lease_ms=300)
-    beat = heart.add("h", awake_s())
-    until(lambda: len(books.batches) >= 6)
+    heart = make_heart(lease_ms=4500)  # a machine that pauses for 3 s loses none
+    since = awake_s()
+    beat = heart.add("h", since)
+    until(lambda: len(books.batches) >= 3)
     assert not beat.lost
     assert heart.keeps("h")
-    assert beat.renewed_s > awake_s() - 0.3
+    assert beat.renewed_s > since + 3
 
 
 def test_many_are_renewed_by_one_request(make_heart, books):
-    heart = make_heart(lease_ms=300)
-    since = awake_s()
-    for number in range(300):
-        heart.add(f"h-{number}", since)
+    heart = make_heart(lease_ms=60_000)
+    since = awake_s() - 30
+    with heart._changed:  # its thread looks when all are there
+        for number in range(300):
+            heart.add(f"h-{number}", since)
     until(lambda: sum(len(batch) for batch in books.batches) >= 300)
     assert [len(batch) for batch in books.batches[:3]] == [128, 128, 44]
 
@@ -120,7 +122,8 @@ def test_who_lost_a_slot_by_the_word_of_the_store_is_told_once(make_heart, books
     until(lambda: len(books.batches) > 4)
     assert told == ["lost"]
     assert lost.lost
-    assert not kept.lost
+    assert not kept.given_up
+    assert heart.keeps("kept")
     assert not heart.keeps("lost")
 
 
@@ -153,11 +156,12 @@ def test_who_may_go_on_while_the_store_is_away_is_not_told(make_heart, books):
 
 def test_an_outage_shorter_than_the_lease_loses_nothing(make_heart, books):
     books.fail(StoreUnavailable("away"))
-    heart = make_heart(lease_ms=3000)
-    beat = heart.add("h", awake_s() - 1.1)
+    heart = make_heart(lease_ms=12_000)
+    since = awake_s() - 4.1
+    beat = heart.add("h", since)
     until(lambda: books.batches)
     books.answer = lambda hold_id: Outcome.EXTENDED
-    until(lambda: beat.renewed_s > awake_s() - 0.5)
+    until(lambda: beat.renewed_s > since)
     assert not beat.lost
 
 
