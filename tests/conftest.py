@@ -31,6 +31,11 @@ import uuid
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# Both measure how long the machine takes for one example, which says nothing about the example.
+settings.register_profile("costscope", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("costscope")
 
 pytest_plugins = ["fake_providers.plugin"]  # the `provider` fixture: answers like OpenAI and Anthropic
 
@@ -43,7 +48,10 @@ class ValkeyServer:
         self.directory = Path(tempfile.mkdtemp(prefix="cs-"))
         self.path = str(self.directory / "valkey.sock")
         self.port = _free_port() if tcp else 0
-        self.settings = {"save": "", "appendonly": "no", "loglevel": "warning"} | settings
+        # With `everysec` a server puts writes off while it flushes its file, and replies: how much a kill takes, and how
+        # long a write takes when that goes on for two seconds, would depend on the disk.
+        own = {"save": "", "appendonly": "no", "appendfsync": "no", "loglevel": "warning"}
+        self.settings = own | settings
         self.process: subprocess.Popen[bytes] | None = None
 
     @property

@@ -61,19 +61,21 @@ def beating(renewer) -> bool:
 
 
 def test_a_lease_is_renewed_before_it_ends_again_and_again(make_renewer, books):
-    renewer = make_renewer(lease_ms=300)
-    lease = renewer.add("h", awake_s())
-    until(lambda: len(books.batches) >= 6)
+    renewer = make_renewer(lease_ms=4500)  # a machine that pauses for 3 s loses none
+    since = awake_s()
+    lease = renewer.add("h", since)
+    until(lambda: len(books.batches) >= 3)
     assert not lease.lost
     assert renewer.keeps("h")
-    assert lease.renewed_s > awake_s() - 0.3
+    assert lease.renewed_s > since + 3
 
 
 def test_many_are_renewed_by_one_request(make_renewer, books):
-    renewer = make_renewer(lease_ms=300)
-    since = awake_s()
-    for number in range(300):
-        renewer.add(f"h-{number}", since)
+    renewer = make_renewer(lease_ms=60_000)
+    leases = [renewer.add(f"h-{number}", awake_s()) for number in range(300)]
+    for lease in leases:
+        lease.renewed_s -= 30  # due, now that all are there
+    renewer._worker.wake()
     until(lambda: sum(len(batch) for batch in books.batches) >= 300)
     assert [len(batch) for batch in books.batches[:3]] == [128, 128, 44]
 
@@ -121,7 +123,8 @@ def test_who_lost_a_slot_by_the_word_of_the_store_is_told_once(make_renewer, boo
     until(lambda: len(books.batches) > 4)
     assert told == ["lost"]
     assert lost.lost
-    assert not kept.lost
+    assert not kept.given_up
+    assert renewer.keeps("kept")
     assert not renewer.keeps("lost")
 
 
@@ -154,11 +157,12 @@ def test_who_may_go_on_while_the_store_is_away_is_not_told(make_renewer, books):
 
 def test_an_outage_shorter_than_the_lease_loses_nothing(make_renewer, books):
     books.fail(StoreUnavailable("away"))
-    renewer = make_renewer(lease_ms=3000)
-    lease = renewer.add("h", awake_s() - 1.1)
+    renewer = make_renewer(lease_ms=12_000)
+    since = awake_s() - 4.1
+    lease = renewer.add("h", since)
     until(lambda: books.batches)
     books.answer = lambda hold_id: Outcome.EXTENDED
-    until(lambda: lease.renewed_s > awake_s() - 0.5)
+    until(lambda: lease.renewed_s > since)
     assert not lease.lost
 
 

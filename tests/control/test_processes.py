@@ -5,6 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import time
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import pytest
 from control_workers import cross, degraded, model_used, pace, wait_in_line, work_in_run
@@ -145,9 +146,11 @@ def test_a_throttled_budget_is_paced_over_all_processes(processes, patient_url):
         processes(pace, patient_url, policy, barrier, results, seconds, 2)
     made = sorted(at for _ in range(2) for at in results.get(timeout=60))
     paced = made[4:]  # before the threshold, and one for each thread that was on its way
-    span = paced[-1] - paced[0]
+    pause = max(
+        later - at for at, later in pairwise(made[3:])
+    )  # what came due while the machine was busy comes at once
     assert len(paced) > 10, "they were not held up for good"
-    assert len(paced) / span < rate * 1.25
+    assert len(paced) / (paced[-1] - paced[0] + pause) < rate * 1.25
 
 
 def test_those_who_wait_are_served_in_the_order_in_which_they_came(processes, patient_url):

@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+from run_agent import STEADY_LEASE_S
 from until import until
 
 from costscope import Runtime, budget_scope, metered_tool
@@ -18,7 +19,8 @@ from costscope.scope.runtime import services_of
 from costscope.scope.scope import state_of
 from costscope.stores import open_store
 
-LEASE_S = 1.0
+LEASE_S = 4.5
+"""A third of it passes between renewals: a machine that is busy may leave this process alone for 3 s."""
 POLICY = {
     "budgets": [
         {"id": "places", "limits": {"concurrent_runs": 2}},
@@ -86,7 +88,7 @@ def test_a_child_works_on_in_the_run_for_longer_than_a_lease(runtime):
     tool = metered_tool("t", price="0.01", runtime=runtime)(lambda: None)
 
     def child() -> None:
-        time.sleep(2 * LEASE_S)
+        time.sleep(1.5 * LEASE_S)
         tool()
 
     with budget_scope(runtime=runtime, run="r-1"):
@@ -102,7 +104,7 @@ def test_a_run_of_the_childs_own_is_kept_up_by_the_child(runtime):
         opener.__exit__(None, None, None)
         tool = metered_tool("t", price="0.01", runtime=runtime)(lambda: None)
         with budget_scope(runtime=runtime, run="r-2"):
-            time.sleep(2 * LEASE_S)
+            time.sleep(1.5 * LEASE_S)
             tool()
 
     with opener:
@@ -113,8 +115,9 @@ def test_a_run_of_the_childs_own_is_kept_up_by_the_child(runtime):
 
 
 def test_a_program_that_ends_with_a_run_open_has_abandoned_it(make_agent, patient_url):
-    leaver, other = [make_agent(POLICY, slot_lease_s=LEASE_S) for _ in range(2)]
+    leaver, other = [make_agent(POLICY, slot_lease_s=STEADY_LEASE_S) for _ in range(2)]
     assert leaver.do("open", {"run": "r-1"}) == "ok"
+    leaver.hurry()
     leaver.leaves_quietly()
     until(lambda: other.do("look") == 0)
     assert other.do("published")

@@ -151,11 +151,12 @@ class Client(threading.Thread):
 
 @pytest.fixture
 def durable_server(valkey_server_factory):
-    return valkey_server_factory(appendonly="yes", appendfsync="everysec")
+    """It writes its append-only file before it replies. So does one with `everysec`, but not while it flushes that file."""
+    return valkey_server_factory(appendonly="yes", appendfsync="no")
 
 
 def test_a_killed_server_comes_back_with_every_acknowledged_commit(durable_server):
-    """The append-only file is written before the reply is sent; only a power failure could take the last second."""
+    """The append-only file is written before the reply is sent."""
     limits = (("cost", 10**12),)
     tenant = Account("tenant/acme", limits)
     stores = [spender.open_patiently(f"{durable_server.url}?ledger=crash") for _ in range(2)]
@@ -196,6 +197,16 @@ def test_a_killed_server_comes_back_with_every_acknowledged_commit(durable_serve
         one.close()
 
 
+def made(call, **given) -> None:
+    """Repeat a call until it is made: a busy machine may need longer than the time-outs of the store."""
+    deadline = time.monotonic() + 30
+    while True:
+        try:
+            return call(**given)
+        except StoreUnavailable:
+            assert time.monotonic() < deadline
+
+
 def test_calls_fail_closed_while_the_server_is_dead_and_go_on_after(durable_server):
     """What was running when it died is settled when it is back, by the outbox."""
     ran = []
@@ -210,15 +221,15 @@ def test_calls_fail_closed_while_the_server_is_dead_and_go_on_after(durable_serv
 
     store = costscope_valkey.open_url(f"{durable_server.url}?ledger=crash")
     with Runtime(store=store) as runtime, default_in_block(runtime), budget_scope(run="r-1", max_cost="1.00"):
-        step()
-        step(during=durable_server.kill)
+        made(step)
+        made(step, during=durable_server.kill)
         with pytest.raises(StoreUnavailable):
             step()
         assert len(ran) == 2
         assert len(services_of(runtime).outbox) >= 1
         durable_server.start()
         assert services_of(runtime).outbox.drain(30)
-        step()
+        made(step)
         counters = cost(store)
         assert (counters.spent, counters.held) == (3 * CENT, 0)
         assert held_by_calls(store.snapshot()) == []

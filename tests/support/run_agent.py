@@ -1,6 +1,10 @@
 """A process that works in runs, step by step as a test tells it: `RunAgent` here, `_serve` there.
 
 The processes are forked from one that has imported everything, since an interpreter takes a second to start.
+
+A busy machine may leave a process alone for longer than a short lease, and then its slot is rightly another's. So tests
+give leases that no busy machine lets end (`slot_lease_s=STEADY_LEASE_S`), and one that is to lose its slot shortens its
+leases just before it is stopped or killed: `hurry`, `freeze`, `stop_inside_a_reserve`.
 """
 
 from __future__ import annotations
@@ -28,11 +32,16 @@ from costscope import (
     metered_model,
     metered_tool,
 )
+from costscope.background.heartbeat import awake_s
 from costscope.engine.state.run import Run
+from costscope.ledger import Extend, Reserve
 from costscope.scope.runtime import services_of
 from costscope.stores import open_store
 
-__all__ = ["RunAgent", "make_agent"]
+__all__ = ["STEADY_LEASE_S", "RunAgent", "make_agent"]
+
+STEADY_LEASE_S = 120.0
+_SHORT_LEASE_MS = 600
 
 _IMPORTED = [
     "costscope",
@@ -51,9 +60,11 @@ class RunAgent:
         processes = multiprocessing.get_context("forkserver")
         processes.set_forkserver_preload(_IMPORTED)
         self._here, there = processes.Pipe()
-        self.process = processes.Process(target=_serve, args=(there, url, policy, options), daemon=True)
+        self._bedside, bed = processes.Pipe()
+        self.process = processes.Process(target=_serve, args=(there, bed, url, policy, options), daemon=True)
         self.process.start()
         there.close()
+        bed.close()
 
     def tell(self, verb: str, *args: object) -> None:
         """Give an order, and do not wait for the answer."""
@@ -74,10 +85,22 @@ class RunAgent:
         self.process.kill()
         self.process.join()
 
+    def hurry(self, *, stop: bool = False) -> int:
+        """Let the leases it has now end soon, whatever it is doing: when, in ms of the store's clock."""
+        self._bedside.send(stop)
+        assert self._bedside.poll(60), "the process does not answer"
+        return self._bedside.recv()
+
     def freeze(self) -> None:
-        """SIGSTOP; returns when it stands still."""
-        os.kill(self.process.pid, signal.SIGSTOP)
+        """Stop it (SIGSTOP) with leases that end soon; returns when it stands still."""
+        self.hurry(stop=True)
         self.stands_still()
+
+    def stop_inside_a_reserve(self) -> int:
+        """Let it make a call, and stop when the store has answered the reserve: when its leases end, as `hurry`."""
+        ends_ms = self.do("stop_inside_a_reserve")
+        self.stands_still()
+        return ends_ms
 
     def stands_still(self) -> None:
         """Wait until it has been stopped, by itself or by `freeze`."""
@@ -107,12 +130,14 @@ class RunAgent:
         """Whatever it is doing."""
         self.kill()
         self._here.close()
+        self._bedside.close()
         self.process.close()
 
 
-def _serve(orders, url: str, policy: dict, options: dict) -> None:
+def _serve(orders, bed, url: str, policy: dict, options: dict) -> None:
     with Runtime(store=open_store(url), policy=policy, **options) as runtime:
         agent = _Agent(runtime, orders)
+        threading.Thread(target=agent.lie_down, args=(bed,), daemon=True).start()
         while True:
             try:
                 verb, args = orders.recv()
@@ -209,14 +234,16 @@ class _Agent:
 
         return _said(turn)
 
-    def work(self, until_s: float, pause_s: float) -> list:
-        """Make calls until a moment of the machine's monotonic clock; when each was made, and what ended it."""
+    def work(self, pause_s: float) -> list:
+        """Make calls until anything is sent, or one is refused; when each was made, and what ended it."""
         made, said = [], "ok"
-        while said == "ok" and time.monotonic() < until_s:
+        while said == "ok" and not self._orders.poll():
             at = []
             said = _said(lambda at=at: at.append(self.tool()))
             made += at
             time.sleep(pause_s)
+        if said == "ok":
+            self._orders.recv()
         return [made, said]
 
     def wait_async(self, labels: dict, limits: dict, seconds: float) -> list:
@@ -232,18 +259,46 @@ class _Agent:
         return [said, time.monotonic() - began]
 
     def stop_inside_a_reserve(self) -> str:
-        """Stop this process when the store has answered the reserve of a call, until it is continued; make the call."""
+        """Stop this process when the store has answered the reserve of a call, until it is continued; make the call.
+
+        Its leases end soon after it was stopped.
+        """
         store, execute = self.runtime.store, self.runtime.store.execute
 
         def stopping(commands):
+            if threading.current_thread() is not threading.main_thread():
+                return execute(commands)
             replies = execute(commands)
             store.execute = execute
-            self._orders.send("stopping")
+            self._orders.send(
+                self._shorten_leases(*[command.id for command in commands if isinstance(command, Reserve)])
+            )
             os.kill(os.getpid(), signal.SIGSTOP)
             return replies
 
         store.execute = stopping
         return self.call()
+
+    def lie_down(self, bed) -> None:
+        """Shorten the leases whenever that is asked for, from a thread of its own, and stop the process if told to."""
+        with suppress(EOFError):
+            while True:
+                stop = bed.recv()
+                bed.send(self._shorten_leases())
+                if stop:
+                    os.kill(os.getpid(), signal.SIGSTOP)
+
+    def _shorten_leases(self, *more: str) -> int:
+        """Let the leases that this process renews, and `more`, end soon: at which ms of the store's clock."""
+        renewer = services_of(self.runtime).lease_renewer
+        leases = list(renewer._leases.values())
+        renewer.lease_ms, sent_s = _SHORT_LEASE_MS, awake_s()
+        replies = self.runtime.store.execute(
+            [Extend(hold_id, _SHORT_LEASE_MS) for hold_id in (*more, *(lease.hold_id for lease in leases))]
+        )
+        for lease in leases:
+            lease.lease_s, lease.renewed_s = _SHORT_LEASE_MS / 1000, sent_s
+        return max(reply.now_ms for reply in replies) + _SHORT_LEASE_MS
 
     def contend(self, name: str, until_s: float, fenced: bool) -> list[tuple[float, float]]:
         """Enter one run after another, fall asleep now and then; when the first and last call of each was made.

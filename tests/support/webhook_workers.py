@@ -9,16 +9,19 @@ from costscope.policy.model.controls import Webhook
 from costscope.stores import open_store
 from costscope.webhooks import WebhookSender
 
-__all__ = ["SECRET", "TIMEOUT", "send_until_killed", "sender_for"]
+__all__ = ["HASTY_S", "RETRY_S", "SECRET", "send_until_killed", "sender_for"]
 
 SECRET = "whsec_" + "A" * 43 + "="
-TIMEOUT = 0.5
+HASTY_S = 0.5
+"""A time-out for receivers that do not answer."""
+RETRY_S = 1.5
+"""A time-out after which another attempt is made soon; one that is answered has so much time on a busy machine."""
 
 
-def sender_for(store, *, margin_s: float = 5.0, **urls: str) -> WebhookSender:
-    """A sender that waits half a second for an answer; with a small margin it tries again after about a second."""
+def sender_for(store, *, margin_s: float = 5.0, timeout: float = 20.0, **urls: str) -> WebhookSender:
+    """A sender; it tries again after about twice its time-out and margin."""
     webhooks = {
-        name: Webhook(url=url, secret_env="HOOK_SECRET", timeout=TIMEOUT) for name, url in urls.items()
+        name: Webhook(url=url, secret_env="HOOK_SECRET", timeout=timeout) for name, url in urls.items()
     }
     return WebhookSender(
         store, webhooks, environ={"HOOK_SECRET": SECRET}, look_s=0.05, margin_s=margin_s, first_pause_s=0.02

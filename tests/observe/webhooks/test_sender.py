@@ -15,7 +15,7 @@ from contextlib import ExitStack
 import pytest
 from happenings import happening
 from running import open_url
-from webhook_workers import SECRET, TIMEOUT, send_until_killed, sender_for
+from webhook_workers import HASTY_S, RETRY_S, SECRET, send_until_killed, sender_for
 
 from costscope.board import AckDeliveries, Publish
 from costscope.events import encode_event
@@ -98,7 +98,7 @@ def test_each_webhook_gets_what_is_meant_for_it(sender, publish, receive):
 def test_many_are_sent_in_one_go(store, sender, publish, receive):
     receiver = receive(204)
     expected = [f"{publish()[0]}:ops" for _ in range(40)]
-    look_until(sender(margin_s=0.05, ops=receiver.url), lambda: len(receiver.requests) >= 40)
+    look_until(sender(margin_s=0.05, timeout=RETRY_S, ops=receiver.url), lambda: len(receiver.requests) >= 40)
     assert sorted(receiver.ids) == sorted(expected)
     assert not undone(store, *expected)
 
@@ -109,7 +109,7 @@ def test_what_was_not_accepted_comes_again_with_the_same_id_and_a_new_signature(
 ):
     receiver = receive(answer, 204)
     event_id, record = publish()
-    look_until(sender(margin_s=0.05, ops=receiver.url), lambda: len(receiver.requests) == 2)
+    look_until(sender(margin_s=0.05, timeout=RETRY_S, ops=receiver.url), lambda: len(receiver.requests) == 2)
     assert receiver.ids == [f"{event_id}:ops"] * 2
     for request in receiver.requests:
         verify(SECRET, request.headers, request.body)
@@ -125,7 +125,7 @@ def test_everything_but_a_2xx_or_410_is_tried_again(answer, receive):
     store = MemoryStore(clock=clock)
     event = happening()
     store.tell([Publish(event.id, encode_event(event), deliver=("ops",))])
-    sending = sender_for(store, margin_s=0.05, ops=receiver.url)
+    sending = sender_for(store, margin_s=0.05, timeout=RETRY_S, ops=receiver.url)
     look_until(sending, lambda: len(receiver.requests) == 3, clock=clock)
     assert receiver.ids == [f"{event.id}:ops"] * 3
     assert not undone(store, f"{event.id}:ops")
@@ -139,27 +139,27 @@ def test_who_does_not_answer_in_time_is_not_waited_for(answer, sender, publish, 
     receiver = receive(answer)
     publish()
     began = time.monotonic()
-    sender(ops=receiver.url).look()
-    assert TIMEOUT * 0.9 < time.monotonic() - began < TIMEOUT + 5
-    assert f"no answer within {TIMEOUT:g} s" in caplog.text
+    sender(timeout=HASTY_S, ops=receiver.url).look()
+    assert HASTY_S * 0.9 < time.monotonic() - began < HASTY_S + 5
+    assert f"no answer within {HASTY_S:g} s" in caplog.text
     assert len(receiver.requests) == 1
 
 
 def test_a_time_out_is_followed_by_another_attempt(sender, publish, receive):
     receiver = receive("hang", 204)
     event_id, _ = publish()
-    look_until(sender(margin_s=0.05, ops=receiver.url), lambda: len(receiver.requests) == 2)
+    look_until(sender(margin_s=0.05, timeout=RETRY_S, ops=receiver.url), lambda: len(receiver.requests) == 2)
     assert receiver.ids == [f"{event_id}:ops"] * 2
 
 
 def test_a_slow_receiver_does_not_hold_up_another(sender, publish, receive):
     slow, quick = receive("hang"), receive(204)
     publish("slow", "quick")
-    thread = threading.Thread(target=sender(slow=slow.url, quick=quick.url).look)
+    thread = threading.Thread(target=sender(timeout=2 * RETRY_S, slow=slow.url, quick=quick.url).look)
     began = time.monotonic()
     thread.start()
     quick.wait_for(1)
-    assert time.monotonic() - began < TIMEOUT
+    assert time.monotonic() - began < 2 * RETRY_S
     thread.join()
 
 
@@ -177,7 +177,7 @@ def test_a_redirect_is_not_followed(sender, publish, receive):
     other = receive(204)
     receiver = receive((302, {"location": other.url}), (307, {"location": other.url}), 204)
     publish()
-    look_until(sender(margin_s=0.05, ops=receiver.url), lambda: len(receiver.requests) >= 2)
+    look_until(sender(margin_s=0.05, timeout=RETRY_S, ops=receiver.url), lambda: len(receiver.requests) >= 2)
     assert other.requests == []
 
 
@@ -237,7 +237,7 @@ def test_what_could_not_be_acknowledged_arrives_again_under_its_id(
     outage = OutageStore(store)
     receiver = receive(204)
     event_id, _ = publish()
-    sending = sender_for(outage, margin_s=0.05, ops=receiver.url)
+    sending = sender_for(outage, margin_s=0.05, timeout=RETRY_S, ops=receiver.url)
     handle, breaking = receiver._handle, ExitStack()
 
     def handle_and_take_away(handler):
@@ -260,7 +260,7 @@ def test_what_could_not_be_acknowledged_arrives_again_under_its_id(
 
 def test_once_woken_it_sends_by_itself(sender, publish, receive):
     receiver = receive(500, 204)
-    sending = sender(margin_s=0.05, ops=receiver.url)
+    sending = sender(margin_s=0.05, timeout=RETRY_S, ops=receiver.url)
     publish()
     sending.wake()
     receiver.wait_for(2)  # the second attempt needs nobody's call
@@ -274,7 +274,7 @@ def test_closing_does_not_wait_for_a_receiver_that_hangs(store, publish, receive
     receiver.wait_for(1)
     began = time.monotonic()
     sending.close(0.05)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 10, "it would hang for 20 s"
     assert not [one for one in threading.enumerate() if one.name == "costscope-webhooks"]
     assert undone(store, f"{event_id}:ops")
     assert not [one for one in caplog.records if one.levelno >= logging.ERROR]
@@ -319,7 +319,7 @@ def test_what_a_killed_process_had_taken_another_one_delivers(valkey_url, receiv
     receiver.wait_for(1)
     process.kill()
     process.join()
-    sending = sender_for(store, margin_s=0.05, ops=receiver.url)
+    sending = sender_for(store, margin_s=0.05, timeout=RETRY_S, ops=receiver.url)
     look_until(sending, lambda: len(receiver.requests) == 2)
     assert receiver.ids == [f"{event.id}:ops"] * 2
     first, second = receiver.requests
@@ -333,7 +333,7 @@ def test_what_a_killed_process_had_taken_another_one_delivers(valkey_url, receiv
 def test_several_senders_share_the_work(store, publish, receive):
     receiver = receive(204)
     expected = {f"{publish()[0]}:ops" for _ in range(60)}
-    senders = [sender_for(store, margin_s=0.05, ops=receiver.url) for _ in range(4)]
+    senders = [sender_for(store, margin_s=0.05, timeout=RETRY_S, ops=receiver.url) for _ in range(4)]
     threads = [threading.Thread(target=one.look) for one in senders]
     for thread in threads:
         thread.start()
@@ -390,5 +390,5 @@ def test_a_forked_child_sends_nothing_of_its_parents_and_does_not_deafen_it(stor
     assert os.waitstatus_to_exitcode(status) == 0
     began = time.monotonic()
     sending.close(0)  # interrupts the request by way of its loop
-    assert time.monotonic() - began < 0.9
+    assert time.monotonic() - began < 10, "it would hang for 20 s"
     assert not [one for one in threading.enumerate() if one.name == "costscope-webhooks"]
