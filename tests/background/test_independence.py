@@ -88,7 +88,7 @@ def test_a_lease_is_renewed_while_a_flush_a_webhook_and_a_callback_hang(provider
         with budget_scope(runtime=runtime):
             tool()
         with budget_scope(runtime=runtime, run="r-1") as scope:
-            lease = scope.run.lease
+            lease = state_of(scope).run.lease
             assert provider.entered.wait(LONG)
             assert begun.wait(LONG)
             receiver.wait_for(1)

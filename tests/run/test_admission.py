@@ -125,7 +125,7 @@ def test_a_halted_run_is_not_admitted_again(opened, books):
 def test_a_run_that_is_opened_again_under_its_name_is_admitted_again_on_the_same_limits(opened, books):
     for cents in (1, 2):
         opener, scope = opened.enter(team="a", run="r-1", max_cost="0.02")
-        with reserve(state_of(opened).services, scope):
+        with reserve(opened.runtime, scope):
             pass
         assert books.spent(budget="~scope") == cents * CENT
         opened.leave(opener)
@@ -150,7 +150,7 @@ def test_a_run_waits_for_a_place_where_its_budget_says_so(make_runtime, colour):
     first, _ = opened.enter(run="r-1")
 
     def leave_when_somebody_waits() -> None:
-        until(lambda: bool(services_of(state_of(opened).services).wait_list))
+        until(lambda: bool(services_of(opened.runtime).wait_list))
         contextvars.copy_context().run(first.__exit__, None, None, None)
 
     with ThreadPoolExecutor(1) as pool:

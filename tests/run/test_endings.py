@@ -344,7 +344,7 @@ def test_a_run_whose_runtime_was_closed_stops_when_its_lease_is_over(patient_url
 def test_ends_are_told_once_to_the_board_even_if_another_process_took_it_for_dead(opened, runtime):
     opener, scope = opened.enter(run="r-1")
     run = state_of(scope).run
-    lost = LostHold(run.hold_id, tuple(account.key for account in state_of(run).accounts))
+    lost = LostHold(run.hold_id, tuple(account.key for account in run.accounts))
     opened.leave(opener)
     for _ in range(2):
         emit_abandoned(services_of(runtime), [lost])
@@ -357,7 +357,7 @@ def test_a_run_that_is_taken_for_dead_twice_is_told_once_to_the_board(opened, ru
     opener, scope = opened.enter(run="r-1")
     run = state_of(scope).run
     services_of(runtime).lease_renewer.drop(run.hold_id)  # as if it were another process's
-    lost = LostHold(run.hold_id, tuple(account.key for account in state_of(run).accounts))
+    lost = LostHold(run.hold_id, tuple(account.key for account in run.accounts))
     for _ in range(2):
         emit_abandoned(services_of(runtime), [lost])
     opened.leave(opener)

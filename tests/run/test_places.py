@@ -16,7 +16,6 @@ from running import Sync
 from spender import PATIENT
 
 from costscope import BudgetExceeded, Runtime, budget_scope
-from costscope.scope.scope import state_of
 from costscope.stores import open_store
 from costscope_valkey.embedded import stop_server
 
@@ -64,7 +63,7 @@ def test_in_threads(make_runtime):
     with ThreadPoolExecutor(100) as pool:
         assert sum(pool.map(worker, range(100))) == PLACES
     assert refusals == [NO_PLACE] * (TRIES - PLACES)
-    nothing_is_taken(state_of(opened).services.store, PLACES)
+    nothing_is_taken(opened.runtime.store, PLACES)
 
 
 def test_in_tasks(make_runtime):

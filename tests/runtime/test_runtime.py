@@ -22,7 +22,6 @@ from costscope import (
     set_runtime,
 )
 from costscope.scope.runtime import services_of
-from costscope.scope.scope import state_of
 from costscope_memory import MemoryStore
 
 POLICY = {"budgets": [{"id": "all", "limits": {"cost": "1"}}]}
@@ -213,6 +212,6 @@ def test_many_runs_are_one_entry_of_the_resolver(make_runtime):
     assert len(found) == 1
     other = services_of(runtime).resolver.resolve({"tenant": "b"}, 1_800_000_000_000)
     assert (
-        state_of(other).accounts[0].key
+        other.accounts[0].key
         != services_of(runtime).resolver.resolve({"tenant": "a"}, 1_800_000_000_000).accounts[0].key
     )

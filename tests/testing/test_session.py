@@ -10,7 +10,6 @@ from stopwatch import Stopwatch
 import costscope
 from costscope import BudgetExceeded, StoreUnavailable, budget_scope, metered_tool, testing
 from costscope.scope.runtime import services_of
-from costscope.scope.scope import state_of
 from costscope.testing import ManualClock
 
 HOURLY = {
@@ -34,10 +33,10 @@ def search() -> str:
 def test_it_is_the_default_runtime_inside_the_block_only():
     with testing.runtime() as outer:
         with testing.runtime() as inner:
-            assert costscope.get_runtime() is state_of(inner).services
+            assert costscope.get_runtime() is inner.runtime
             with budget_scope(tenant="acme", max_cost="1.00"):
                 search()
-        assert costscope.get_runtime() is state_of(outer).services
+        assert costscope.get_runtime() is outer.runtime
         assert inner.store.snapshot().accounts
         assert not outer.store.snapshot().accounts
         with budget_scope(tenant="acme", max_cost="1.00") as scope:  # still open
@@ -86,7 +85,7 @@ def test_a_shared_clock_moves_both():
     clock = ManualClock()
     with testing.runtime(start=clock) as one, testing.runtime(start=clock) as other:
         one.clock.advance(5)
-        assert services_of(state_of(other).services).now_ms() == clock() // 1_000_000
+        assert services_of(other.runtime).now_ms() == clock() // 1_000_000
 
 
 def test_it_works_in_an_event_loop():

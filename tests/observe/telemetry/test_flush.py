@@ -199,7 +199,7 @@ def test_a_forked_child_exports_nothing_of_its_parents():
             flushed.append(os.getpid())
 
     telemetry, totals = Telemetry(Provider()), ScopeTotals()
-    totals.settlement("committed")
+    totals.add_settlement("committed")
     telemetry.record({"tenant": "acme"}, totals)
     child = os.fork()
     if child == 0:

@@ -6,7 +6,6 @@ from costscope import Runtime, budget_scope, reserve
 from costscope.policy import explain_scope, parse_policy
 from costscope.policy.model.constraints import merged_constraints
 from costscope.scope.runtime import services_of
-from costscope.scope.scope import state_of
 
 POLICY = """
 budgets:
@@ -54,7 +53,7 @@ def test_the_accounts_it_names_are_those_that_a_call_and_a_run_really_use(policy
             pass
         used = {one.key for one in runtime.store.snapshot().accounts if not one.key.startswith("~run/")}
         said = explain_scope(policy, ACME, services_of(runtime).now_ms())
-    assert {key for one in said.budgets for key in state_of(one).accounts} == used
+    assert {key for one in said.budgets for key in one.accounts} == used
 
 
 def test_why_the_others_do_not(policy):
