@@ -1,5 +1,7 @@
-"""The quickstart of the README; run it in this folder, where budgets.yaml is."""
+"""The quickstart of the README, from any folder; its policy is the budgets.yaml beside it."""
 
+import os
+from pathlib import Path
 from types import SimpleNamespace
 
 # --- A stand-in, so that this runs without a network. Put your own here: client = openai.OpenAI()
@@ -12,6 +14,8 @@ def _answer(**_: object) -> SimpleNamespace:
 
 
 client = SimpleNamespace(chat=SimpleNamespace(completions=SimpleNamespace(create=_answer)))
+
+os.chdir(Path(__file__).parent)  # the code of the README finds its policy in the current folder
 
 # --- From here on it is the README's code, letter by letter.
 # ruff: noqa: ANN001, ANN201, D103, E402

@@ -8,15 +8,13 @@ from typing import Annotated
 
 import typer
 
-from costscope.cli.audit import audit
+from costscope.cli.audit_command import audit
 from costscope.cli.check import check
 from costscope.cli.demo.launch import demo
-from costscope.cli.events import events
+from costscope.cli.events_command import events
 from costscope.cli.exporter import exporter
 from costscope.cli.status import status
 from costscope.errors import CostscopeError
-
-__all__ = ["app", "run"]
 
 app = typer.Typer(
     name="costscope",
@@ -53,12 +51,12 @@ def options(
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    # where in our code it was raised helps nobody at a terminal
+    # where in our code it was raised does not help at a terminal
     sys.stderr.write(f"costscope: warning: {message}\n")
 
 
 def run() -> int:
-    """Run the command of this process's arguments; the exit code."""
+    """Run the command of this process's arguments and return its exit code."""
     warnings.showwarning = _show_warning
     try:
         app()

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from costscope.policy.load.document import Place
     from costscope.policy.load.loader import LoadedPolicy
 
-__all__ = ["check"]
 
 _NEXT_LABEL: Final = re.compile(r",(?=[A-Za-z_][A-Za-z0-9_]*=)", re.ASCII)
 """A comma ends a value only where another label follows: `name=Smith, Ann` is one label."""
@@ -61,7 +60,7 @@ def check(
         sys.stderr.write(f"{error}\n")
         raise typer.Exit(2) from error
     lint = _lint(loaded)
-    warnings = _placed(loaded, lint)
+    warnings = _place_warnings(loaded, lint)
     if json:
         _print_json(source, loaded, labels, warnings, lint.notes)
     else:
@@ -72,7 +71,7 @@ def check(
 
 
 def _labels(scope: list[str]) -> dict[str, str]:
-    """The labels of `tenant=acme,user=u1`.
+    """Read the labels of `tenant=acme,user=u1`.
 
     Raises:
         InvalidInput: a part that is no `label=value`, or a label that is given twice.
@@ -113,8 +112,8 @@ def _lint(loaded: LoadedPolicy) -> Lint:
     return lint_policy(loaded.policy)
 
 
-def _placed(loaded: LoadedPolicy, lint: Lint) -> list[tuple[Place, str]]:
-    """The warnings where they were written, from the top of each file to its end.
+def _place_warnings(loaded: LoadedPolicy, lint: Lint) -> list[tuple[Place, str]]:
+    """List the warnings where they were written, from the top of each file to its end.
 
     What was written once and means several things, as in other formats, is said once.
     """

@@ -39,8 +39,8 @@ class Wrapped:
         yield from _lines(console, self._text, options.max_width)
 
 
-def heading(name: str, more: str) -> Wrapped:
-    """A name in bold, and behind it what is not."""
+def draw_heading(name: str, more: str) -> Wrapped:
+    """Draw a name in bold, and behind it what is not."""
     # Text, not str: a file's [brackets] are no markup
     return Wrapped(Text(name, style="bold").append(f"  {more}", style="not bold"))
 
@@ -66,7 +66,7 @@ class Block:
 
 
 def budget_lines(budget: BudgetExplained) -> Iterator[Line]:
-    """What a budget does."""
+    """Write what a budget does."""
     if budget.limits:
         yield "limits", ", ".join(budget.limits.values())
     yield "window", _window(budget)
@@ -77,7 +77,7 @@ def budget_lines(budget: BudgetExplained) -> Iterator[Line]:
     if budget.at_limit:
         yield "at the limit", budget.at_limit
     if budget.on_denied != "raise":
-        yield "a refused call", _denied(budget.on_denied)
+        yield "a refused call", _say_denial(budget.on_denied)
     if budget.constraints:
         yield "each run", f"at most {', '.join(budget.constraints.values())}"
     if budget.on_outage == "open":
@@ -85,14 +85,14 @@ def budget_lines(budget: BudgetExplained) -> Iterator[Line]:
 
 
 def route_lines(route: RouteExplained) -> Iterator[Line]:
-    """Where a route sends which stage."""
+    """Write where a route sends which stage."""
     for stage in route.stages:
         falls_back = f"; falls back {stage.falls_back}" if stage.falls_back else ""
         yield stage.stage, stage.goes + falls_back
 
 
 def _lines(console: Console, text: Text, width: int) -> Iterator[Text]:
-    """The lines of a text, without the spaces at which it was broken."""
+    """Break a text into lines, without the spaces at which it was broken."""
     for line in text.wrap(console, width, overflow="fold"):
         line.rstrip()
         yield line
@@ -106,7 +106,7 @@ def _window(budget: BudgetExplained) -> str:
     )
 
 
-def _denied(on_denied: str) -> str:
+def _say_denial(on_denied: str) -> str:
     word, _, rest = on_denied.partition(" ")
     return f"waits for those in flight, at most {rest}" if word == "wait" else f"returns {rest}"
 
@@ -125,7 +125,7 @@ _RATES = (
 
 
 def policy_title(source: str, words: PolicyExplained) -> Text:
-    """Which policy, and how much there is in it."""
+    """Name the policy, and count what is in it."""
     counts = [format_count(len(words.budgets), "budget")]
     if words.routes:
         counts.append(format_count(len(words.routes), "route"))
@@ -133,18 +133,18 @@ def policy_title(source: str, words: PolicyExplained) -> Text:
 
 
 def policy_screen(rules: Policy, words: PolicyExplained) -> RenderableType:
-    """Everything a policy says."""
+    """Write everything a policy says."""
     return Group(*_screen(rules, words))
 
 
 def _screen(rules: Policy, words: PolicyExplained) -> Iterator[RenderableType]:
     for budget in words.budgets:
         yield Text()
-        yield heading(budget.id, f"{budget.covers}; {budget.split}")
+        yield draw_heading(budget.id, f"{budget.covers}; {budget.split}")
         yield Block(budget_lines(budget))
     for route in words.routes:
         yield Text()
-        yield heading(f"route {route.id}", f"{route.covers}; {route.models}")
+        yield draw_heading(f"route {route.id}", f"{route.covers}; {route.models}")
         yield Block(route_lines(route))
     for title, lines in (
         ("runaway runs", [("watched for", words.runaway)] if words.runaway else []),
@@ -191,7 +191,7 @@ def _tier(price: Amount | TierRates) -> str:
 
 
 def scope_screen(words: ScopeExplained, rules: Policy) -> RenderableType:
-    """What holds in a scope: budgets, limits of its runs, routes, and what does not concern it."""
+    """Write what holds in a scope: budgets, limits of its runs, routes, and what does not concern it."""
     return Group(*_scope_screen(words, rules))
 
 
@@ -203,7 +203,7 @@ def _scope_screen(words: ScopeExplained, rules: Policy) -> Iterator[RenderableTy
     yield Wrapped(Text(title, style="bold"))
     for one in words.budgets:
         yield Text()
-        yield heading(one.budget.id, one.budget.covers)
+        yield draw_heading(one.budget.id, one.budget.covers)
         lines = [*budget_lines(one.budget), *(("account", key) for key in one.accounts)]
         yield Block(line for line in lines if line[0] != "each run")
     yield from _part("each run may have at most", _constraints(words))
@@ -213,7 +213,7 @@ def _scope_screen(words: ScopeExplained, rules: Policy) -> Iterator[RenderableTy
     )
     for route in words.routes:
         yield Text()
-        yield heading(f"route {route.id}", route.models)
+        yield draw_heading(f"route {route.id}", route.models)
         yield Block(route_lines(route))
     yield from _part("runaway runs", [("watched for", words.runaway)] if words.runaway else [])
     yield from _part("not met", list(words.not_met.items()))

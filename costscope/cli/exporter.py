@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from costscope.cli.books import StoreOption, open_books
+from costscope.cli.open_books import StoreOption, open_books
 from costscope.errors import InvalidInput, InvalidPolicy
 from costscope.observe.exporter import DEFAULT_LABELS, Grouping, Reader
 from costscope.observe.reports import BurnRates
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from costscope.policy import Policy
 
-__all__ = ["exporter"]
 
 _log = logging.getLogger("costscope.exporter")
 
@@ -86,7 +85,7 @@ def _extra() -> ModuleType:
 
 
 def _policy_of(source: str | None) -> Callable[[], Policy | None]:
-    """Reads the policy that holds now; a version that is wrong changes nothing."""
+    """Return a function that reads the policy that holds now; a version that is wrong changes nothing."""
     if source is None:
         return lambda: None
     watcher = PolicyWatcher(source)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from costscope.cli.books import StoreOption, open_books
+from costscope.cli.open_books import StoreOption, open_books
 from costscope.observe.reports import account_rows, untouched_budgets
 from costscope.observe.reports.as_json import as_data, json_text
 from costscope.policy import load_policy
@@ -15,14 +15,12 @@ if TYPE_CHECKING:
     from costscope.policy import Policy
     from costscope.stores import Store
 
-__all__ = ["status"]
-
 
 def status(
     store: StoreOption = None,
     policy: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="Show the limits of this policy, and its budgets nobody used yet."),
+        typer.Option(metavar="FILE", help="Show the limits of this policy, and its budgets not used yet."),
     ] = None,
     *,
     watch: Annotated[

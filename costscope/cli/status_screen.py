@@ -35,7 +35,7 @@ def account_blocks(
     ascii_only: bool,
     note: Callable[[AccountRow, MeterRow], Text] | None = None,
 ) -> Iterator[list[Text]]:
-    """The lines of each account, in columns that are the same for all.
+    """Draw the lines of each account, in columns that are the same for all.
 
     Args:
         rows: the accounts.
@@ -48,7 +48,7 @@ def account_blocks(
     widths = [max((len(found[at]) for found in cells.values()), default=0) for at in range(5)]
     room = min(max(width - sum(widths) - 5 * len(_GAP), _BAR_MIN), _BAR_MAX)
     for row in rows:
-        block = [_heading(row, width)]
+        block = [_draw_heading(row, width)]
         for line in row.meters:
             name, *numbers, limit = cells[id(line)]
             text = Text(name.ljust(widths[0]) + _GAP, no_wrap=True, overflow="ellipsis")
@@ -62,7 +62,7 @@ def account_blocks(
         yield block
 
 
-def _heading(row: AccountRow, width: int) -> Text:
+def _draw_heading(row: AccountRow, width: int) -> Text:
     if row.window_end:
         reset = f"resets {format_instant(row.window_end)}"
     else:
@@ -82,7 +82,7 @@ def _heading(row: AccountRow, width: int) -> Text:
 
 
 def _cells(line: MeterRow, currency: str) -> tuple[str, str, str, str, str]:
-    """Name, percent, spent, held and limit of a meter."""
+    """Write the name, percent, spent, held and limit of a meter."""
     counters, limit = line.counters, line.limit
     used = counters.spent + counters.held
     share = "" if limit is None else f"{percent(used, limit)}%"
@@ -133,6 +133,6 @@ class StatusScreen:
 
 
 def title(url: str, now_ms: int) -> Text:
-    """Which books, and when."""
+    """Say which books, and when."""
     now = dt.datetime.fromtimestamp(now_ms / 1000, dt.UTC)
     return Text(f"{url}  {now:%Y-%m-%d %H:%M:%S} UTC", style="bold")

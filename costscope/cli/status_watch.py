@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.text import Text
 
-from costscope.cli.events import short_line
+from costscope.cli.events_command import short_line
 from costscope.cli.status_screen import account_blocks, title
 from costscope.cli.widgets import legend, outlook
 from costscope.errors import StoreUnavailable
@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from costscope.policy import Policy
     from costscope.stores import Store
 
-__all__ = ["WatchScreen", "watch"]
 
 _EVENTS: Final = 8
 _LOOK: Final = 1000
@@ -94,7 +93,7 @@ class WatchScreen:
         self._problem = problem
 
     def stale(self, problem: str) -> WatchScreen:
-        """The same numbers, and why there are no newer ones."""
+        """Keep the same numbers, and say why there are no newer ones."""
         return WatchScreen(
             self._url, self._snapshot, self._policy, self._rates, self._events, problem=problem
         )
@@ -118,11 +117,11 @@ class WatchScreen:
         height = options.height
         if (
             height is None and console.is_alt_screen
-        ):  # which is cut off below: rich tells the height to nobody inside
+        ):  # which is cut off below: rich tells the height to nothing inside
             height = console.height
         room = math.inf if height is None else height - _height(console, options, top + end)
         yield from top
-        yield from self._fitting(console, options, current, blocks, room)
+        yield from self._fit_blocks(console, options, current, blocks, room)
         yield from end
 
     @property
@@ -130,7 +129,7 @@ class WatchScreen:
         return self._policy.currency if self._policy is not None else "USD"
 
     def _in_use(self, row: AccountRow) -> bool:
-        """Its window is not over, and the run or scope it belongs to is not either."""
+        """Tell whether its window is not over, nor the run or scope it belongs to."""
         if row.end_ms and row.end_ms <= self._snapshot.now_ms:
             return False
         return not row.passing or any(line.counters.held or self._rate(row, line) for line in row.meters)
@@ -143,14 +142,14 @@ class WatchScreen:
         return outlook(line, rate, forecast(row, line, self._snapshot.now_ms, rate))
 
     def _urgency(self, row: AccountRow) -> tuple[bool, float, float]:
-        """The smaller, the more it deserves a place: what refuses, then exhausted soonest, then fullest."""
+        """Rank an account; the smaller, the more it deserves a place: what refuses, then exhausted soonest, then fullest."""
         found = [forecast(row, line, self._snapshot.now_ms, self._rate(row, line)) for line in row.meters]
         known = [each for each in found if each is not None]
         ends = min((each.exhausted_s or 0.0 for each in known if not each.lasts), default=math.inf)
         full = max((each.utilisation for each in known), default=0.0)
         return row.enforcement != "hard", ends, -full
 
-    def _fitting(
+    def _fit_blocks(
         self,
         console: Console,
         options: ConsoleOptions,

@@ -21,7 +21,7 @@ _FULL: Final = 100
 
 
 def bar(spent: int, held: int, limit: int, width: int, *, ascii_only: bool = False) -> Text:
-    """Spent, held and free as shares of a limit, `width` characters long.
+    """Draw spent, held and free as shares of a limit, `width` characters long.
 
     Rounded to the nearest character; what is not zero has at least one.
     """
@@ -36,12 +36,12 @@ def bar(spent: int, held: int, limit: int, width: int, *, ascii_only: bool = Fal
 
 
 def percent(amount: int, limit: int) -> int:
-    """An amount in percent of a limit, to the nearest; 100 for a limit of 0."""
-    return _rounded(100 * amount, limit) if limit else 100
+    """Give an amount in percent of a limit, to the nearest; 100 for a limit of 0."""
+    return _round_ratio(100 * amount, limit) if limit else 100
 
 
 def legend(*, ascii_only: bool = False) -> Text:
-    """What the marks mean."""
+    """Say what the marks mean."""
     spent, held, free = _ASCII if ascii_only else _BLOCKS
     return Text(f"{spent} spent  {held} held  {free} free", style="bright_black")
 
@@ -51,10 +51,10 @@ def _cells(amount: int, limit: int, width: int) -> int:
         return 0
     if amount >= limit:
         return width
-    return max(_rounded(amount * width, limit), 1)
+    return max(_round_ratio(amount * width, limit), 1)
 
 
-def _rounded(number: int, by: int) -> int:
+def _round_ratio(number: int, by: int) -> int:
     return (2 * number + by) // (2 * by)
 
 
@@ -74,7 +74,7 @@ _LONG_S: Final = KEEP_MAX_MS // SECOND_MS
 
 
 def span(seconds: float) -> str:
-    """`3 h 10 min`, `45 s`, `2 d 4 h`: the two largest units, cut off."""
+    """Write `3 h 10 min`, `45 s`, `2 d 4 h`: the two largest units, cut off."""
     if seconds >= _LONG_S:
         return "more than 100 years"
     left = int(seconds)
@@ -89,7 +89,7 @@ def span(seconds: float) -> str:
 
 
 def pace(meter: str, rate: float) -> str:
-    """What is spent per minute, or per hour or day where that is too little to be read: `0.0120/min`, `3/h`."""
+    """Write what is spent per minute, or per hour or day where that is too little to be read: `0.0120/min`, `3/h`."""
     money = meter in MONEY
     for seconds, unit in _PACES:
         amount = rate * seconds / (NANO if money else 1)
@@ -111,7 +111,7 @@ _AT_ONCE_S: Final = 0.5
 
 
 def outlook(line: MeterRow, rate: float | None, ahead: Forecast | None) -> Text:
-    """`0.0120/min  exhausted in 3 h 10 min, 2 h before the reset`; empty where nothing can be said."""
+    """Write `0.0120/min  exhausted in 3 h 10 min, 2 h before the reset`; empty where nothing can be said."""
     if ahead is not None and ahead.exhausted_s is not None and ahead.exhausted_s < _AT_ONCE_S:
         return Text(f"exhausted{_until_reset(ahead)}", style="red")
     if not rate:  # unknown, or idle: on most lines of most screens

@@ -17,7 +17,7 @@ from costscope.guard.open_runs import OpenRun
 from costscope.ledger import Read
 from costscope.observe.events.records import RunStatus
 from costscope.policy.model.patterns import STANDING_LEVELS
-from costscope.scope.budget_scope import new_scope
+from costscope.scope.budget_scope import budget_scope, new_scope
 from costscope.scope.summary import summary
 from costscope.stores.effects import Execute
 
@@ -41,10 +41,10 @@ def run_starts(
         HookRepeated: it is open already.
         InvalidInput, InvalidLabel: something given cannot be used.
     """
-    named = _named(given)
+    keywords = _scope_keywords(given)
     runs.claim(run_id)
     try:
-        scope = new_scope(runtime, **named, run=run_id)
+        scope = new_scope(runtime, **keywords, run=run_id)
         opened = OpenRun(run_id, scope, metadata or {})
         try:
             if scope.opens_run:
@@ -173,25 +173,30 @@ def _summary(
     )
 
 
-def _named(given: Mapping[str, Any]) -> dict[str, Any]:
-    """The keywords of `budget_scope`: `tenant_id` and the like are the labels `tenant` ...
+def _scope_keywords(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the keywords of `budget_scope`: `tenant_id` and the like are the labels `tenant` ...
+
+    A label that is None or empty is left out: an event bus hands on every field, also one that it has no value for.
 
     Raises:
         InvalidLabel: a label is given under both names.
         InvalidInput: the run is named twice.
     """
-    named: dict[str, Any] = {}
-    for name, value in given.items():
-        label = name.removesuffix("_id")
-        label = label if label in STANDING_LEVELS else name
-        if label in named or (label != name and label in given):
-            msg = f"label {label} is given twice, as {label}= and as {label}_id=; leave one out"
-            raise InvalidLabel(msg)
-        named[label] = value
     for name in ("run", "runtime"):
-        if name in named:
+        if name in given:
             msg = (
                 f"{name}= is not for the hook: the run is its first argument, the runtime is the guard's own"
             )
             raise InvalidInput(msg)
-    return named
+    options = budget_scope.__kwdefaults__ or {}
+    keywords: dict[str, Any] = {}
+    for name, value in given.items():
+        if (value is None or value == "") and name not in options and not name.startswith("max_"):
+            continue
+        label = name.removesuffix("_id")
+        label = label if label in STANDING_LEVELS else name
+        if label in keywords:
+            msg = f"label {label} is given twice, as {label}= and as {label}_id=; leave one out"
+            raise InvalidLabel(msg)
+        keywords[label] = value
+    return keywords

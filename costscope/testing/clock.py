@@ -5,8 +5,6 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-__all__ = ["ManualClock"]
-
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _START: Final = datetime(2026, 1, 1, 12, tzinfo=UTC)
 
@@ -37,7 +35,7 @@ class ManualClock:
         return _EPOCH + timedelta(microseconds=self._now_ns // 1000)
 
     def advance(self, seconds: float | timedelta) -> None:
-        """Move forward; a negative value is a clock that somebody set back."""
+        """Move forward; a negative value is a clock that was set back."""
         if isinstance(seconds, timedelta):
             self._now_ns += _as_ns(seconds)
         else:

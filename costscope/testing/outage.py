@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from costscope.stores import Store
     from costscope.stores.coordination import Answer, Op
 
-__all__ = ["OutageStore"]
-
 
 class OutageStore:
     """Another store, which does not answer while `away()` is open.
@@ -41,10 +39,10 @@ class OutageStore:
 
     @contextmanager
     def away(self, *, applies: bool = False) -> Iterator[None]:
-        """Until the end of the block every batch fails with `StoreUnavailable`.
+        """Let every batch fail until the end of the block with `StoreUnavailable`.
 
         Args:
-            applies: the batch reaches the books, and only its replies are lost. Of a real outage nobody knows
+            applies: the batch reaches the books, and only its replies are lost. Of a real outage no one knows
                 which of the two it was.
         """
         before = self._away, self._applies
@@ -64,7 +62,7 @@ class OutageStore:
         return replies
 
     async def aexecute(self, commands: Sequence[Command]) -> list[Reply]:
-        """The same for an event loop."""
+        """Do the same for an event loop."""
         if self._away and not self._applies:
             raise self._error()
         replies = await self.inner.aexecute(commands)
@@ -82,7 +80,7 @@ class OutageStore:
         return answers
 
     async def atell(self, ops: Sequence[Op]) -> list[Answer]:
-        """The same for an event loop."""
+        """Do the same for an event loop."""
         if self._away and not self._applies:
             raise self._error()
         answers = await self.inner.atell(ops)
@@ -95,7 +93,7 @@ class OutageStore:
         return self.inner.on_lost(listener)
 
     def snapshot(self) -> Snapshot:
-        """What stands in the books, outage or not: a test may look behind it."""
+        """Read what stands in the books, outage or not: a test may look behind it."""
         return self.inner.snapshot()
 
     def audit(self) -> AuditReport:

@@ -45,7 +45,7 @@ class Session:
 
     @property
     def open_holds(self) -> int:
-        """How many reservations hold something right now: 0 when every call has been settled."""
+        """Count the reservations that hold something right now: 0 when every call has been settled."""
         return len(self.store.snapshot().holds)
 
 
@@ -53,7 +53,7 @@ class Session:
 def runtime(
     policy: PolicySource | None = None, *, start: ManualClock | None = None, **options: Unpack[RuntimeOptions]
 ) -> Iterator[Session]:
-    """A runtime on memory books with a manual clock, the default one inside the block.
+    """Open a runtime on memory books with a manual clock, the default one inside the block.
 
     Nothing in it waits: the store answers at once, leases and windows end when the clock is moved, and
     settlements that are repeated are repeated at once when `settle` asks. The default runtime of before is put

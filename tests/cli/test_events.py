@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from costscope.board import Publish
-from costscope.cli.events import short_line
+from costscope.cli.events_command import short_line
 from costscope.observe.events.records import (
     KINDS,
     AccountReset,

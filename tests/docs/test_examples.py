@@ -41,12 +41,12 @@ PROMISES = {
 
 
 @pytest.mark.parametrize("name", sorted(path.name for path in EXAMPLES.glob("*.py")))
-def test_an_example_runs_and_prints_what_it_promises(name):
+def test_an_example_runs_in_any_folder_and_prints_what_it_promises(name, tmp_path):
     environment = {key: value for key, value in os.environ.items() if not key.startswith("COSTSCOPE_")}
     done = subprocess.run(
-        [sys.executable, "-W", "error", name],
+        [sys.executable, "-W", "error", str(EXAMPLES / name)],
         check=False,
-        cwd=EXAMPLES,
+        cwd=tmp_path,
         env=environment,
         capture_output=True,
         text=True,

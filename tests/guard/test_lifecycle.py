@@ -8,6 +8,7 @@ import pytest
 from monitoring import Monitor
 
 from costscope import Guard, Runtime, Usage
+from costscope.errors import InvalidInput
 from costscope_valkey.codec import source_of
 from costscope_valkey.script import Script
 
@@ -164,6 +165,27 @@ def test_labels_may_be_named_as_other_systems_do(guarded):
         "run": "r",
     }
     assert hooks.on_run_end("r").summary.labels == labels
+
+
+@pytest.mark.parametrize("empty", ["", None])
+def test_a_label_without_a_value_is_absent(guarded, empty):
+    """An event bus hands on every field, also one that it has no value for; the other name of a label may have it."""
+    hooks = guarded(TENANT)
+    hooks.on_run_start("r", tenant="acme", tenant_id=empty, agent_id=empty, goal_id=empty, max_cost=None)
+    assert hooks.guard.scope("r").labels == {"tenant": "acme", "run": "r"}
+    assert hooks.before_tool_call("r", "search", price="0.01").remaining_cost == Decimal("0.99")
+    hooks.after_tool_call("r")
+    assert hooks.on_run_end("r").summary.labels == {"tenant": "acme", "run": "r"}
+    assert hooks.books.spent(budget="tenant") == CENT
+    hooks.books.settle()
+
+
+@pytest.mark.parametrize("option", [{"max_cost": ""}, {"max_costs": None}, {"run": None}])
+def test_an_option_without_a_value_is_not_left_out_like_a_label(guarded, option):
+    hooks = guarded(TENANT)
+    with pytest.raises(InvalidInput):
+        hooks.on_run_start("r", tenant="acme", **option)
+    assert hooks.guard.runs() == ()
 
 
 def test_a_run_that_no_budget_covers_has_its_cost_all_the_same(guarded):

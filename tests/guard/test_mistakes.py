@@ -141,7 +141,7 @@ def test_a_request_that_says_nothing_is_refused_before_anything_is_held(given, s
         ({"tenant": "a", "tenant_id": "b"}, InvalidLabel, "given twice"),
         ({"tenant_id": "b", "tenant": "a"}, InvalidLabel, "given twice"),
         ({"run": "x"}, InvalidInput, "its first argument"),
-        ({"tenant": ""}, InvalidLabel, "tenant"),
+        ({"tenant": 7}, InvalidLabel, "tenant"),
     ],
 )
 def test_a_run_that_is_started_with_nonsense_is_not_open(given, error, says, hooks):

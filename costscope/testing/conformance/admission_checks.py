@@ -10,8 +10,6 @@ from costscope.testing.conformance.callers import KEEP_MS, LEASE_MS, RUN, TENANT
 if TYPE_CHECKING:
     from costscope.testing.conformance.callers import Execute
 
-__all__ = ["Admission"]
-
 
 class Admission:
     """spent + held + amount <= limit, in every account, or nowhere."""

@@ -12,19 +12,6 @@ if TYPE_CHECKING:
     from costscope.ledger import Command, Reply
     from costscope.stores import Store
 
-__all__ = [
-    "KEEP_MS",
-    "LEASE_MS",
-    "RUN",
-    "TENANT",
-    "Callers",
-    "Execute",
-    "Tasks",
-    "Threads",
-    "balance",
-    "pair",
-    "reserve",
-]
 
 LEASE_MS: Final = 600_000
 """Longer than any test."""

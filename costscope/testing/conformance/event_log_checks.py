@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from costscope.stores.coordination import Op
     from costscope.testing.conformance.telling import Tell
 
-__all__ = ["BoardStream"]
-
 
 class BoardStream(Telling):
     """What a store promises about them."""

@@ -13,11 +13,9 @@ if TYPE_CHECKING:
     from costscope.stores import Store
     from costscope.testing.conformance.callers import Execute
 
-__all__ = ["Keeping"]
-
 
 class Keeping:
-    """Nothing is kept for ever that somebody did not ask for, and nothing is lost before."""
+    """Nothing is kept for ever that was not asked for, and nothing is lost before."""
 
     def test_an_idle_account_is_forgotten_after_its_keeping_time(
         self, execute: Execute, advance: Callable[[int], None]
@@ -68,7 +66,7 @@ class Keeping:
     def test_an_audit_finds_live_and_lost_holds_exact(
         self, store: Store, execute: Execute, advance: Callable[[int], None]
     ) -> None:
-        """Also one that nobody has presumed yet, and one whose account is forgotten."""
+        """Also one that is not presumed yet, and one whose account is forgotten."""
         short = Account("short", (("cost", 100),), keep_ms=40)
         execute(
             Reserve(new_id(), (RUN, TENANT), {"cost": 5}, 1),

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from costscope.stores import Store
     from costscope.testing.conformance.callers import Execute
 
-__all__ = ["Leases"]
-
 
 class Leases:
     """A hold lasts as long as its lease, on the store's clock."""
@@ -110,13 +108,13 @@ class Leases:
     def test_a_listener_that_fails_spoils_nothing(
         self, store: Store, execute: Execute, advance: Callable[[int], None]
     ) -> None:
-        """The books are right whoever was told of them, and the others are told."""
+        """The books are right however few were told of them, and the others are told."""
         told: list[LostHold] = []
 
-        def failing(lost: Sequence[LostHold]) -> None:
+        def fail_callback(lost: Sequence[LostHold]) -> None:
             raise RuntimeError(lost)
 
-        store.on_lost(failing)
+        store.on_lost(fail_callback)
         store.on_lost(told.extend)
         execute(Reserve(new_id(), (RUN,), {"cost": 60}, 1))
         advance(5)

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from costscope.ledger import Command
     from costscope.testing.conformance.callers import Callers, Execute
 
-__all__ = ["Protocol"]
-
 
 class Protocol:
     """A batch in, a batch out."""

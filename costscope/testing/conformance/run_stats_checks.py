@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from costscope.stores.coordination import Op
     from costscope.testing.conformance.telling import Tell
 
-__all__ = ["BoardNotes"]
-
 
 def _counts(answers: list[CallCounts]) -> list[tuple[int, int]]:
     return [(noted.failures, noted.repeats) for noted in answers]

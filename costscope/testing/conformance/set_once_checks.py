@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from costscope.stores import Store
     from costscope.testing.conformance.telling import Tell
 
-__all__ = ["BoardMarks"]
-
 
 class BoardMarks(Telling):
     """What a store promises about them."""

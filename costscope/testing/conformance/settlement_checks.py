@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from costscope.stores import Store
     from costscope.testing.conformance.callers import Execute
 
-__all__ = ["Settlement"]
-
 
 class Settlement:
     """One id, one payload, one end."""
@@ -85,14 +83,14 @@ class Settlement:
         assert balance(execute, RUN) == (0, 0, 0, 0)
 
     def test_a_release_that_overtakes_its_reserve_cancels_it(self, execute: Execute) -> None:
-        """Else the reserve would hold something that nobody will ever settle."""
+        """Else the reserve would hold something that will never be settled."""
         hold = new_id()
         assert execute(Release(hold, (RUN,), KEEP_MS))[0].outcome is Outcome.RELEASED
         assert execute(Reserve(hold, (RUN,), {"cost": 60}, LEASE_MS))[0].outcome is Outcome.CANCELLED
         assert balance(execute, RUN) == (0, 0, 0, 0)
 
     def test_a_commit_of_an_unknown_id_lands(self, execute: Execute) -> None:
-        """The money is spent, whatever became of the reserve; once."""
+        """The money is spent once, also where the reserve is gone."""
         hold = new_id()
         commit = Commit(hold, (RUN,), {"cost": 40}, KEEP_MS)
         assert [r.outcome for r in execute(commit, commit)] == [Outcome.ORPHAN] * 2

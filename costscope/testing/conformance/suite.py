@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from costscope.stores import Store
     from costscope.testing.conformance.callers import Callers, Execute
 
-__all__ = ["StoreConformance"]
-
 
 class StoreConformance(Protocol, Admission, Settlement, Leases, Keeping, BoardMarks, BoardNotes, BoardStream):
     """Derive from it, give it a `store`, and pytest finds the rest."""

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from costscope.stores import Store
     from costscope.stores.coordination import Op
 
-__all__ = ["HOUR_MS", "Tell", "Telling"]
 
 HOUR_MS: Final = 3_600_000
 

@@ -15,7 +15,6 @@ from costscope.stores import open_store
 if TYPE_CHECKING:
     from costscope.stores import Store
 
-__all__ = ["StoreOption", "open_books"]
 
 _EMBEDDED: Final = "embedded://"
 
@@ -32,7 +31,7 @@ StoreOption = Annotated[
 
 
 def open_books(url: str | None) -> Store:
-    """The store to read, from the option or the environment.
+    """Open the store to read, from the option or the environment.
 
     Raises:
         InvalidInput: no store is named, or one that would have to be made first.

@@ -7,13 +7,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from costscope.cli.books import StoreOption, open_books
+from costscope.cli.open_books import StoreOption, open_books
 from costscope.observe.reports.as_json import format_count, json_text
 
 if TYPE_CHECKING:
     from costscope.ledger import AuditReport
-
-__all__ = ["audit"]
 
 
 def audit(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 import typer
 from rich.text import Text
 
-from costscope.cli.books import StoreOption, open_books
+from costscope.cli.open_books import StoreOption, open_books
 from costscope.cli.widgets import span
 from costscope.errors import StoreUnavailable
 from costscope.observe.events.log_lines import line_of
@@ -102,7 +102,7 @@ _DAY: Final = dt.timedelta(days=1)
 
 
 def short_line(event: Event, now: dt.datetime) -> Text:
-    """`05:04:12  threshold  tenant-day at 80% of cost: 0.8100 of 1.0000  tenant=acme`, cut at the screen's edge.
+    """Write `05:04:12  threshold  tenant-day at 80% of cost: 0.8100 of 1.0000  tenant=acme`, cut at the screen's edge.
 
     Args:
         event: what happened.
@@ -112,10 +112,10 @@ def short_line(event: Event, now: dt.datetime) -> Text:
     when = f"{event.at:%H:%M:%S}" if now - event.at < _DAY else f"{event.at:%m-%d}   "
     text = Text(f"{when}  ", style="bright_black", no_wrap=True, overflow="ellipsis")
     text.append(_NAMES.get(kind, kind).ljust(_NAME_WIDTH), style=_STYLES.get(kind, "default"))
-    text.append("  " + _printable(_about(event)), style="default")
+    text.append("  " + _escape_controls(_about(event)), style="default")
     if event.labels:
         labels = " ".join(f"{name}={value}" for name, value in event.labels.items())
-        text.append("  " + _printable(labels), style="bright_black")
+        text.append("  " + _escape_controls(labels), style="bright_black")
     return text
 
 
@@ -150,6 +150,6 @@ def _about(event: Event) -> str:  # noqa: C901, PLR0911 - one case for each reco
             return f"{event.source}: {'in force' if event.accepted else f'refused, {event.problem}'}"
 
 
-def _printable(text: str) -> str:
-    """Names and reasons come from outside: nothing of them may move the cursor."""
+def _escape_controls(text: str) -> str:
+    """Escape what could move the cursor: names and reasons come from outside."""
     return text if text.isprintable() else ascii(text)[1:-1]
