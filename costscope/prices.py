@@ -1,33 +1,5 @@
-"""What a call costs: prices from the user, installed sources, genai-prices; unknown is refused, never free."""
+"""Price tables of other packages: what a source of the entry-point group `costscope.prices` is and gives."""
 
-from costscope.pricing.prices import (
-    ComputedPrice,
-    FixedPrice,
-    ModelPrice,
-    Price,
-    PriceBook,
-    PriceList,
-    PriceRule,
-    PriceSource,
-    Quote,
-    TierRates,
-    billed_usage,
-    checked_tier,
-    price_option,
-)
+from costscope.pricing.prices import PriceSource, Quote
 
-__all__ = [
-    "ComputedPrice",
-    "FixedPrice",
-    "ModelPrice",
-    "Price",
-    "PriceBook",
-    "PriceList",
-    "PriceRule",
-    "PriceSource",
-    "Quote",
-    "TierRates",
-    "billed_usage",
-    "checked_tier",
-    "price_option",
-]
+__all__ = ["PriceSource", "Quote"]

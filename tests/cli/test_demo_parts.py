@@ -20,8 +20,8 @@ from costscope.cli.demo.scenario import MODELS, TOOLS, TURN_CALLS, Scenario, pol
 from costscope.cli.demo.verdict import over_budget
 from costscope.ledger import Account, AuditReport, Commit, Difference, Release, Reserve, new_id
 from costscope.policy import load_policy
-from costscope.prices import PriceBook
 from costscope.pricing.money import to_nano
+from costscope.pricing.prices import PriceBook
 from costscope.pricing.usage import Usage, read_usage
 from costscope.scope.default_runtime import set_runtime
 from costscope.scope.runtime import Runtime

@@ -127,7 +127,11 @@ def _type_of(value: object) -> str:
 
 def fields(struct: type[msgspec.Struct]) -> dict[str, str]:
     """The fields of a struct by the name they have in JSON: type, default, and its tag if it has one."""
-    described = msgspec.inspect.type_info(struct)
+    try:
+        described = msgspec.inspect.type_info(struct)
+    except TypeError:  # it is made by hand only, and never decoded
+        fields = msgspec.structs.fields(struct)
+        return {one.name: "required" if one.required else "optional" for one in fields}
     found = {one.encode_name: _field(one) for one in described.fields}
     if described.tag is not None:
         found[str(described.tag_field)] = f"always {described.tag!r}"

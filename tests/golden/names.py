@@ -96,6 +96,7 @@ NAMES = {
         "decode_event",
         "encode_event",
     ],
+    "costscope.prices": ["PriceSource", "Quote"],
     "costscope.webhooks": ["WrongSignature", "new_secret", "sign", "verify"],
     "costscope.policy": ["Policy"],
     "costscope.stores": ["LostListeners", "Store"],

@@ -19,8 +19,8 @@ from costscope.ledger.meters import (
     Slot,
 )
 from costscope.policy.model.controls import Constraints
-from costscope.prices import price_option
 from costscope.pricing.estimate import settled_amounts, strict_estimate
+from costscope.pricing.prices import price_option
 
 PRICE = price_option({"input": "1", "output": "2"})
 

@@ -165,4 +165,4 @@ def test_configure_without_a_policy_reads_the_environment(monkeypatch):
 
 def runtime_polls(runtime):
     """Variables cannot change, so no thread looks at them."""
-    return runtime._reloading._reloader._worker._thread is not None
+    return runtime._reloading._reloader._worker is not None

@@ -2,7 +2,7 @@
 
 import pytest
 
-from costscope.prices import PriceBook, PriceRule
+from costscope.pricing.prices import PriceBook, PriceRule
 
 
 @pytest.fixture(scope="session")

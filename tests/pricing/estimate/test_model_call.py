@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 
 from costscope.errors import InvalidAmount, ModelUnpriced
 from costscope.ledger.meters import MAX_AMOUNT
-from costscope.prices import FixedPrice, PriceRule, price_option
 from costscope.pricing.estimate import (
     DEFAULT_OUTPUT_CAP,
     MIN_OUTPUT_TOKENS,
@@ -24,6 +23,7 @@ from costscope.pricing.estimate import (
     tool_estimate,
 )
 from costscope.pricing.estimate.bound import CALL_SLACK
+from costscope.pricing.prices import FixedPrice, PriceRule, price_option
 from costscope.pricing.usage import Usage
 
 AT = datetime(2026, 11, 22, 12, tzinfo=UTC)

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from costscope.errors import ModelUnpriced
-from costscope.prices import PriceBook
+from costscope.pricing.prices import PriceBook
 from costscope.pricing.prices.bundled import find_bundled
 from costscope.pricing.usage import Usage
 

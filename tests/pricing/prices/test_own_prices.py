@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from costscope.errors import InvalidAmount, ModelUnpriced
-from costscope.prices import ComputedPrice, FixedPrice, PriceBook, PriceList, PriceRule, price_option
+from costscope.pricing.prices import ComputedPrice, FixedPrice, PriceBook, PriceList, PriceRule, price_option
 from costscope.pricing.usage import Usage
 
 

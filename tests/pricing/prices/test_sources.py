@@ -11,7 +11,8 @@ import pytest
 from costscope import ModelUnpriced, Runtime, Usage, budget_scope, metered_model
 from costscope.policy import load_policy
 from costscope.policy.lint import lint_policy
-from costscope.prices import PriceBook, PriceList, PriceRule, PriceSource, Quote
+from costscope.prices import PriceSource, Quote
+from costscope.pricing.prices import PriceBook, PriceList, PriceRule
 from costscope.pricing.prices.bundled import BundledPrices
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)

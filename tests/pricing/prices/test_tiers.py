@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from costscope.errors import InvalidAmount, InvalidInput, ModelUnpriced
-from costscope.prices import PriceList, PriceRule, TierRates, billed_usage, checked_tier, price_option
+from costscope.pricing.prices import PriceList, PriceRule, TierRates, billed_usage, checked_tier, price_option
 from costscope.pricing.prices.tiers import asked_tiers, billed_tier, plain_name
 from costscope.pricing.usage import Usage
 
