@@ -149,6 +149,8 @@ NAMES = {
 }
 
 DECLARED = {
+    "costscope.prices.PriceSource": ["currency", "find"],
+    "costscope.prices.Quote": ["price", "until"],
     "costscope.stores.Store": [
         "aclose",
         "aexecute",
