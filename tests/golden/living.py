@@ -53,6 +53,7 @@ MEMBERS = {
         "iteration",
         "iterations",
         "labels",
+        "limit",
         "parent",
         "preview",
         "refresh",
