@@ -33,6 +33,9 @@ class FakeLink:
     def __init__(self, server=None) -> None:
         self.server = server
         self._client = fakeredis.FakeValkey(server=fakeredis.FakeServer(server_type="valkey"))
+        # Replies as they are, as a `Link` has them: the client's own reading of SET makes False of a value it gives back,
+        # which two threads that check the server at once would meet.
+        self._client.response_callbacks.clear()
         self._turn = threading.Lock()
 
     def call(self, script, keys, args):
