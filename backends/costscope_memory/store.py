@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from costscope.ledger import AuditReport, Command, LostHold, Reply, Snapshot
     from costscope.stores.coordination import Answer, Op
 
-__all__ = ["MemoryStore", "open_url"]
-
 
 class MemoryStore:
     """Books for one process, gone when it ends.
@@ -51,7 +49,7 @@ class MemoryStore:
         return replies
 
     async def aexecute(self, commands: Sequence[Command]) -> list[Reply]:
-        """The same: microseconds, so an event loop is not held up."""
+        """Apply a batch: microseconds, so an event loop is not held up."""
         return self.execute(commands)
 
     def tell(self, ops: Sequence[Op]) -> list[Answer]:
@@ -61,7 +59,7 @@ class MemoryStore:
             return [apply(op, now_ms) for op in ops]
 
     async def atell(self, ops: Sequence[Op]) -> list[Answer]:
-        """The same for an event loop."""
+        """Do as `tell` without holding up an event loop."""
         return self.tell(ops)
 
     def on_lost(self, listener: Callable[[Sequence[LostHold]], object]) -> Callable[[], None]:
@@ -69,7 +67,7 @@ class MemoryStore:
         return self._listeners.add(listener)
 
     def snapshot(self) -> Snapshot:
-        """Everything that stands in the books now."""
+        """Return everything that stands in the books now."""
         with self._lock:
             now_ms = self._clock_ns() // 1_000_000
             self._board.collect(now_ms)
@@ -83,10 +81,10 @@ class MemoryStore:
         return audit(self.snapshot())
 
     def close(self) -> None:
-        """Nothing to give back."""
+        """Do nothing: there is nothing to give back."""
 
     async def aclose(self) -> None:
-        """Nothing to give back."""
+        """Do nothing: there is nothing to give back."""
 
     def _tell_lost(self) -> None:
         found = []
@@ -98,7 +96,7 @@ class MemoryStore:
 
 
 def open_url(url: str) -> MemoryStore:
-    """`memory://`: a new store; two of them share nothing."""
+    """Open `memory://`, a new store; two of them share nothing."""
     if urlsplit(url)[1:] != ("", "", "", ""):
         msg = f"{url!r}: a memory store has no address, path or options; write 'memory://'"
         raise StoreMisconfigured(msg)

@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 
     from costscope_valkey.url import ServerAddress
 
-__all__ = ["AsyncLink"]
-
 T = TypeVar("T")
 
 
@@ -68,11 +66,11 @@ class AsyncLink:
 
     async def call(self, script: Script, keys: Sequence[Argument], args: Sequence[Argument]) -> object:
         """Run a script; returns and raises as `Link.call` does."""
-        return await self._lane().submit(script_request(script, keys, args), _as_it_is)
+        return await self._lane().submit(script_request(script, keys, args), None)
 
     async def command(self, *words: Argument) -> object:
         """Run a plain command; returns and raises as `Link.call` does."""
-        return await self._lane().submit(command_request(*words), _as_it_is)
+        return await self._lane().submit(command_request(*words), None)
 
     async def aclose(self) -> None:
         """Close the connection of the running loop, and those of loops that are closed already."""
@@ -125,7 +123,7 @@ class _Lane:
         result: asyncio.Future[T] = self._loop.create_future()
         started = time.monotonic()
 
-        def replied(reply: object) -> None:
+        def on_reply(reply: object) -> None:
             if isinstance(reply, Exception):
                 self._repeat(request, started, reply, then, result)
             else:
@@ -133,7 +131,7 @@ class _Lane:
 
         pipe = self._pipe
         if pipe is not None and pipe.usable:
-            pipe.send(request.packed, replied, self._server.timeouts.operation_s)
+            pipe.send(request.packed, on_reply, self._server.timeouts.operation_s)
         else:
             self._repeat(request, started, None, then, result)
         return result
@@ -146,7 +144,7 @@ class _Lane:
         then: Callable[[object], T] | None,
         result: asyncio.Future[T],
     ) -> None:
-        """The slow path, in a task of its own so that no caller can cancel it."""
+        """Repeat a request in a task of its own, so that no caller can cancel it."""
         if self._closing:  # a task begun now would outlive its loop
             _fail(
                 result, translate(first or LostConnection("closed"), self._server, time.monotonic() - started)
@@ -188,7 +186,7 @@ class _Lane:
         return await tenacity.AsyncRetrying(**schedule(deadline - time.monotonic()))(attempt)
 
     async def _attempt(self, request: Request) -> object:
-        pipe = await self._connected()
+        pipe = await self._connect()
         try:
             return await pipe.ask(request.packed, self._server.timeouts.operation_s)
         except NoScriptError:
@@ -197,7 +195,7 @@ class _Lane:
                 raise
         return await pipe.ask(full.packed, self._server.timeouts.operation_s)
 
-    async def _connected(self) -> Pipe:
+    async def _connect(self) -> Pipe:
         async with self._opening:
             if self._pipe is None or not self._pipe.usable:
                 self._pipe = None
@@ -231,13 +229,9 @@ class _Lane:
             await self._pipe.close()
 
     def abandon(self) -> None:
-        """The loop is closed, and nobody closed the connection before."""
+        """Free the connection of a loop that was closed before it."""
         if self._pipe is not None:
             self._pipe.bury()
-
-
-def _as_it_is(reply: object) -> object:
-    return reply
 
 
 def _fail(result: asyncio.Future[T], failure: Exception) -> None:

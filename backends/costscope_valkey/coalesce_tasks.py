@@ -9,15 +9,13 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections import deque
-from typing import TYPE_CHECKING, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
 from costscope.errors import StoreError
-from costscope_valkey.coalesce_threads import BATCH_MAX, checked, own_copy, take
+from costscope_valkey.coalesce_threads import BATCH_MAX, check_replies, own_copy, take
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
-
-__all__ = ["FLIGHTS_MAX", "FULL_ENOUGH", "TaskCoalescer"]
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -69,14 +67,11 @@ class TaskCoalescer(Generic[T, R]):
         return await waiter
 
 
-class _Waiting(Generic[T, R]):
+class _Waiting(NamedTuple, Generic[T, R]):
     """The commands of one task, and the future it waits for."""
 
-    __slots__ = ("commands", "waiter")
-
-    def __init__(self, commands: Sequence[T], waiter: asyncio.Future[list[R]]) -> None:
-        self.commands = commands
-        self.waiter = waiter
+    commands: Sequence[T]
+    waiter: asyncio.Future[list[R]]
 
 
 class _Lane(Generic[T, R]):
@@ -113,12 +108,12 @@ class _Lane(Generic[T, R]):
             flight = asyncio.get_running_loop().create_future()
             flight.set_exception(error)
         self._flights[flight] = entries
-        flight.add_done_callback(self._landed)
+        flight.add_done_callback(self._finish)
 
-    def _landed(self, flight: asyncio.Future[list[R]]) -> None:
+    def _finish(self, flight: asyncio.Future[list[R]]) -> None:
         entries = self._flights.pop(flight)
         if flight.cancelled():
-            # somebody cancelled every task of the loop; who still waits is served by another flight
+            # every task of the loop was cancelled; one that still waits is served by another flight
             waiting = [entry for entry in entries if not entry.waiter.done()]
             self._queue.extendleft(reversed(waiting))
             self._gathered += sum(len(entry.commands) for entry in waiting)
@@ -133,7 +128,7 @@ def _answer(entries: list[_Waiting[T, R]], flight: asyncio.Future[list[R]]) -> N
     replies: list[R] = []
     if error is None:
         try:
-            replies = checked(flight.result(), sum(len(entry.commands) for entry in entries))
+            replies = check_replies(flight.result(), sum(len(entry.commands) for entry in entries))
         except StoreError as mismatch:
             error = mismatch
     at = 0

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 R = TypeVar("R")
 
 BATCH_MAX: Final = 256
-"""Commands in one request: more would keep the server from everybody else for more than a few milliseconds."""
+"""Commands in one request: more would keep the server from all others for more than a few milliseconds."""
 
 
 class HasCommands(Protocol):
@@ -50,11 +50,11 @@ def take(entries: list[Queued], queue: deque[Queued], batch_max: int) -> list[Qu
     return entries
 
 
-def checked(replies: list[R], wanted: int) -> list[R]:
-    """The replies, if there is one for each command.
+def check_replies(replies: list[R], wanted: int) -> list[R]:
+    """Return the replies, if there is one for each command.
 
     Raises:
-        StoreError: there is not; nobody can say which reply belongs to whom.
+        StoreError: there is not; which reply belongs to whom is unknown.
     """
     if len(replies) != wanted:
         msg = f"{len(replies)} replies to {wanted} commands: the script on the server is not the one of this version"
@@ -63,7 +63,7 @@ def checked(replies: list[R], wanted: int) -> list[R]:
 
 
 def own_copy(error: BaseException) -> BaseException:
-    """An instance for one caller: tracebacks and notes grow on the instance that is raised."""
+    """Copy an error for one caller: tracebacks and notes grow on the instance that is raised."""
     try:
         own = copy.copy(error)
     except Exception:  # noqa: BLE001 - an exception that cannot be copied is better shared than lost
@@ -143,7 +143,7 @@ class ThreadCoalescer(Generic[T, R]):
                 entry.wake.acquire(timeout=self._wait_s)
             if self._leader is entry:
                 self._lead(entry)
-        finally:  # answered, out of patience or interrupted: nobody may count on this thread any more
+        finally:  # answered, out of patience or interrupted: no other may count on this thread any more
             try:
                 self._hand_over(entry)
             except BaseException:
@@ -160,7 +160,7 @@ class ThreadCoalescer(Generic[T, R]):
         return entry.replies
 
     def after_fork(self) -> None:
-        """The child has none of the threads that lead or wait."""
+        """Start empty: the child has none of the threads that lead or wait."""
         self._mutex = threading.Lock()
         self._queue = deque()
         self._leader = None
@@ -172,10 +172,10 @@ class ThreadCoalescer(Generic[T, R]):
             with self._mutex:
                 take(entries, self._queue, self._batch_max)
             if len(entries) == 1:
-                own.replies = checked(self._send(own.commands), len(own.commands))
+                own.replies = check_replies(self._send(own.commands), len(own.commands))
                 return
             batch = [command for entry in entries for command in entry.commands]
-            replies = checked(self._send(batch), len(batch))
+            replies = check_replies(self._send(batch), len(batch))
             at = 0
             for entry in entries:
                 entry.replies = replies[at : at + len(entry.commands)]

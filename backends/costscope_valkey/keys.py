@@ -9,8 +9,6 @@ from __future__ import annotations
 from typing import Final
 from urllib.parse import quote
 
-__all__ = ["LAYOUT", "LedgerKeys"]
-
 LAYOUT: Final = 1
 """Version of the keys and fields; another one is refused at start-up (`LayoutMismatch`)."""
 
@@ -35,5 +33,5 @@ class LedgerKeys:
         """What every request of the board declares, in the order of `board.lua`."""
 
     def account_of(self, key: bytes) -> str:
-        """The account key in a full key, as the index stores it."""
+        """Return the account key in a full key, as the index stores it."""
         return key.decode().removeprefix(self.account_prefix)

@@ -5,7 +5,7 @@
 -- KEYS[2]       index    HASH    account number -> account key; '#' -> the last number given
 -- KEYS[3]       ages     ZSET    account number -> drop_ms; what the index may forget
 -- KEYS[4..3+A]  account  HASH    n: its number, x: drop_ms ('0': never), about: JSON for people,
---                                q: 'ticket until ...', who waits here (only while somebody does),
+--                                q: 'ticket until ...', who waits here (only while one does),
 --                                <meter>: 'spent held reserved settled released presumed overrun refund orphan'
 -- KEYS[4+A..]   hold     STRING  'state drop fingerprint units actual', and while it is live or presumed
 --                                ' deadline until lost accounts amounts' behind that, where
@@ -316,7 +316,7 @@ local function seldom(now, flat, ids, accounts, sets, cells, texts, out, todo, k
     return worst
   end
 
-  -- Who waits for an account, without those whose time has passed; its text until somebody asks.
+  -- Who waits for an account, without those whose time has passed; its text until it is asked for.
   local function queue_of(acc)
     local queue = acc.queue
     if type(queue) ~= 'table' then
@@ -344,8 +344,8 @@ local function seldom(now, flat, ids, accounts, sets, cells, texts, out, todo, k
     return queue and queue.oldest
   end
 
-  -- The refusal of a reserve that would overtake somebody. Where it takes nothing it overtakes nobody.
-  local function overtaking(list, amounts, own)
+  -- The refusal of a reserve that would overtake a queued one. Where it takes nothing it overtakes none.
+  local function find_overtaken(list, amounts, own)
     for at = 1, #list do
       local acc = list[at]
       for place = acc.first, acc.last do
@@ -459,7 +459,7 @@ local function seldom(now, flat, ids, accounts, sets, cells, texts, out, todo, k
       units = units_that_fit(list, amounts, step, flat[at + 7], flat[at + 8])
       amounts, held = capped(amounts, units, step)
     end
-    local worst = refusal(list, amounts) or overtaking(list, amounts, ticket)
+    local worst = refusal(list, amounts) or find_overtaken(list, amounts, ticket)
     if worst then
       for place = 1, #worst do
         put(worst[place])
@@ -614,7 +614,7 @@ local function seldom(now, flat, ids, accounts, sets, cells, texts, out, todo, k
     acc.aged = acc.drop > 0
   end
 
-  -- What is to be written of a queue: nil if it is as it was, '' if nobody waits any more.
+  -- What is to be written of a queue: nil if it is as it was, '' if none waits any more.
   local function queue_text(acc)
     if type(acc.queue) ~= 'table' or not acc.queue.changed then
       return nil
@@ -822,7 +822,7 @@ for _ = 1, command_count do
   local verb, index, list = flat[cursor], flat[cursor + 1], sets[flat[cursor + 2]]
   local plain, width = false, 1
   if verb == 1 and once and not texts[index] and list.known and list.open and not (list.queued or todo.queued) then
-    -- reserve, of an id nobody knows, on accounts that exist and nobody waits for
+    -- reserve, of an unknown id, on accounts that exist and have no queue
     local amounts, cells = amounts_of(flat[cursor + 3]), list.cells
     plain, width = true, 7
     for at = 1, #cells do
@@ -922,7 +922,7 @@ end
 
 ------------------------------------------------------------------------------------------------ writing
 
-local emptied = {} -- the keys of accounts that nobody waits for any more
+local emptied = {} -- the keys of accounts whose queue is empty by now
 local words = {nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil} -- of one HSET after the other
 for index = 1, account_count do
   local acc, queue = accounts[index], rest and rest.queue_text(accounts[index])

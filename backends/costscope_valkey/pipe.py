@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
     from costscope_valkey.url import ServerAddress
 
-__all__ = ["Pipe", "open_pipe"]
-
 _INCOMPLETE: Final = object()
 
 
@@ -41,18 +39,18 @@ class Pipe(asyncio.Protocol):
         self.usable = False
         """False as soon as the connection is lost, broken or given up."""
 
-    def send(self, packed: bytes, replied: Callable[[object], None], timeout_s: float) -> None:
+    def send(self, packed: bytes, on_reply: Callable[[object], None], timeout_s: float) -> None:
         """Send a request; `replied` gets the reply, or an exception as a value, and must not raise."""
         transport = self._transport
         assert transport is not None, "a pipe is used after open_pipe() returned it"
-        self._waiting.append((replied, self._loop.call_later(timeout_s, self._expire)))
+        self._waiting.append((on_reply, self._loop.call_later(timeout_s, self._expire)))
         transport.write(packed)
 
     async def ask(self, packed: bytes, timeout_s: float) -> object:
         """Send a request and wait for its reply; an error reply is raised."""
         answer: asyncio.Future[object] = self._loop.create_future()
 
-        def replied(reply: object) -> None:
+        def on_reply(reply: object) -> None:
             if answer.done():
                 return
             if isinstance(reply, Exception):
@@ -60,7 +58,7 @@ class Pipe(asyncio.Protocol):
             else:
                 answer.set_result(reply)
 
-        self.send(packed, replied, timeout_s)
+        self.send(packed, on_reply, timeout_s)
         return await answer
 
     async def close(self) -> None:
@@ -89,17 +87,17 @@ class Pipe(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
         waiting, self._waiting = self._waiting, deque()
-        for replied, timer in waiting:
+        for on_reply, timer in waiting:
             timer.cancel()
-            replied(reason)
+            on_reply(reason)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """The protocol's side of asyncio."""
+        """Take the transport from asyncio."""
         self._transport = cast("asyncio.Transport", transport)
         self.usable = True
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The protocol's side of asyncio."""
+        """Answer all who wait, when asyncio says that the connection is lost."""
         self.usable = False
         if self._waiting and not self._loop.is_closed():
             self.give_up(LostConnection(str(exc) if exc is not None else "the server closed the connection"))
@@ -114,11 +112,11 @@ class Pipe(asyncio.Protocol):
                 if not self._waiting:
                     self.give_up(InvalidResponse("a reply to nothing"))
                     return
-                replied, timer = self._waiting.popleft()
+                on_reply, timer = self._waiting.popleft()
                 timer.cancel()
                 if isinstance(reply, Exception) and not leaves_connection_usable(reply):
                     self.give_up(reply)
-                replied(reply)
+                on_reply(reply)
         except InvalidResponse as garbage:
             self.give_up(garbage)
 

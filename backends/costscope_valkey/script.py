@@ -48,7 +48,7 @@ class Request:
         self._operands = operands
 
     def in_full(self) -> Request | None:
-        """The same with the script's source instead of its hash (EVAL), or None when that makes no difference.
+        """Return the same with the script's source instead of its hash (EVAL), or None when that makes no difference.
 
         A server forgets scripts at a restart, a failover and SCRIPT FLUSH; EVAL also teaches it again.
         """
@@ -64,12 +64,12 @@ def script_request(script: Script, keys: Sequence[Argument], args: Sequence[Argu
 
 
 def command_request(*words: Argument) -> Request:
-    """A plain command such as `("INFO", "server")`."""
+    """Pack a plain command such as `("INFO", "server")`."""
     return Request(libvalkey.pack_command(tuple(map(_text, words))))
 
 
 def _text(word: Argument) -> str | bytes:
-    """What may be packed: libvalkey 4.2.1 crashes when a signal arrives while it turns a number into text."""
+    """Turn a word into what may be packed: libvalkey 4.2.1 crashes when a signal arrives while it turns a number into text."""
     return word if isinstance(word, str | bytes) else str(word)
 
 

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from costscope_valkey.link import Link
     from costscope_valkey.url import ServerAddress
 
-__all__ = ["check_server", "judge", "layout_key"]
-
 _OLDEST_MAJOR: Final = 7
 
 
@@ -41,18 +39,25 @@ def check_server(link: Link, layout: str) -> None:
         if "NOPERM" not in str(refusal):
             raise
         info = None
-    _report(judge(info, link.server))
+    for concern in judge(info, link.server):
+        warnings.warn(concern, StoreWarning, stacklevel=3)
     recorded = link.command("SET", layout_key(link.server.ledger), layout, "NX", "GET")
-    _compare(recorded, layout, link.server)
+    found = recorded.decode(errors="replace") if isinstance(recorded, bytes) else recorded
+    if found not in (None, layout):
+        msg = (
+            f"{link.server}: ledger {link.server.ledger!r} has layout {found!s:.40}, this costscope writes layout {layout}; "
+            "use the version that wrote it, or another ledger (?ledger=NAME)"
+        )
+        raise LayoutMismatch(msg)
 
 
 def layout_key(ledger: str) -> str:
-    """Where the layout version of a ledger is recorded."""
+    """Return the key that records the layout version of a ledger."""
     return f"costscope:layout:{{{ledger}}}"
 
 
 def judge(info: object, server: ServerAddress) -> list[str]:
-    """What to warn of, given the reply to INFO, or None when that is not permitted.
+    """Say what to warn of, given the reply to INFO, or None when that is not permitted.
 
     Raises:
         StoreMisconfigured: the server cannot keep a ledger.
@@ -92,18 +97,3 @@ def _facts(info: object) -> dict[str, str]:
     text = info.decode(errors="replace") if isinstance(info, bytes) else str(info)
     pairs = (line.partition(":") for line in text.splitlines() if not line.startswith("#"))
     return {name: value.strip() for name, colon, value in pairs if colon}
-
-
-def _report(concerns: list[str]) -> None:
-    for concern in concerns:
-        warnings.warn(concern, StoreWarning, stacklevel=4)
-
-
-def _compare(recorded: object, layout: str, server: ServerAddress) -> None:
-    found = recorded.decode(errors="replace") if isinstance(recorded, bytes) else recorded
-    if found not in (None, layout):
-        msg = (
-            f"{server}: ledger {server.ledger!r} has layout {found!s:.40}, this costscope writes layout {layout}; "
-            "use the version that wrote it, or another ledger (?ledger=NAME)"
-        )
-        raise LayoutMismatch(msg)

@@ -13,8 +13,6 @@ if TYPE_CHECKING:
 
     from costscope_valkey.keys import LedgerKeys
 
-__all__ = ["HELD", "HoldRecord", "read_record", "read_snapshot"]
-
 HELD: Final = 1
 _LETTERS: Final = {meter.letter: name for name, meter in METERS.items()}
 
@@ -74,7 +72,7 @@ def _holds(holds: list[bytes], names: dict[str, str]) -> Iterator[SnapshotHold]:
 
 
 def _amounts(text: str) -> Iterator[tuple[str, int]]:
-    """`a1000b20` as pairs of letter and amount."""
+    """Read `a1000b20` as pairs of letter and amount."""
     letter, digits = "", ""
     for character in text if text != "-" else "":
         if character.isalpha():

@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from costscope_valkey.codec import Request
     from costscope_valkey.url import ServerAddress
 
-__all__ = ["RETRY_HORIZON_MS", "ValkeyStore", "open_embedded", "open_url"]
-
 RETRY_HORIZON_MS: Final = 300_000
 """How long a settled hold is remembered. A settlement that was applied, whose reply was lost, and that is sent
 again only after this time counts a second time (as an orphan): the books then say more than was spent, not less."""
@@ -85,9 +83,9 @@ class ValkeyStore:
             self._check()
         replies = self._threads.execute(commands)
         if self._due_ms and self.expire():
-            again = _refused(replies)
+            again = _denied_places(replies)
             if again:
-                return _replaced(replies, again, self._threads.execute([commands[at] for at in again]))
+                return _replace(replies, again, self._threads.execute([commands[at] for at in again]))
         return replies
 
     async def aexecute(self, commands: Sequence[Command]) -> list[Reply]:
@@ -96,9 +94,9 @@ class ValkeyStore:
             await asyncio.to_thread(self._check)
         replies = await self._tasks.execute(commands)
         if self._due_ms and await asyncio.to_thread(self.expire):
-            again = _refused(replies)
+            again = _denied_places(replies)
             if again:
-                return _replaced(replies, again, await self._tasks.execute([commands[at] for at in again]))
+                return _replace(replies, again, await self._tasks.execute([commands[at] for at in again]))
         return replies
 
     def tell(self, ops: Sequence[Op]) -> list[Answer]:
@@ -111,7 +109,7 @@ class ValkeyStore:
         return answers
 
     async def atell(self, ops: Sequence[Op]) -> list[Answer]:
-        """The same without holding up the event loop."""
+        """Do as `tell` without holding up the event loop."""
         if not self._checked:
             await asyncio.to_thread(self._check)
         answers: list[Answer] = []
@@ -123,13 +121,13 @@ class ValkeyStore:
         """Presume holds whose deadline has passed, 128 at most; how many there were.
 
         Called where a reply says that some are due: the script may only touch accounts that are declared, so
-        somebody has to look up which they are.
+        they have to be looked up.
         """
         presumed: list[LostHold] = []
         with self._expiring:  # the others wait, and find their accounts settled
             until_ms, self._due_ms = self._due_ms, 0
             if not until_ms:
-                return 1  # somebody else just did it
+                return 1  # another thread just did it
             limits = ("LIMIT", 0, _EXPIRED_AT_ONCE)
             due = cast(
                 "list[bytes]",
@@ -148,16 +146,16 @@ class ValkeyStore:
         return len(commands)
 
     def on_lost(self, listener: Callable[[Sequence[LostHold]], object]) -> Callable[[], None]:
-        """Call this with the holds that this object presumes lost, whoever held them."""
+        """Call this with the holds that this object presumes lost, of any owner."""
         return self._listeners.add(listener)
 
     def snapshot(self) -> Snapshot:
-        """All accounts and live holds at one instant; costs the server some 5 us for each of them."""
+        """Return all accounts and live holds at one instant; costs the server some 5 us for each of them."""
         if not self._checked:
             self._check()
         found = self._look()
         if any(hold.deadline_ms <= found.now_ms for hold in found.holds):
-            # whoever looks presumes them: their agents may all be gone, and what they hold is shown as spent
+            # they are presumed by a look: their agents may all be gone, and what they hold is shown as spent
             self._due_ms = found.now_ms
             while self._due_ms and self.expire():
                 pass
@@ -220,7 +218,7 @@ class ValkeyStore:
         return replies
 
     def _expirations(self, hold_ids: list[str]) -> list[Expire]:
-        """For each hold the command that presumes it, with the accounts its record names."""
+        """Make for each hold the command that presumes it, with the accounts its record names."""
         if not hold_ids:
             return []
         prefix = self._keys.hold_prefix
@@ -239,12 +237,12 @@ class ValkeyStore:
 
 
 def open_url(url: str) -> ValkeyStore:
-    """`valkey://[user:password@]HOST:PORT/DB?ledger=NAME`, `valkeys://` for TLS, `unix:///SOCKET`."""
+    """Open `valkey://[user:password@]HOST:PORT/DB?ledger=NAME`, `valkeys://` for TLS, `unix:///SOCKET`."""
     return ValkeyStore(parse_url(url))
 
 
 def open_embedded(url: str) -> ValkeyStore:
-    """`embedded://DIR?ledger=NAME`: a private server on this host, started if need be."""
+    """Open `embedded://DIR?ledger=NAME`: a private server on this host, started if need be."""
     address = parse_url(url)
     assert address.directory is not None, "an embedded URL names a directory"
     socket_url = ensure_server(address.directory, idle_s=address.idle_s)
@@ -252,11 +250,11 @@ def open_embedded(url: str) -> ValkeyStore:
     return ValkeyStore(address.at_socket(parse_url(socket_url).path), on_lost=reviver.kick)
 
 
-def _refused(replies: Sequence[Reply]) -> list[int]:
+def _denied_places(replies: Sequence[Reply]) -> list[int]:
     return [at for at, reply in enumerate(replies) if reply.outcome is Outcome.DENIED]
 
 
-def _replaced(replies: list[Reply], places: list[int], others: list[Reply]) -> list[Reply]:
+def _replace(replies: list[Reply], places: list[int], others: list[Reply]) -> list[Reply]:
     for at, reply in zip(places, others, strict=True):
         replies[at] = reply
     return replies

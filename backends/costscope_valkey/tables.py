@@ -38,7 +38,7 @@ def fill_in(source: str) -> str:
 
 
 def place_of(meter: str) -> int:
-    """The place of a meter in the lists of the script, from 1 on."""
+    """Return the place of a meter in the lists of the script, from 1 on."""
     return ord(METERS[meter].letter) - BEFORE_A
 
 

@@ -17,8 +17,6 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 from costscope.errors import StoreMisconfigured
 
-__all__ = ["Scheme", "ServerAddress", "Timeouts", "parse_url"]
-
 Scheme = Literal["valkey", "valkeys", "unix", "embedded"]
 
 _LEDGER: Final = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
@@ -93,7 +91,7 @@ class ServerAddress:
         return f"{self.scheme}://{host}:{self.port}/{self.db}"
 
     def at_socket(self, path: str) -> ServerAddress:
-        """The same store, reached through this unix socket: what an embedded address becomes once it runs."""
+        """Return the same store, reached through this unix socket: what an embedded address becomes once it runs."""
         return replace(self, path=path)
 
 

@@ -92,7 +92,7 @@ def _policy_of(source: str | None) -> Callable[[], Policy | None]:
 
     def current() -> Policy:
         try:
-            watcher.changed()
+            watcher.take_change()
         except InvalidPolicy as problem:
             _log.warning("the limits stay as they were: %s", problem)
         return watcher.policy

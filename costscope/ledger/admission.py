@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def units_that_fit(command: Reserve, plan: Plan) -> int:
-    """The largest number of steps every account can pay for, at least `units_min` (admission then decides)."""
+    """Find the largest number of steps every account can pay for, at least `units_min` (admission then decides)."""
     units, amounts = command.units_max, command.amounts
     for meter, limit, cell, _ in plan.lines:
         step = command.step.get(meter, 0)
@@ -28,7 +28,7 @@ def units_that_fit(command: Reserve, plan: Plan) -> int:
 
 
 def denial(amounts: Amounts, plan: Plan) -> Denial | None:
-    """The first of the hardest refusals: waiting for one account is no use while another is exhausted.
+    """Find the first of the hardest refusals: waiting for one account is no use while another is exhausted.
 
     None if every account admits.
     """
@@ -49,14 +49,14 @@ def denial(amounts: Amounts, plan: Plan) -> Denial | None:
 
 
 def denial_kind(amount: int, spent: int, limit: int) -> LedgerDenial:
-    """As what an amount is refused that does not fit into what is left of a limit."""
+    """Say as what an amount is refused that does not fit into what is left of a limit."""
     if amount > limit:
         return "never_fits"
     return "exhausted" if spent + amount > limit else "in_flight"
 
 
 def reserve_again(command: Reserve, hold: Hold) -> Reply:
-    """The answer to a reserve of an id that is known: what it got the first time, if it asks for the same."""
+    """Answer a reserve of an id that is known: what it got the first time, if it asks for the same."""
     if hold.state is HoldState.FORGIVEN or (hold.request is not None and not _same_request(hold, command)):
         return Reply(Outcome.MISMATCH)
     if hold.state in (HoldState.RELEASED, HoldState.ORPHAN):
@@ -75,7 +75,7 @@ def _same_request(hold: Hold, other: Reserve) -> bool:
 
 
 def same_accounts(hold: Hold, accounts: tuple[Account, ...]) -> bool:
-    """Are these the accounts the hold was made on? Policies may describe them anew; their keys tell."""
+    """Tell whether these are the accounts the hold was made on. Policies may describe them anew; their keys tell."""
     if hold.request is None:
         return False
     held = hold.request.accounts
@@ -83,13 +83,13 @@ def same_accounts(hold: Hold, accounts: tuple[Account, ...]) -> bool:
 
 
 TICKETS_MAX: Final = 1024
-"""The longest queue of an account; whoever comes later is refused without a place."""
+"""The longest queue of an account; a caller that comes later is refused without a place."""
 
 
-def overtaking(ticket: str, amounts: Amounts, plan: Plan, now_ms: int) -> Denial | None:
-    """The refusal of a reserve that would overtake somebody, with the first meter it would take something of.
+def find_overtaken(ticket: str, amounts: Amounts, plan: Plan, now_ms: int) -> Denial | None:
+    """Refuse a reserve that would overtake a queued one, with the first meter it would take something of.
 
-    Where a reserve takes nothing (an account that counts other meters, an amount of 0) it overtakes nobody.
+    Where a reserve takes nothing (an account that counts other meters, an amount of 0) it overtakes none.
     """
     lines = iter(plan.lines)
     for at, (account, book) in enumerate(zip(plan.accounts, plan.books, strict=True)):
@@ -115,7 +115,7 @@ def enter_queue(ticket: str, until_ms: int, at: int, plan: Plan, now_ms: int) ->
 
 
 def leave_queues(ticket: str, books: Iterable[Book]) -> None:
-    """The caller waits no more."""
+    """Take a ticket out of the queues of these accounts."""
     for book in books:
         book.queue.pop(ticket, None)
 

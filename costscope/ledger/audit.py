@@ -21,8 +21,6 @@ from costscope.ledger.state import COUNTER_NAMES
 if TYPE_CHECKING:
     from costscope.ledger.state import Counters, Snapshot
 
-__all__ = ["AuditReport", "Difference", "audit"]
-
 _MODULUS: Final = MAX_AMOUNT + 1
 
 

@@ -19,8 +19,6 @@ from costscope.ledger.times import PRESUMED_KEEP_MS, YEAR_MS
 if TYPE_CHECKING:
     from costscope.ledger.commands import Account, Commit, Forgive
 
-__all__ = ["Records", "Write", "give_back", "gone", "write"]
-
 Write = tuple[object, str, object]
 """`(object, attribute, value)`."""
 
@@ -31,7 +29,7 @@ _PLANS_MAX: Final = 4096
 _LOST_MAX: Final = 4096
 
 
-class Records:
+class Books:
     """The books and holds of one ledger, in memory."""
 
     def __init__(self) -> None:
@@ -43,7 +41,7 @@ class Records:
         self._compact_at = _STALE_DEADLINES
         self._next_ms = _FOREVER_MS
         self.lost: deque[LostHold] = deque(maxlen=_LOST_MAX)
-        """Holds that were presumed lost, until somebody takes them from here."""
+        """Holds that were presumed lost, until they are taken from here."""
         self._queued_ms = 0
         """From then on no ticket counts on any account, unless another one is queued."""
 
@@ -65,7 +63,7 @@ class Records:
         self._next_ms = min(ahead, default=_FOREVER_MS)
 
     def snapshot(self, now_ms: int) -> Snapshot:
-        """Everything that stands in the books now."""
+        """Return everything that stands in the books now."""
         books = {key: book for key, book in self._books.items() if not book.gone(now_ms)}
         names = {id(cell): key for key, book in books.items() for cell in book.cells.values()}
         return Snapshot(
@@ -96,7 +94,7 @@ class Records:
         return hold
 
     def _plan(self, accounts: tuple[Account, ...], now_ms: int) -> Plan:
-        """The books of these accounts; what does not exist yet is a blank that `_enter` puts into the ledger."""
+        """Lay out the books of these accounts; what does not exist yet is a blank that `_enter` puts into the ledger."""
         found = []
         for account in accounts:
             book = self._books.get(account.key)
@@ -141,7 +139,7 @@ class Records:
         self._retire(command.id, hold, now_ms + command.keep_ms)
 
     def _lose(self, hold_id: str, hold: Hold, now_ms: int) -> HoldState:
-        """The hold's process is presumed dead: charge what it held, or give it back where that was asked.
+        """Presume a hold's process dead: charge what it held, or give it back where that was asked.
 
         Its slots are free in any case: what they stood for has ended.
         """
@@ -194,7 +192,7 @@ class Records:
 
 
 def gone(hold: Hold, now_ms: int) -> bool:
-    """True if an account of the hold has been forgotten since."""
+    """Tell whether an account of the hold has been forgotten since."""
     return hold.plan is not None and any(book.gone(now_ms) for book in hold.plan.books)
 
 

@@ -14,26 +14,6 @@ import msgspec
 
 from costscope.errors import LedgerDenial
 
-__all__ = [
-    "Account",
-    "AccountKey",
-    "Amounts",
-    "Balance",
-    "Command",
-    "Commit",
-    "Denial",
-    "Expire",
-    "Extend",
-    "Forgive",
-    "LostHold",
-    "OnLost",
-    "Outcome",
-    "Read",
-    "Release",
-    "Reply",
-    "Reserve",
-]
-
 AccountKey = str
 Amounts = dict[str, int]
 """Meter to amount, in the meter's unit (`cost`: nano-units), each from 0 to 2^53-1."""
@@ -76,11 +56,11 @@ class Reserve(msgspec.Struct, frozen=True, gc=False, tag=True):
     units_min: int = 0
     units_max: int = 0
     ticket: str = ""
-    """A place in the queue of whichever account refuses this as `in_flight`: an id from `new_id`, the same for
-    every attempt of one caller. Who holds an older ticket on an account goes first, and whoever has none waits for
+    """A place in the queue of the account that refuses this as `in_flight`: an id from `new_id`, the same for
+    every attempt of one caller. A caller with an older ticket on an account goes first, and one that has none waits for
     all that have; a granted reserve gives its ticket back everywhere."""
     wait_ms: int = 0
-    """How long the ticket is honoured without another attempt: whoever stops asking loses the place."""
+    """How long the ticket is honoured without another attempt: a caller that stops asking loses the place."""
 
 
 class Commit(msgspec.Struct, frozen=True, gc=False, tag=True):
@@ -180,7 +160,7 @@ class Denial(msgspec.Struct, frozen=True, gc=False):
 
 
 class LostHold(msgspec.Struct, frozen=True, gc=False):
-    """A hold whose deadline has passed: whoever had it is presumed dead."""
+    """A hold whose deadline has passed: its owner is presumed dead."""
 
     id: str
     accounts: tuple[AccountKey, ...]

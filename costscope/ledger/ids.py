@@ -11,8 +11,6 @@ import os
 from time import time_ns
 from typing import Final
 
-__all__ = ["id_from_key", "new_id"]
-
 _BLOCK_IDS: Final = 256
 _RANDOM_BYTES: Final = 10
 _pool: list[str] = []
@@ -20,7 +18,7 @@ _stamp: tuple[int, str] = (0, "")
 
 
 def new_id(now_ms: int | None = None) -> str:
-    """A fresh, time-sortable 128-bit id as 32 hex digits.
+    """Make a fresh, time-sortable 128-bit id as 32 hex digits.
 
     Args:
         now_ms: the time, in ms since the epoch, where the caller knows it already.
@@ -40,7 +38,7 @@ def new_id(now_ms: int | None = None) -> str:
 
 
 def id_from_key(key: str) -> str:
-    """The id that stands for a user's idempotency key: equal keys give equal ids, in every process."""
+    """Derive the id that stands for a user's idempotency key: equal keys give equal ids, in every process."""
     from hashlib import blake2b  # noqa: PLC0415 - OpenSSL takes 6 ms to import, and few calls have keys
 
     return blake2b(key.encode("utf-8", "surrogatepass"), digest_size=16, person=b"costscope-key").hexdigest()

@@ -52,7 +52,7 @@ class Cell:
         self.presumed = self.overrun = self.refund = self.orphan = 0
 
     def counters(self) -> Counters:
-        """A copy that no later command changes."""
+        """Return a copy that no later command changes."""
         return Counters(*(getattr(self, name) & MAX_AMOUNT for name in COUNTER_NAMES))
 
 
@@ -113,8 +113,8 @@ class Snapshot(msgspec.Struct, frozen=True):
 
 
 Entry = tuple[Cell, str, int, int]
-"""`(cell, meter, brink, amount)`: one amount in one account. Up to its brink a sum is admitted and nobody wants to
-hear of it: the limit, or where that is lower, what lies just below the level that is watched."""
+"""`(cell, meter, brink, amount)`: one amount in one account. Up to its brink a sum is admitted and not
+reported: the limit, or where that is lower, what lies just below the level that is watched."""
 
 
 class Plan:
@@ -143,7 +143,7 @@ class Plan:
         )
         """`(meter, limit, cell, brink)` of every account."""
         self.slots: Amounts = {line[0]: 0 for line in self.lines if line[0] in SLOTS}
-        """What every commit says of slots, whatever its caller says: they are given back and never spent."""
+        """What every commit says of slots, regardless of its caller: they are given back and never spent."""
         self.amounts: Amounts | None = {}
         self.entries: list[Entry] = []
         """What `amounts`, those of the last reserve, are in the accounts: most calls of a scope hold the same."""
@@ -154,7 +154,7 @@ class Plan:
         no hold on them may last longer."""
 
     def entries_of(self, amounts: Amounts) -> list[Entry]:
-        """What these amounts are in the accounts; remembered in `entries`."""
+        """Lay out these amounts in the accounts; remembered in `entries`."""
         self.amounts = (
             None  # an interrupt in between must not leave one reserve's amounts with another's entries
         )
@@ -165,7 +165,7 @@ class Plan:
         return self.entries
 
     def balances(self) -> tuple[Balance, ...]:
-        """`(spent, held)` of every meter, account by account."""
+        """Return `(spent, held)` of every meter, account by account."""
         flat = [number for _, _, cell, _ in self.lines for number in (cell.spent, cell.held)]
         found, at = [], 0
         for account in self.accounts:

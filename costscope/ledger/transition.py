@@ -4,7 +4,7 @@ The same table stands in `backends/costscope_valkey/ledger.lua`; one property te
 every reply. Each verb first looks at everything and only then writes, so a refusal leaves no trace.
 
 Reserve and Commit are walked by every metered call, so they do no more than they must: the books behind a
-tuple of accounts are laid out once (`Plan`), and their balances are only told where somebody asks.
+tuple of accounts are laid out once (`Plan`), and their balances are only told where they are asked for.
 
 A signal handler may raise between any two turns of a loop (Ctrl-C), and half a transfer would be money that is
 neither spent nor free. So what is written in a loop is finished first and the interrupt raised after it; what
@@ -20,13 +20,13 @@ from costscope.errors import DENIALS
 from costscope.ledger.admission import (
     denial,
     enter_queue,
+    find_overtaken,
     leave_queues,
-    overtaking,
     reserve_again,
     same_accounts,
     units_that_fit,
 )
-from costscope.ledger.books import Records, Write, give_back, gone, write
+from costscope.ledger.books import Books, Write, give_back, gone, write
 from costscope.ledger.commands import Commit, Expire, Extend, Forgive, Outcome, Read, Release, Reply, Reserve
 from costscope.ledger.meters import MAX_AMOUNT, SLOTS
 from costscope.ledger.state import Hold, HoldState
@@ -39,8 +39,6 @@ if TYPE_CHECKING:
     from costscope.ledger.commands import Amounts, Command, Denial
     from costscope.ledger.state import Plan
 
-__all__ = ["Ledger"]
-
 _HELD: Final = HoldState.HELD
 
 _GRANTED: Final = Reply(Outcome.GRANTED)
@@ -52,7 +50,7 @@ _REPEATED: Final = {
 }
 
 
-class Ledger(Records):
+class Ledger(Books):
     """The books of one ledger in memory. Not thread-safe: its store brings the lock and the clock."""
 
     def __init__(self) -> None:
@@ -77,7 +75,7 @@ class Ledger(Records):
         return [self._verbs[type(command)](command, now_ms) for command in commands]
 
     def apply(self, command: Command, now_ms: int) -> Reply:
-        """Apply one command and nothing else, whatever has fallen due."""
+        """Apply one command and nothing else, even if something has fallen due."""
         return self._verbs[type(command)](command, now_ms)
 
     # ------------------------------------------------------------------ reserve
@@ -107,7 +105,7 @@ class Ledger(Records):
                 watched = True
                 break
         if self._queued_ms > now_ms:
-            refused = overtaking(command.ticket, amounts, plan, now_ms)
+            refused = find_overtaken(command.ticket, amounts, plan, now_ms)
             if refused is not None:
                 return self._deny(command, plan, refused, now_ms)
             leave_queues(command.ticket, plan.books)
@@ -142,7 +140,7 @@ class Ledger(Records):
         return _GRANTED
 
     def _deny(self, command: Reserve, plan: Plan, refused: Denial, now_ms: int) -> Reply:
-        """Refuse; whoever has a ticket waits for what is in flight, and for nothing else."""
+        """Refuse; a caller with a ticket waits for what is in flight, and for nothing else."""
         ticket = command.ticket
         if ticket and DENIALS[refused.kind].waits:
             until_ms = now_ms + command.wait_ms
@@ -194,7 +192,7 @@ class Ledger(Records):
         return _COMMITTED
 
     def _commit_after(self, command: Commit, now_ms: int) -> Reply:  # noqa: PLR0911 - one return a row of the table
-        """A commit that does not find its hold live: a repeat, late, or for something unknown or given back."""
+        """Answer a commit that does not find its hold live: a repeat, late, or for something unknown or given back."""
         hold = self._find(command.id, now_ms)
         if hold is None:
             return self._commit_orphan(command, now_ms)

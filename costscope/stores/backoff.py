@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from tenacity import RetryCallState
 
-__all__ = ["Backoff"]
-
 _DOUBLINGS_MAX: Final = 32
 _random: Final = SystemRandom()
 

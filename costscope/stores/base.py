@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @runtime_checkable
 class Store(Protocol):
-    """The books of one ledger, wherever they are kept.
+    """The books of one ledger, in memory or on a server.
 
     `execute` and `aexecute` are the whole surface a metered call meets. Every command is answered, in order, and
     each is applied whole or not at all. A store may split a long batch (Valkey: after 256 commands), so nothing
@@ -45,7 +45,7 @@ class Store(Protocol):
         ...
 
     async def aexecute(self, commands: Sequence[Command]) -> list[Reply]:
-        """The same for an event loop."""
+        """Apply a batch without holding up an event loop."""
         ...
 
     def tell(self, ops: Sequence[Op]) -> list[Answer]:
@@ -53,18 +53,18 @@ class Store(Protocol):
         ...
 
     async def atell(self, ops: Sequence[Op]) -> list[Answer]:
-        """The same for an event loop."""
+        """Do as `tell` without holding up an event loop."""
         ...
 
     def on_lost(self, listener: Callable[[Sequence[LostHold]], object]) -> Callable[[], None]:
         """Call this with the holds that this object finds past their deadline, each once over all processes.
 
-        It is called in whichever thread finds them and must not wait. What is returned ends that.
+        It is called in the thread that finds them and must not wait. What is returned ends that.
         """
         ...
 
     def snapshot(self) -> Snapshot:
-        """All accounts and live holds at one instant, for reports and audits."""
+        """Return all accounts and live holds at one instant, for reports and audits."""
         ...
 
     def audit(self) -> AuditReport:
@@ -76,7 +76,7 @@ class Store(Protocol):
         ...
 
     async def aclose(self) -> None:
-        """`close` for an event loop, which also gives back what belongs to this loop."""
+        """Close for an event loop, which also gives back what belongs to this loop."""
         ...
 
 
@@ -100,7 +100,7 @@ class LostListeners:
         return remove
 
     def tell(self, lost: Sequence[LostHold]) -> None:
-        """These holds are presumed lost. What a listener raises is logged: the books are right in any case."""
+        """Tell every listener of holds that are presumed lost. What a listener raises is logged: the books are right in any case."""
         for listener in tuple(self._listeners.values()):
             try:
                 listener(lost)

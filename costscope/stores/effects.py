@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from costscope.stores.base import Store
 
-__all__ = ["Ask", "Execute", "Pause", "Steps", "Wake", "in_event_loop", "run_async", "run_sync"]
-
 T = TypeVar("T")
 
 
@@ -51,7 +49,7 @@ class Wake:
         self._future: asyncio.Future[None] | None = None
 
     def __call__(self) -> None:
-        """Wake whoever pauses, or the next one to pause."""
+        """Wake the caller that pauses, or the next one to pause."""
         self.called = True
         self._event.set()
         loop = self._loop
@@ -65,7 +63,7 @@ class Wake:
 
     async def await_(self, seconds: float) -> None:
         """Pause this task."""
-        import asyncio  # noqa: PLC0415 - whoever gets here has imported it; a program without a loop need not
+        import asyncio  # noqa: PLC0415 - a caller that gets here has imported it; a program without a loop need not
 
         self._loop = asyncio.get_running_loop()
         self._future = self._loop.create_future()
@@ -142,6 +140,6 @@ async def run_async(steps: Steps[T], store: Store) -> T:
 
 
 def in_event_loop() -> bool:
-    """True if this thread runs an event loop, which must not be held up."""
+    """Tell whether this thread runs an event loop, which must not be held up."""
     asyncio = sys.modules.get("asyncio")
     return asyncio is not None and asyncio._get_running_loop() is not None  # noqa: SLF001 - exported for such a question

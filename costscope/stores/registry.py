@@ -1,4 +1,4 @@
-"""From a URL to a store, through the entry-point group `costscope.stores`: anyone can add a scheme."""
+"""From a URL to a store, through the entry-point group `costscope.stores`: any package can add a scheme."""
 
 from __future__ import annotations
 
@@ -11,13 +11,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from importlib.metadata import EntryPoint
 
-__all__ = ["open_store"]
-
 GROUP: Final = "costscope.stores"
 
 
 def open_store(url: str) -> Store:
-    """The store a URL names: `memory://`, `valkey://HOST:PORT/DB`, `valkeys://...`, `embedded://DIR`.
+    """Open the store a URL names: `memory://`, `valkey://HOST:PORT/DB`, `valkeys://...`, `embedded://DIR`.
 
     Raises:
         StoreMisconfigured: no such scheme, a part of the URL is wrong, or the extra that brings the store's
@@ -35,7 +33,7 @@ def open_store(url: str) -> Store:
     try:
         opener: Callable[[str], Store] = point.load()
     except ImportError as error:
-        raise StoreMisconfigured(_missing(point, error)) from error
+        raise StoreMisconfigured(_explain_missing(point, error)) from error
     store = opener(url)
     lacking = [name for name in vars(Store) if not name.startswith("_") and not hasattr(store, name)]
     if lacking:
@@ -44,8 +42,8 @@ def open_store(url: str) -> Store:
     return store
 
 
-def _missing(point: EntryPoint, error: ImportError) -> str:
-    """What is said of a store that cannot be imported: whose it is, and what it lacks."""
+def _explain_missing(point: EntryPoint, error: ImportError) -> str:
+    """Explain a store that cannot be imported: whose it is, and what it lacks."""
     package = point.dist.name if point.dist is not None else point.module
     if package == "costscope":
         extra = "embedded" if point.name == "embedded" else "valkey"

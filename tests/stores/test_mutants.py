@@ -88,7 +88,7 @@ def _mutated_ledger(right: str, wrong: str, monkeypatch):
 
 def test_the_reference_is_not_mistaken_for_a_mutant(link, monkeypatch):
     """Loaded in the same way and changed in nothing, it agrees."""
-    same = _mutated_ledger("class Ledger(Records):", "class Ledger(Records):", monkeypatch)
+    same = _mutated_ledger("class Ledger(Books):", "class Ledger(Books):", monkeypatch)
     compare_ledgers(link, None, same, examples=5, hunt=True)
 
 

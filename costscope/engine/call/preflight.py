@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from costscope.engine.control.effects import Effects
     from costscope.engine.state.call import Call
     from costscope.errors import BudgetExceeded
-    from costscope.policy.model.controls import Action
+    from costscope.policy.model.actions import Action
     from costscope.stores.effects import Steps
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from costscope.engine.enforcement.refusal_events import What
     from costscope.engine.state.level_watch import Watch
     from costscope.engine.state.scope_state import ScopeState
-    from costscope.policy.model.controls import Action
+    from costscope.policy.model.actions import Action
     from costscope.policy.resolve.resolved import Watched
     from costscope.stores.effects import Steps
 

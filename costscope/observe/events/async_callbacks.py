@@ -81,7 +81,7 @@ class Job:
 
 _inherited: Final[list[object]] = []
 """Loops of a parent process and what runs in them: collecting them would close what the parent listens on, and warn
-of coroutines that nobody awaits here.
+of coroutines that are not awaited here.
 """
 
 
@@ -228,7 +228,7 @@ def _running_loop() -> asyncio.AbstractEventLoop | None:
 
 
 def name_of(listener: object) -> str:
-    """What the log calls it."""
+    """Return what the log calls it."""
     while isinstance(listener, partial):
         listener = listener.args[0] if listener.args else listener.func
     return getattr(listener, "__qualname__", None) or type(listener).__qualname__

@@ -61,7 +61,7 @@ class EventStream:
         register(self, "callbacks")
 
     def on(self, kind: Kind | str, callback: Callable[..., object]) -> Callable[[], None]:
-        """Call this with every record of a kind, wherever it comes from; what is returned ends that.
+        """Call this with every record of a kind, from any process; what is returned ends that.
 
         Args:
             kind: the tag of a record, such as `threshold`.

@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from costscope.observe.events.records import Event
     from costscope.stores.base import Store
 
-__all__ = ["WAITING_MAX", "Publisher"]
-
 WAITING_MAX: Final = 1_000
 """Records that may wait, and as many again that are to be delivered. Each is about 500 bytes."""
 
@@ -82,11 +80,12 @@ class Publisher:
             isinstance(event, CallRefused) and not deliver and self._was_refused(event)
         ):
             return
-        op = Publish(id=event.id, record=encode_event(event), once=once, once_ms=once_ms, deliver=deliver)
         if self._worker.closing.is_set():
             self._loss.report("the runtime is closed", deliver=bool(deliver))
             return
-        if not self._store.waits and not len(self) and not self._is_inside_the_store():
+        at_once = not self._store.waits and not len(self) and not self._is_inside_the_store()
+        op = Publish(id=event.id, record=encode_event(event), once=once, once_ms=once_ms, deliver=deliver)
+        if at_once:
             try:
                 self._publish([op])
             except StoreUnavailable:
@@ -118,7 +117,7 @@ class Publisher:
         self._worker.restart_in_child()
 
     def _was_refused(self, event: CallRefused) -> bool:
-        """Whether the same has just been published."""
+        """Tell whether the same has just been published."""
         same = (event.budget, event.kind, tuple(event.labels.items()))
         now = time.monotonic()
         if now - self._refused.get(same, -_REFUSALS_APART_S) < _REFUSALS_APART_S:
@@ -129,7 +128,7 @@ class Publisher:
         return False
 
     def _is_inside_the_store(self) -> bool:
-        """Whether this is a finalizer that was run in the middle of the store, whose lock its thread has."""
+        """Tell whether this is a finalizer that was run in the middle of the store, whose lock its thread has."""
         frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the documented way to look at one's callers
         while frame is not None:
             if frame.f_code in self._store_codes:
@@ -174,8 +173,12 @@ class Publisher:
 
     def _publish(self, ops: list[SetOnce | Publish]) -> None:
         self._store.tell(ops)
-        if self._delivering is not None and any(_delivers(op) for op in ops):
-            self._delivering()
+        if self._delivering is None:
+            return
+        for op in ops:
+            if isinstance(op, Publish) and op.deliver:
+                self._delivering()
+                return
 
 
 def _delivers(op: SetOnce | Publish) -> bool:
@@ -183,7 +186,7 @@ def _delivers(op: SetOnce | Publish) -> bool:
 
 
 def _codes(cls: type) -> Iterator[CodeType]:
-    """Of the methods of a class."""
+    """Return the code of the methods of a class."""
     for base in cls.__mro__:
         for method in vars(base).values():
             if isinstance(method, FunctionType):

@@ -84,11 +84,11 @@ def flush(provider: MeterProvider, timeout_ms: float) -> None:
     """Have the provider's readers export, but not those that are scraped. The API's own providers have nothing to flush.
 
     Raises:
-        Exception: whatever a reader raises.
+        Exception: what a reader raises.
     """
     # `force_flush` and the readers are not part of the API's MeterProvider, though every SDK has the first.
     readers = tuple(_readers(provider))
-    if not any(map(_scraped, readers)):
+    if not any(map(_is_scraped, readers)):
         force_flush = getattr(provider, "force_flush", None)
         if force_flush is not None:
             force_flush(timeout_ms)
@@ -96,17 +96,17 @@ def flush(provider: MeterProvider, timeout_ms: float) -> None:
     deadline = time.monotonic() + timeout_ms / 1000
     for reader in readers:
         left_ms = (deadline - time.monotonic()) * 1000
-        if left_ms > 0 and not _scraped(reader):
+        if left_ms > 0 and not _is_scraped(reader):
             reader.force_flush(timeout_millis=left_ms)
 
 
 def _readers(provider: object) -> Iterable[Any]:
-    """Those of OpenTelemetry's SDK, which has no public name for them; of another SDK none are known."""
+    """Find the readers of OpenTelemetry's SDK, which has no public name for them; of another SDK none are known."""
     found = getattr(provider, "_metric_readers", None)
     if found is None:  # older ones keep them elsewhere
         found = getattr(getattr(provider, "_sdk_config", None), "metric_readers", ())
     return found if isinstance(found, list | tuple | set | frozenset) else ()
 
 
-def _scraped(reader: object) -> bool:
+def _is_scraped(reader: object) -> bool:
     return any(kind.__module__.startswith(_SCRAPED) for kind in type(reader).__mro__)

@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from costscope.policy.model.controls import Webhook
     from costscope.stores.base import Store
 
-__all__ = ["WebhookSender"]
-
 _BATCH: Final = 16
 _LOOK_S: Final = 5.0
 """How often the board is asked for what other processes have left, 20% more or less."""
@@ -88,9 +86,9 @@ class WebhookSender:
         self._margin_s = margin_s
         self._first_pause_s = first_pause_s
         self._random = random.Random()  # noqa: S311 - jitter, no secret
-        # It looks for ever, so that the thread must not keep alive a runtime that everybody else has forgotten.
-        self._worker = Worker(_weakly(weakref.ref(self)), "costscope-webhooks")
-        self._interrupt: Callable[[], object] = _nothing
+        # It looks for ever, so that the thread must not keep alive a runtime that is used nowhere else.
+        self._worker = Worker(_look_while_alive(weakref.ref(self)), "costscope-webhooks")
+        self._interrupt: Callable[[], object] = _interrupt_nothing
         weakref.finalize(self, self._worker.stop).atexit = False
         register(self, "webhooks")
 
@@ -112,7 +110,7 @@ class WebhookSender:
     def restart_in_child(self) -> None:
         """Look at nothing until the child has something to be delivered: its parent still does."""
         _inherited.append(self._interrupt)
-        self._interrupt = _nothing
+        self._interrupt = _interrupt_nothing
         self._random.seed()  # or parent and child would pause alike
         self._worker.restart_in_child()
 
@@ -142,7 +140,7 @@ class WebhookSender:
             try:
                 asyncio.run(self._send_all(tried, ends_s))
             finally:
-                self._interrupt = _nothing
+                self._interrupt = _interrupt_nothing
         return len(deliveries) == _BATCH
 
     async def _send_all(self, deliveries: list[Delivery], ends_s: float) -> None:
@@ -189,11 +187,11 @@ class WebhookSender:
             log.warning("%s: the board cannot be told, so it will arrive again", what)
 
 
-def _nothing() -> None:
-    """There is no request to interrupt."""
+def _interrupt_nothing() -> None:
+    """Do nothing: there is no request to interrupt."""
 
 
-def _weakly(sender: weakref.ref[WebhookSender]) -> Callable[[], float | None]:
+def _look_while_alive(sender: weakref.ref[WebhookSender]) -> Callable[[], float | None]:
     def look() -> float | None:
         found = sender()
         return found.look() if found is not None else None

@@ -30,7 +30,7 @@ _BELONGS_TO: Final = {
 
 
 def actions_problems(actions: Sequence[Action], webhooks: Sequence[str]) -> Iterator[tuple[Steps, str]]:
-    """What is wrong with a list of actions, where these webhooks exist."""
+    """Say what is wrong with a list of actions, where these webhooks exist."""
     if not actions:
         yield ("actions",), "the list is empty, so nothing would happen; name an action such as log"
     for index, action in enumerate(actions):
@@ -93,7 +93,7 @@ _URL_MAX: Final = 2048
 
 
 def webhook_problems(name: str, webhook: Webhook) -> Iterator[tuple[Steps, str]]:
-    """What is wrong with a webhook."""
+    """Say what is wrong with a webhook."""
     if not is_id(name):
         yield (), f"{cut(name)} is no name of a webhook; use 1 to 64 letters, digits and _ . -"
     wrong = _url_problem(webhook.url)

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from costscope.policy.load.document import Steps
-    from costscope.policy.model.controls import Amount, Duration, Pattern
+    from costscope.policy.model.controls import Amount, Pattern
+    from costscope.policy.model.durations import Duration
 
 
 LIMITS: Final = (*(name for name, meter in METERS.items() if meter.kind != "order"), WALL_CLOCK)

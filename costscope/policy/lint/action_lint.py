@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from costscope.policy.load.document import Steps
-    from costscope.policy.model.controls import Action
+    from costscope.policy.model.actions import Action
     from costscope.policy.model.schema import Budget, Policy
 
 
@@ -19,7 +19,7 @@ _ALL = 100
 
 
 def action_warnings(policy: Policy) -> Iterator[tuple[Steps, str]]:
-    """What is said about actions that will not do what they say."""
+    """Warn of actions that will not do what they say."""
     somewhere = any(stage.fallbacks for route in policy.routing for stage in route.stages)
     for index, budget in enumerate(policy.budgets):
         for steps, problem in _of_budget(budget, somewhere=somewhere):
@@ -44,7 +44,7 @@ def action_warnings(policy: Policy) -> Iterator[tuple[Steps, str]]:
 
 
 def actions_of(policy: Policy) -> Iterator[tuple[Steps, Action]]:
-    """Every action of a policy, with its place."""
+    """Return every action of a policy, with its place."""
     for index, budget in enumerate(policy.budgets):
         for at, threshold in enumerate(budget.thresholds):
             for number, action in enumerate(threshold.actions):

@@ -60,7 +60,7 @@ _INSIDE: Final = {
     "hourly": ("daily", "weekly", "monthly", "quarterly", "yearly"),
     "daily": ("weekly", "monthly", "quarterly", "yearly"),
 }
-"""Periods whose windows lie within one window of these, wherever those begin."""
+"""Periods whose windows lie within one window of these, at any start of those."""
 
 
 def binding_warnings(policy: Policy) -> Iterator[tuple[Steps, str]]:

@@ -22,12 +22,12 @@ if TYPE_CHECKING:
 
 
 def fields_at(steps: Steps) -> tuple[str, ...]:
-    """The fields of the struct that stands at a place; none if there is no struct."""
+    """Find the fields of the struct that stands at a place; none if there is no struct."""
     return tuple(name for shape in _shapes(steps) if _is_struct(shape) for name in shape.__struct_fields__)
 
 
 def choices_at(steps: Steps) -> tuple[str, ...]:
-    """The words that may stand at a place; none if it is no matter of choice."""
+    """Find the words that may stand at a place; none if it is no matter of choice."""
     return tuple(word for shape in _shapes(steps) if get_origin(shape) is Literal for word in get_args(shape))
 
 
@@ -81,7 +81,7 @@ _SUBJECT: Final = re.compile(r"([^\s:]+)( \([^)]*\))?: ")
 
 
 def decode(document: Document) -> Policy:
-    """The document as a policy whose shape is right; `costscope.policy.checks` looks at what it says.
+    """Decode the document as a policy whose shape is right; `costscope.policy.checks` looks at what it says.
 
     Raises:
         InvalidPolicy: the first thing that does not fit the schema.
@@ -93,7 +93,7 @@ def decode(document: Document) -> Policy:
 
 
 def _convert(data: object) -> Policy | str:
-    """The policy, or msgspec's complaint."""
+    """Return the policy, or msgspec's complaint."""
     try:
         return msgspec.convert(data, Policy)
     except msgspec.ValidationError as error:
@@ -122,7 +122,7 @@ def _refuse(document: Document, message: str) -> NoReturn:
 
 
 def unknown_field(name: str, fields: tuple[str, ...]) -> str:
-    """What is said about a field that is none of these."""
+    """Say what is wrong with a field that is none of these."""
     near = difflib.get_close_matches(name[:64], fields, n=1)
     hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(fields)}"
     return f"unknown field {cut(name)}; {hint}"
@@ -136,7 +136,7 @@ def _wrong_type(expected: str, got: str) -> str:
 
 
 def wrong_choice(value: object, choices: tuple[str, ...]) -> str:
-    """What is said about a word that is none of these."""
+    """Say what is wrong with a word that is none of these."""
     near = difflib.get_close_matches(value[:64], choices, n=1) if isinstance(value, str) else ()
     hint = f"did you mean {near[0]}? " if near else ""
     return f"{cut(value)} is none of the choices; {hint}Expected {', '.join(choices)}"
@@ -153,7 +153,7 @@ def _steps(data: object, path: str, message: str) -> Steps:
 
 
 def _culprit(data: object, steps: Steps, message: str) -> str:
-    """The key under which msgspec found fault: with the other keys left out, the message stays the same."""
+    """Find the key under which msgspec found fault: with the other keys left out, the message stays the same."""
     here = _at(data, steps)
     keys = list(here) if isinstance(here, dict) else []
     while len(keys) > 1:
@@ -174,7 +174,7 @@ def _at(data: object, steps: Steps) -> object:
 
 
 def _keep_keys(data: object, steps: Steps, keys: list[object]) -> object:
-    """The data with just these keys in the mapping at that place."""
+    """Return the data with just these keys in the mapping at that place."""
     if isinstance(data, dict):
         if not steps:
             return {key: data[key] for key in keys}

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from costscope.policy.load.watcher import PolicyWatcher
     from costscope.policy.model.schema import Policy
 
-__all__ = ["INTERVAL_S", "PolicyReloader"]
-
 INTERVAL_S: Final = 2.0
 
 log = logging.getLogger("costscope")
@@ -67,7 +65,7 @@ class PolicyReloader:
 
     def _look(self) -> float:
         try:
-            policy = self.watcher.changed()
+            policy = self.watcher.take_change()
             if policy is not None:
                 self._on_change(policy)
         except InvalidPolicy as problem:

@@ -21,15 +21,13 @@ if TYPE_CHECKING:
     from costscope.policy.load.sources import Snapshot
     from costscope.policy.model.schema import Policy
 
-__all__ = ["SETTLE_S", "PolicyWatcher"]
-
 SETTLE_S: Final = 0.25
 """How long the files must have looked the same before they are believed."""
 
 Look = tuple[str, int, int, int, int] | str
 """Of a file its path, two times of change, size and inode; what is wrong, where it cannot be looked at.
 
-The second time is that of the inode, which nobody can set back: `cp -p` keeps the first."""
+The second time is that of the inode, which cannot be set back: `cp -p` keeps the first."""
 
 Looks = tuple[Look, ...]
 
@@ -93,8 +91,8 @@ class PolicyWatcher:
         """True while the files look new and have not held still long enough: ask again soon."""
         return self._state.pending is not None
 
-    def changed(self) -> Policy | None:
-        """The new policy, now in force; None if nothing is new, or not yet to be believed.
+    def take_change(self) -> Policy | None:
+        """Return the new policy, now in force; None if nothing is new, or not yet to be believed.
 
         Raises:
             InvalidPolicy: the new version is wrong; the one in force stays. Said once for each version.

@@ -12,29 +12,9 @@ from typing import Final, Literal
 import msgspec
 
 from costscope.ledger.meters import METERS, MONEY
-from costscope.policy.model.actions import Action, ActionKind
+from costscope.policy.model.actions import Action
 from costscope.policy.model.durations import Duration, to_ms
 from costscope.pricing.money import to_count, to_nano
-
-__all__ = [
-    "WALL_CLOCK",
-    "Action",
-    "ActionKind",
-    "Amount",
-    "Constraints",
-    "Duration",
-    "Enforcement",
-    "OnDenied",
-    "OnLimit",
-    "Pattern",
-    "Route",
-    "Runaway",
-    "Stage",
-    "Threshold",
-    "Triggers",
-    "Webhook",
-    "ceiling",
-]
 
 WALL_CLOCK: Final = "wall_clock"
 """The one limit that is no meter of the ledger: a duration."""
@@ -165,7 +145,7 @@ class Webhook(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
 
 
 def ceiling(meter: str, amount: Amount) -> int:
-    """A limit in the ledger's unit of that meter.
+    """Return a limit in the ledger's unit of that meter.
 
     Raises:
         InvalidAmount: not an amount of that meter.

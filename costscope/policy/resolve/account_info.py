@@ -33,13 +33,10 @@ class AccountInfo(msgspec.Struct, frozen=True):
         return {name: value for name, value in self.labels.items() if value is not None}
 
 
-_encoder: Final = msgspec.json.Encoder()
+write_account_info: Final = msgspec.json.Encoder().encode
+"""Encode what `Account.about` says, as bytes of UTF-8."""
+
 _decoder: Final = msgspec.json.Decoder(AccountInfo)
-
-
-def write_account_info(info: AccountInfo) -> str:
-    """Encode what `Account.about` says."""
-    return _encoder.encode(info).decode()
 
 
 def read_account_info(about: str | bytes) -> AccountInfo:

@@ -212,5 +212,5 @@ def _account(
         end_ms=end_ms,
         keep_ms=keep_ms,
         watch=watch,
-        about=write_account_info(info),
+        about=write_account_info(info).decode(),
     )

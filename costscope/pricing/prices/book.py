@@ -55,7 +55,7 @@ class PriceBook:
     def find(
         self, model: str, *, provider: str | None = None, at: datetime | None = None
     ) -> ModelPrice | None:
-        """The price of a model at the moment of the request.
+        """Find the price of a model at the moment of the request.
 
         Settle a call with the price it was reserved at: prices change by date and by the hour, and providers
         bill by when the request was made.
@@ -82,7 +82,7 @@ class PriceBook:
         return price
 
     def require(self, model: str, *, provider: str | None = None, at: datetime | None = None) -> ModelPrice:
-        """The price of a model, as `find` has it.
+        """Return the price of a model, as `find` has it.
 
         Raises:
             ModelUnpriced: no source has one, or one has failed. Unknown is refused, never free.
@@ -101,7 +101,7 @@ class PriceBook:
         return price
 
     def tool(self, name: str) -> FixedPrice | None:
-        """The user's own price of a tool, per call; None when there is none."""
+        """Return the user's own price of a tool, per call; None when there is none."""
         return self._tools.get(name)
 
     def preload(self) -> bool:

@@ -67,7 +67,7 @@ _FAMILIES: Final = (
 
 
 def readings(model: str, provider: str | None) -> list[tuple[str | None, str]]:
-    """What `model` may mean, likeliest first: (provider id or None for "guess by the name", model).
+    """List what `model` may mean, likeliest first: (provider id or None for "guess by the name", model).
 
     People write `gpt-4o`, `openai/gpt-4o` (LiteLLM, OpenRouter), `bedrock/converse/us.anthropic.claude-...`,
     `anthropic.claude-...` (Bedrock), `models/gemini-...`, `projects/.../models/...` (Vertex).
@@ -100,7 +100,7 @@ def readings(model: str, provider: str | None) -> list[tuple[str | None, str]]:
 
 
 def own_names(model: str, provider: str | None) -> list[str]:
-    """The names under which the user may have priced `model`: with its provider, without, without its date."""
+    """List the names under which the user may have priced `model`: with its provider, without, without its date."""
     bare = model.rpartition("/")[2]
     names = [model, bare]
     if provider is not None:
@@ -149,7 +149,7 @@ class BundledPrices:
     currency: Final = "USD"
 
     def find(self, model: str, *, provider: str | None, at: datetime) -> Quote | None:
-        """The price of a model, as `find_bundled` has it."""
+        """Find the price of a model, as `find_bundled` has it."""
         price, until = find_bundled(model, provider, at)
         return None if price is None else Quote(price, until)
 
@@ -160,7 +160,7 @@ def load() -> bool:
 
 
 def find_bundled(model: str, provider: str | None, at: datetime) -> tuple[ModelPrice | None, datetime]:
-    """The price of a model at one moment, and until when that answer holds.
+    """Find the price of a model at one moment, and until when that answer holds.
 
     Args:
         model: the name in any of its usual forms.
@@ -254,7 +254,7 @@ def _band(prices: Mapping[str, object], start: int, *, claude: bool) -> dict[str
 
 
 def _at(price: object, start: int) -> str:
-    """The price in the band that starts at `start`, as an exact decimal text."""
+    """Return the price in the band that starts at `start`, as an exact decimal text."""
     value = getattr(price, "base", price)
     for tier in getattr(price, "tiers", ()):  # sorted by start
         if tier.start <= start:
@@ -268,7 +268,7 @@ def _fee(prices: Mapping[str, object]) -> int:
 
 
 def _changes(info: types.ModelInfo, at: datetime) -> Iterator[datetime]:
-    """The moments after `at` at which one of the model's dated or time-of-day prices begins or ends."""
+    """List the moments after `at` at which one of the model's dated or time-of-day prices begins or ends."""
     dated: list[object] = (
         [] if not isinstance(info.prices, list) else [price.constraint for price in info.prices]
     )

@@ -52,10 +52,9 @@ class Price(Protocol):
         """Return what one more output token can cost; None when that is not the same for each."""
 
 
-class FixedPrice(msgspec.Struct, frozen=True, gc=False):
-    """The same price for every call."""
+class _OwnPrice(msgspec.Struct, frozen=True, kw_only=True):
+    """What the user's own prices have in common."""
 
-    nano: int
     context_window: int | None = None
     max_output_tokens: int | None = None
     provider: str | None = None
@@ -69,6 +68,12 @@ class FixedPrice(msgspec.Struct, frozen=True, gc=False):
     def has_output(self) -> bool:
         """True: output is allowed."""
         return True
+
+
+class FixedPrice(_OwnPrice, frozen=True, gc=False):
+    """The same price for every call."""
+
+    nano: int
 
     def cost(self, usage: Usage | None = None) -> int:
         """Return the price, in nano-units."""
@@ -85,7 +90,7 @@ class FixedPrice(msgspec.Struct, frozen=True, gc=False):
         return 0
 
 
-class ComputedPrice(msgspec.Struct, frozen=True):
+class ComputedPrice(_OwnPrice, frozen=True):
     """A price that the user's own function computes from the usage.
 
     The function must not fall when tokens rise: the estimate is its value for the largest possible usage. Where it
@@ -93,19 +98,6 @@ class ComputedPrice(msgspec.Struct, frozen=True):
     """
 
     function: Callable[[Usage], MoneyLike]
-    context_window: int | None = None
-    max_output_tokens: int | None = None
-    provider: str | None = None
-
-    @property
-    def trusted_window(self) -> int | None:
-        """The context window."""
-        return self.context_window
-
-    @property
-    def has_output(self) -> bool:
-        """True: output is allowed."""
-        return True
 
     def cost(self, usage: Usage) -> int:
         """Ask the function for the cost of `usage`, in nano-units.

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from importlib.metadata import EntryPoint
 
-__all__ = ["GROUP", "CheckedSource", "PriceSource", "Quote", "installed_sources"]
-
 GROUP: Final = "costscope.prices"
 
 
@@ -46,7 +44,7 @@ class PriceSource(Protocol):
         ...
 
     def find(self, model: str, *, provider: str | None, at: datetime) -> Quote | Mapping[str, object] | None:
-        """The price of a model.
+        """Find the price of a model.
 
         Args:
             model: the name as the call has it, such as `gpt-4o` or `openai/gpt-4o`.
@@ -78,7 +76,7 @@ class CheckedSource:
     def quote(
         self, model: str, provider: str | None, at: datetime, currency: str
     ) -> tuple[ModelPrice | None, datetime | None]:
-        """The price of a model, None when the source has none; and until when that holds.
+        """Return the price of a model, None when the source has none; and until when that holds.
 
         Raises:
             ModelUnpriced: it cannot be loaded, has failed, or gives what is no price.
@@ -91,7 +89,7 @@ class CheckedSource:
             if found is None:
                 return None, None
             quote = found if isinstance(found, Quote) else Quote(found)
-            return self._price(model, quote.price), _checked(quote.until)
+            return self._price(model, quote.price), _check_until(quote.until)
         except ModelUnpriced:
             raise
         except (InvalidAmount, msgspec.ValidationError) as error:
@@ -137,7 +135,7 @@ class CheckedSource:
         return price
 
 
-def _checked(until: datetime | None) -> datetime | None:
+def _check_until(until: datetime | None) -> datetime | None:
     if until is not None and until.tzinfo is None:
         msg = f"it holds until {until}, which has no time zone"
         raise InvalidAmount(msg)
@@ -146,7 +144,7 @@ def _checked(until: datetime | None) -> datetime | None:
 
 @cache
 def installed_sources() -> tuple[CheckedSource, ...]:
-    """The sources of all installed packages, by name: functions or classes that give one when called."""
+    """Return the sources of all installed packages, by name: functions or classes that give one when called."""
     from importlib.metadata import entry_points  # noqa: PLC0415 - costs 17 ms, which a model with an own price saves
 
     points = sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value))

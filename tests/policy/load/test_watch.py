@@ -40,10 +40,10 @@ def file(tmp_path):
 
 def settled(watcher, clock):
     """What is new once the files have held still."""
-    assert watcher.changed() is None
+    assert watcher.take_change() is None
     assert watcher.unsettled
     clock.now += SETTLE_S
-    return watcher.changed()
+    return watcher.take_change()
 
 
 def limit(policy):
@@ -53,7 +53,7 @@ def limit(policy):
 def test_nothing_changes_while_nothing_does(watch, file, clock):
     watcher = watch(file)
     for _ in range(3):
-        assert watcher.changed() is None
+        assert watcher.take_change() is None
         assert not watcher.unsettled
         clock.now += 10
     assert limit(watcher.policy) == 1
@@ -62,17 +62,17 @@ def test_nothing_changes_while_nothing_does(watch, file, clock):
 def test_a_new_version_counts_once_it_has_held_still(watch, file, clock):
     watcher = watch(file)
     file.write_text("budgets: [{id: a,")  # an editor that has not finished yet
-    assert watcher.changed() is None
+    assert watcher.take_change() is None
     clock.now += SETTLE_S / 2
     file.write_text(TWO)
-    assert watcher.changed() is None  # it moved again: the time starts anew
+    assert watcher.take_change() is None  # it moved again: the time starts anew
     clock.now += SETTLE_S / 2
-    assert watcher.changed() is None
+    assert watcher.take_change() is None
     assert limit(watcher.policy) == 1
     clock.now += SETTLE_S / 2
-    assert limit(watcher.changed()) == 2
+    assert limit(watcher.take_change()) == 2
     assert limit(watcher.policy) == 2
-    assert watcher.changed() is None
+    assert watcher.take_change() is None
 
 
 def test_a_wrong_version_is_said_to_be_so_once_and_the_old_one_stays(watch, file, clock):
@@ -82,7 +82,7 @@ def test_a_wrong_version_is_said_to_be_so_once_and_the_old_one_stays(watch, file
         settled(watcher, clock)
     for _ in range(3):
         clock.now += 10
-        assert watcher.changed() is None
+        assert watcher.take_change() is None
     assert limit(watcher.policy) == 1
     file.write_text(TWO)
     assert limit(settled(watcher, clock)) == 2
@@ -155,7 +155,7 @@ def test_a_file_replaced_while_it_is_read_is_not_believed(watch, file, clock, mo
 
     watcher = watch(file)
     file.write_text(TWO)
-    assert watcher.changed() is None
+    assert watcher.take_change() is None
     clock.now += SETTLE_S
     reading = module.read_source
 
@@ -165,7 +165,7 @@ def test_a_file_replaced_while_it_is_read_is_not_believed(watch, file, clock, mo
         return snapshot
 
     monkeypatch.setattr(module, "read_source", read_and_replace)
-    assert watcher.changed() is None
+    assert watcher.take_change() is None
     assert limit(watcher.policy) == 1
     monkeypatch.undo()
     assert limit(settled(watcher, clock)) == 33
@@ -176,7 +176,7 @@ def test_a_folder_that_is_gone_is_said_once(watch, file, clock, tmp_path):
     shutil.rmtree(tmp_path)
     with pytest.raises(InvalidPolicy):
         settled(watcher, clock)
-    assert watcher.changed() is None
+    assert watcher.take_change() is None
 
 
 def test_there_must_be_a_policy_to_begin_with(watch, tmp_path):
