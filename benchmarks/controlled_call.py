@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 
     from benchmarks.harness import AsyncBlock, Block, Effort, Rounds
 
-__all__ = ["measure"]
 
 _LIMITS: Final = {"cost": 9_000_000, "tool_calls": 10**12}
 _BUDGETS: Final[list[dict[str, Any]]] = [

@@ -1,7 +1,7 @@
 """Interleaved rounds, and what their times come to.
 
 Absolute times on a shared machine say little: they move by a factor of two within a minute, with the clock of
-the processor and with whoever else is running. So nothing here is ever compared with a number from another run.
+the processor and with what else is running. So nothing here is ever compared with a number from another run.
 The contenders take turns in small blocks, and every round gives one value per contender; a figure is the MEDIAN
 of the ratios (or differences) within the rounds. Beside it stands what comes out of the LEAST times, each
 contender's own: what the machine can do when it is left alone. The order of the contenders turns from round to
@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     Block = Callable[[int], object]
     """Performs an operation so many times."""
     AsyncBlock = Callable[[int], Awaitable[object]]
-
-__all__ = ["Effort", "Figure", "Pairs", "Rounds", "Target", "arounds", "looping", "rounds", "turned"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +132,7 @@ class Figure:
         return cls(name, figure, "x", of_least, 1e6 / ours, 1e6 / floor, "/s", floor_name, target)
 
 
-def looping(operation: Callable[[], object]) -> Block:
+def repeat_operation(operation: Callable[[], object]) -> Block:
     """A block that calls a function of no arguments again and again."""
 
     def block(times: int) -> None:
@@ -157,7 +155,7 @@ def rounds(blocks: Mapping[str, Block], *, count: int, size: int) -> Rounds:
     times: dict[str, list[float]] = {name: [] for name in blocks}
     gc.collect()
     for number in range(count):
-        for name in turned(list(blocks), number):
+        for name in rotate_names(list(blocks), number):
             block, begun = blocks[name], perf_counter_ns()
             block(size)
             times[name].append((perf_counter_ns() - begun) / size / 1000)
@@ -171,14 +169,14 @@ async def arounds(blocks: Mapping[str, AsyncBlock], *, count: int, size: int) ->
     times: dict[str, list[float]] = {name: [] for name in blocks}
     gc.collect()
     for number in range(count):
-        for name in turned(list(blocks), number):
+        for name in rotate_names(list(blocks), number):
             block, begun = blocks[name], perf_counter_ns()
             await block(size)
             times[name].append((perf_counter_ns() - begun) / size / 1000)
     return Rounds(times)
 
 
-def turned(names: Sequence[str], number: int) -> list[str]:
+def rotate_names(names: Sequence[str], number: int) -> list[str]:
     """The order of round `number`: each begins with another name."""
     at = number % len(names)
     return [*names[at:], *names[:at]]

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 import valkey
 
-from benchmarks.harness import Figure, Target, looping, rounds
+from benchmarks.harness import Figure, Target, repeat_operation, rounds
 from benchmarks.workload import AMOUNTS, accounts, embedded_server, pair
 from costscope.ledger import LEASE_MAX_MS, Commit, Outcome, Reserve, new_id
 from costscope.stores import open_store
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from benchmarks.harness import Effort
     from costscope.stores import Store
 
-__all__ = ["measure"]
 
 _FEW: Final = 1_000
 _MANY: Final = 100_000
@@ -43,7 +42,7 @@ def _on_valkey(effort: Effort) -> list[Figure]:
             before = _used_memory(client)
             _hold(many, _MANY - _FEW)
             filled = _used_memory(client)
-            blocks = {"few": looping(pair(few, _OVER)), "many": looping(pair(many, _OVER))}
+            blocks = {"few": repeat_operation(pair(few, _OVER)), "many": repeat_operation(pair(many, _OVER))}
             found = rounds(blocks, count=effort.times(300, 40), size=20)
             unsettled = _used_memory(client)
             settled = effort.times(50_000, 10_000)
@@ -66,7 +65,7 @@ def _in_memory(effort: Effort) -> Figure:
     few, many = MemoryStore(), MemoryStore()
     _hold(few, _FEW)
     _hold(many, _MANY)
-    blocks = {"few": looping(pair(few, _OVER)), "many": looping(pair(many, _OVER))}
+    blocks = {"few": repeat_operation(pair(few, _OVER)), "many": repeat_operation(pair(many, _OVER))}
     found = rounds(blocks, count=effort.times(100, 20), size=1000)
     name = f"pair in memory among {_MANY:,} live holds"
     return Figure.of_ratio(name, found.pairs("few", "many"), f"among {_FEW:,}", _TARGET)

@@ -5,14 +5,12 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from benchmarks.harness import Figure, Target, arounds, looping, rounds
+from benchmarks.harness import Figure, Target, arounds, repeat_operation, rounds
 from benchmarks.workload import ANSWER, MESSAGES, MODEL_PRICE, nested_budgets
 from costscope import Runtime, metered_model, metered_tool
 
 if TYPE_CHECKING:
     from benchmarks.harness import AsyncBlock, Effort
-
-__all__ = ["measure"]
 
 
 def measure(effort: Effort) -> list[Figure]:
@@ -31,7 +29,9 @@ def _tool(runtime: Runtime, count: int, size: int) -> Figure:
         return
 
     metered = metered_tool("bench", price="0.01", runtime=runtime)(bare)
-    found = rounds({"bare": looping(bare), "ours": looping(metered)}, count=count, size=size)
+    found = rounds(
+        {"bare": repeat_operation(bare), "ours": repeat_operation(metered)}, count=count, size=size
+    )
     name = "tool call, three nested budgets of two meters each"
     return Figure.of_extra(name, found.pairs("bare", "ours"), "the bare function", Target("at most", 6))
 
@@ -64,8 +64,8 @@ def _model(runtime: Runtime, count: int, size: int) -> Figure:
     metered = metered_model("bench-model", price=MODEL_PRICE, runtime=runtime)(bare)
     found = rounds(
         {
-            "bare": looping(lambda: bare(MESSAGES, max_tokens=300)),
-            "ours": looping(lambda: metered(MESSAGES, max_tokens=300)),
+            "bare": repeat_operation(lambda: bare(MESSAGES, max_tokens=300)),
+            "ours": repeat_operation(lambda: metered(MESSAGES, max_tokens=300)),
         },
         count=count,
         size=size // 5,

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from agent_budget_guard.tracking.tracker import SpendTracker
 
-from benchmarks.harness import Figure, Target, looping, rounds
+from benchmarks.harness import Figure, Target, repeat_operation, rounds
 from benchmarks.workload import accounts, pair
 from costscope_memory import MemoryStore
 
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from benchmarks.harness import Block, Effort
 
-__all__ = ["measure"]
 
 _FLOOR: Final = "agent-budget-guard, one budget"
 _SHAPES: Final = {
@@ -33,7 +32,9 @@ def measure(effort: Effort) -> list[Figure]:
     contenders |= {shape: pair(MemoryStore(), accounts(*sizes)) for shape, sizes in _SHAPES.items()}
     figures = []
     with ThreadPoolExecutor(_THREADS) as pool:
-        alone: dict[str, Block] = {name: looping(operation) for name, operation in contenders.items()}
+        alone: dict[str, Block] = {
+            name: repeat_operation(operation) for name, operation in contenders.items()
+        }
         shared: dict[str, Block] = {name: _spread(block, pool) for name, block in alone.items()}
         for threads, blocks in (("1 thread", alone), ("8 threads", shared)):
             size = effort.times(4000, 2000) if blocks is shared else 1000

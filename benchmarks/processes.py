@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Self
 
 import valkey.asyncio
 
-from benchmarks.harness import Figure, Pairs, Target, turned
+from benchmarks.harness import Figure, Pairs, Target, rotate_names
 from benchmarks.workload import embedded_server, two_scripts
 from costscope import BudgetExceeded, Runtime, budget_scope, metered_tool
 
@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from benchmarks.harness import Effort
 
-__all__ = ["measure"]
 
 _PROCESSES: Final = 4
 _TASKS: Final = 16
@@ -37,7 +36,7 @@ def measure(effort: Effort) -> list[Figure]:
             _all_do(workers, job, per_task)
         times: dict[str, list[float]] = {"floor": [], "ours": []}
         for number in range(effort.times(25, 5)):
-            for job in turned(list(times), number):
+            for job in rotate_names(list(times), number):
                 begun = perf_counter_ns()
                 done = sum(_all_do(workers, job, per_task))
                 times[job].append((perf_counter_ns() - begun) / done / 1000)

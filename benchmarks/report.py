@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from benchmarks.harness import Figure
 
-__all__ = ["show", "write"]
 
 _COLUMNS = ("measured", "ours", "floor", "figure", "of least", "target", "met")
 _WIDTH = 150

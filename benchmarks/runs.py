@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import valkey
 
-from benchmarks.harness import Figure, Pairs, Target, looping, rounds, turned
+from benchmarks.harness import Figure, Pairs, Target, repeat_operation, rotate_names, rounds
 from benchmarks.workload import embedded_server
 from costscope import Runtime, budget_scope
 from costscope_valkey.codec import source_of
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from benchmarks.harness import Effort
     from costscope.scope.budget_scope import BudgetScope
 
-__all__ = ["measure"]
 
 _POLICY: Final[dict[str, Any]] = {
     "budgets": [
@@ -49,16 +48,16 @@ def measure(effort: Effort) -> list[Figure]:
         valkey.Valkey(unix_socket_path=socket) as client,
         Runtime(store=url, policy=_POLICY) as runtime,
     ):
-        asked = _asked(runtime, client, effort.times(100, 10))
-        times = _timed(runtime, client, effort.times(200, 20))
+        asked = _count_commands(runtime, client, effort.times(100, 10))
+        times = _time_runs(runtime, client, effort.times(200, 20))
     return [*asked, *times, _in_memory(effort)]
 
 
-def _asked(runtime: Runtime, client: valkey.Valkey, runs: int) -> list[Figure]:
+def _count_commands(runtime: Runtime, client: valkey.Valkey, runs: int) -> list[Figure]:
     """Requests with the ledger's script, as the server saw them; the board is told in the background."""
     ledger = Script(source_of("ledger")).sha
     with client.monitor() as monitor:
-        opened = [_opened(runtime, f"counted-{number}") for number in range(runs)]
+        opened = [_open_run(runtime, f"counted-{number}") for number in range(runs)]
         client.echo("admitted")
         for scope in opened:
             scope.__exit__(None, None, None)
@@ -83,7 +82,7 @@ def _until(monitor: Any, mark: str, script: str) -> int:
     raise AssertionError(mark)
 
 
-def _timed(runtime: Runtime, client: valkey.Valkey, count: int) -> list[Figure]:
+def _time_runs(runtime: Runtime, client: valkey.Valkey, count: int) -> list[Figure]:
     sha, number = client.script_load("return 1"), 0
 
     def runs() -> dict[str, int]:
@@ -92,7 +91,7 @@ def _timed(runtime: Runtime, client: valkey.Valkey, count: int) -> list[Figure]:
         for _ in range(_SIZE):
             number += 1
             begun = perf_counter_ns()
-            scope = _opened(runtime, f"timed-{number}")
+            scope = _open_run(runtime, f"timed-{number}")
             times["admission"] += perf_counter_ns() - begun
             runtime.events.drain()  # what tells others of it goes out behind it, and would slow down the next one
             begun = perf_counter_ns()
@@ -108,7 +107,7 @@ def _timed(runtime: Runtime, client: valkey.Valkey, count: int) -> list[Figure]:
     }
     times: dict[str, list[float]] = {}
     for at in range(count + 1):
-        for name in turned(list(contenders), at):
+        for name in rotate_names(list(contenders), at):
             for what, ns in contenders[name]().items():
                 if at:  # the first round warms up
                     times.setdefault(what, []).append(ns / _SIZE / 1000)
@@ -124,7 +123,7 @@ def _timed(runtime: Runtime, client: valkey.Valkey, count: int) -> list[Figure]:
 
 def _block(name: str, operation: Callable[[], object]) -> dict[str, int]:
     begun = perf_counter_ns()
-    looping(operation)(_SIZE)
+    repeat_operation(operation)(_SIZE)
     return {name: perf_counter_ns() - begun}
 
 
@@ -140,14 +139,16 @@ def _in_memory(effort: Effort) -> Figure:
                 pass
 
         found = rounds(
-            {"empty": looping(empty), "ours": looping(whole)}, count=effort.times(100, 20), size=100
+            {"empty": repeat_operation(empty), "ours": repeat_operation(whole)},
+            count=effort.times(100, 20),
+            size=100,
         )
     return Figure.of_extra(
         "admission and end of a run in memory", found.pairs("empty", "ours"), "an empty `with`"
     )
 
 
-def _opened(runtime: Runtime, run: str) -> BudgetScope:
+def _open_run(runtime: Runtime, run: str) -> BudgetScope:
     """A run that is ambient nowhere: they are all open at once, side by side."""
     scope = budget_scope(runtime=runtime, run=run, **_LABELS)
     copy_context().run(scope.__enter__)

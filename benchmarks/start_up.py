@@ -9,7 +9,7 @@ from contextlib import nullcontext
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
-from benchmarks.harness import Figure, Target, looping, rounds
+from benchmarks.harness import Figure, Target, repeat_operation, rounds
 from costscope import Runtime, budget_scope
 
 if TYPE_CHECKING:
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
 
     from benchmarks.harness import Effort
 
-__all__ = ["measure"]
 
 _SCOPE: Final = Target("below", 20)
 
@@ -31,7 +30,7 @@ def _import(effort: Effort) -> Figure:
     with TemporaryDirectory(prefix="cs-bytecode-") as folder:
         bare, ours = (_interpreter(program, folder) for program in ("pass", "import costscope"))
         ours()  # compiles, as an installer does
-        blocks = {"bare": looping(bare), "ours": looping(ours)}
+        blocks = {"bare": repeat_operation(bare), "ours": repeat_operation(ours)}
         pairs = rounds(blocks, count=effort.times(20, 5), size=1).pairs("bare", "ours")
     (figure, of_least), milli = pairs.extra(), 1000
     in_ms = Figure.of_extra("", pairs, "")
@@ -68,14 +67,20 @@ def _scopes(effort: Effort) -> list[Figure]:
             with budget_scope(runtime=runtime, tenant="acme", workflow="report"):
                 pass
 
-        def nested() -> None:
+        def enter_nested() -> None:
             with budget_scope(runtime=runtime, agent="researcher", max_cost="0.50", max_tool_calls=20):
                 pass
 
         count, size = effort.times(100, 20), 200
-        alone = rounds({"empty": looping(empty), "ours": looping(outermost)}, count=count, size=size)
+        alone = rounds(
+            {"empty": repeat_operation(empty), "ours": repeat_operation(outermost)}, count=count, size=size
+        )
         with budget_scope(runtime=runtime, tenant="acme", workflow="report"):
-            inner = rounds({"empty": looping(empty), "ours": looping(nested)}, count=count, size=size)
+            inner = rounds(
+                {"empty": repeat_operation(empty), "ours": repeat_operation(enter_nested)},
+                count=count,
+                size=size,
+            )
     floor = "an empty `with`"
     return [
         Figure.of_extra(

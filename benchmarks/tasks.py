@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     from benchmarks.harness import AsyncBlock, Effort
 
-__all__ = ["measure"]
 
 _TARGETS: Final = {256: Target("at least", 3), 1024: Target("at least", 5)}
 _CONNECTIONS: Final = 64

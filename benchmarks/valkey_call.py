@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Final
 import valkey
 import valkey.asyncio
 
-from benchmarks.harness import Figure, Target, arounds, looping, rounds
+from benchmarks.harness import Figure, Target, arounds, repeat_operation, rounds
 from benchmarks.workload import embedded_server, nested_budgets, two_scripts
 from costscope import Runtime, metered_tool
 
 if TYPE_CHECKING:
     from benchmarks.harness import AsyncBlock, Effort
 
-__all__ = ["measure"]
 
 _SIZE: Final = 20
 _LEVELS: Final = {1: "one budget of two meters", 3: "three nested budgets of two meters each"}
@@ -47,7 +46,9 @@ def _by_thread(url: str, socket: str, levels: int, count: int) -> Figure:
         def ours() -> None:
             return
 
-        found = rounds({"floor": looping(two_scripts), "ours": looping(ours)}, count=count, size=_SIZE)
+        found = rounds(
+            {"floor": repeat_operation(two_scripts), "ours": repeat_operation(ours)}, count=count, size=_SIZE
+        )
     name, floor = f"tool call, {_LEVELS[levels]}", "two EVALSHA of valkey.Valkey"
     return Figure.of_ratio(name, found.pairs("floor", "ours"), floor, Target("at most", 1.75))
 

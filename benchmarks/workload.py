@@ -19,20 +19,6 @@ if TYPE_CHECKING:
     from costscope import Runtime, Scope
     from costscope.stores import Store
 
-__all__ = [
-    "AMOUNTS",
-    "ANSWER",
-    "LEASE_MS",
-    "MESSAGES",
-    "MODEL_PRICE",
-    "accounts",
-    "apair",
-    "embedded_server",
-    "nested_budgets",
-    "pair",
-    "private_folder",
-    "two_scripts",
-]
 
 LEASE_MS: Final = 900_000
 AMOUNTS: Final = {"cost": 10_000_000, "tool_calls": 1}

@@ -69,7 +69,7 @@ def test_an_extra_figure_shows_both_times(harness):
 
 
 def test_each_round_begins_with_another_contender(harness):
-    orders = [harness.turned(["a", "b", "c"], number) for number in range(4)]
+    orders = [harness.rotate_names(["a", "b", "c"], number) for number in range(4)]
     assert orders == [["a", "b", "c"], ["b", "c", "a"], ["c", "a", "b"], ["a", "b", "c"]]
 
 
@@ -97,7 +97,7 @@ def test_tasks_take_turns_like_functions(harness):
 
 def test_a_looping_block_performs_its_operation_as_often_as_it_is_told(harness):
     performed = []
-    harness.looping(lambda: performed.append(1))(5)
+    harness.repeat_operation(lambda: performed.append(1))(5)
     assert len(performed) == 5
 
 

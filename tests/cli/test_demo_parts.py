@@ -275,7 +275,7 @@ class TestAgents:
                 monkeypatch.setattr("costscope.cli.demo.provider._DELAY_S_MAX", 0)
                 path = scenario.agents[0]
                 agent = Agent(scenario, 0, path, Counter())
-                async with agent.connected(provider.port), budget_scope(tenant=path[0], workflow=path[1]):
+                async with agent.connect(provider.port), budget_scope(tenant=path[0], workflow=path[1]):
                     for one in whole_trace()[::50]:
                         prompt = TracedCall(one.context, one.generated).prompt
                         await agent.ask_large(prompt, answer_tokens=one.generated)

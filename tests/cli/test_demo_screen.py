@@ -26,7 +26,7 @@ def progress():
     progress = ended_demo(most_taken=Counter())
     progress.look(progress.entries, progress.places)
     for number in range(20):
-        progress.happened(f"{LONGEST} {number}")
+        progress.note(f"{LONGEST} {number}")
     return progress
 
 

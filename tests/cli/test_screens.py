@@ -81,7 +81,7 @@ def test_the_live_tree_fits_the_terminal(columns):
     console = Console(file=io.StringIO(), width=columns)
     progress = Progress(scenario, Provider())
     progress.entries = {("acme",): Entry(5_000_000_000_000, 1_000_000_000_000)}
-    progress.happened("something " * 30)
+    progress.note("something " * 30)
     console.print(live_view(progress, console))
     lines = console.file.getvalue().splitlines()
     assert max(map(len, lines)) <= columns
@@ -94,9 +94,9 @@ def test_a_screen_without_a_terminal_tells_each_event_once():
     progress = Progress(Scenario(1, 1, 1, 1, 1, 3.0, None), Provider())
     with DemoScreen(console=console) as screen:
         screen.show(progress)
-        progress.happened("first")
+        progress.note("first")
         screen.show(progress)
         screen.show(progress)
-        progress.happened("second")
+        progress.note("second")
         screen.show(progress)
     assert [line.split()[-1] for line in console.file.getvalue().splitlines()] == ["first", "second"]

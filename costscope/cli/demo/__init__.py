@@ -1,3 +1,1 @@
 """`costscope demo`: many agents, three tenants, nested budgets, a killed worker, and two bills that must agree."""
-
-__all__: list[str] = []

@@ -69,7 +69,7 @@ class Agent:
         self._outages = 0
 
     @asynccontextmanager
-    async def connected(self, provider_port: int) -> AsyncIterator[None]:
+    async def connect(self, provider_port: int) -> AsyncIterator[None]:
         """Connect to the provider for the calls made in the block."""
         self._reader, self._writer = await asyncio.open_connection("127.0.0.1", provider_port)
         try:
@@ -105,7 +105,7 @@ class Agent:
         """Make all its runs, until no more are admitted; each call pays for its run, agent, workflow and tenant."""
         tenant, workflow, name = self._path
         async with (
-            self.connected(provider_port),
+            self.connect(provider_port),
             costscope.budget_scope(tenant=tenant, workflow=workflow),
             costscope.budget_scope(agent=name),
         ):

@@ -109,12 +109,12 @@ def _run(scenario: Scenario, url: str | None, *, quiet: bool) -> Verdict:
         DemoScreen(quiet=quiet) as screen,
     ):
         store.snapshot()  # a store that is away is said so now, and not by every agent
-        verdict = asyncio.run(_stoppable(run_demo(scenario, store, chosen, screen.show)))
+        verdict = asyncio.run(_run_until_signal(run_demo(scenario, store, chosen, screen.show)))
         screen.finish(verdict, url if url is None else chosen)
     return verdict
 
 
-async def _stoppable(running: Coroutine[None, None, Verdict]) -> Verdict:
+async def _run_until_signal(running: Coroutine[None, None, Verdict]) -> Verdict:
     """End in order on SIGTERM and on a closed terminal too, as asyncio does on Ctrl-C."""
     task = asyncio.current_task()
     assert task is not None, "we are inside one"

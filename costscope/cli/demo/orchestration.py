@@ -94,7 +94,7 @@ async def _run_agents(progress: Progress, store: Store, store_url: str) -> None:
         progress.start(f"{scenario.tasks} agents in this process", alive=1)
         await work(jobs[0], store, progress.take)
         return
-    progress.happened(f"starting {len(jobs)} workers of {scenario.tasks} agents each")
+    progress.note(f"starting {len(jobs)} workers of {scenario.tasks} agents each")
     workers = [Worker(job) for job in jobs]
     all_ready = asyncio.Barrier(len(workers) + 1)
     try:
@@ -120,7 +120,7 @@ async def _kill(worker: Worker, progress: Progress) -> None:
     if worker.kill():
         progress.killed += 1
         calls = format_count(provider.unanswered, "billed call")
-        progress.happened(f"worker {worker.job.process + 1} killed (SIGKILL) with {calls} in flight")
+        progress.note(f"worker {worker.job.process + 1} killed (SIGKILL) with {calls} in flight")
 
 
 async def _await_lost_holds(progress: Progress, store: Store) -> None:
@@ -129,7 +129,7 @@ async def _await_lost_holds(progress: Progress, store: Store) -> None:
     deadline_s = time.monotonic() + lease_s + _GRACE_S
     while holds := (await asyncio.to_thread(store.snapshot)).holds:
         lost = format_count(len(holds), "lost hold")
-        progress.happened(f"agents done; {lost} until the lease of {lease_s:g} s ends", once="lost")
+        progress.note(f"agents done; {lost} until the lease of {lease_s:g} s ends", once="lost")
         if time.monotonic() > deadline_s:
             msg = f"{len(holds)} holds are still live long after their lease of {lease_s} s"
             raise StoreUnavailable(msg)

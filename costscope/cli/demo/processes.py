@@ -149,7 +149,7 @@ class Worker:
             await process.wait()
 
     def kill(self) -> bool:
-        """SIGKILL, wherever it is; False if it has ended already."""
+        """SIGKILL it; False if it has ended already."""
         # not `Process.kill`: it polls, and takes the exit code away from asyncio's own watcher
         if self._process.returncode is None:
             self.killed = True

@@ -110,7 +110,7 @@ class Progress:
         refused = sum(tenant in {None, path[0]} for path in self.refused)
         return {"admitted": admitted, **{status: ended[status] for status in STATUSES}, "refused": refused}
 
-    def happened(self, text: str, *, once: object = None) -> None:
+    def note(self, text: str, *, once: object = None) -> None:
         """Note an event; with `once`, only the first of those that have the same."""
         if once is None or once not in self._said:
             self._said.add(once)
@@ -119,7 +119,7 @@ class Progress:
     def start(self, text: str, *, alive: int) -> None:
         """Note that the agents begin, in so many processes."""
         self.alive, self.started_s = alive, time.monotonic()
-        self.happened(text)
+        self.note(text)
 
     def take(self, report: Report) -> None:
         """Add what a worker reported."""
@@ -134,7 +134,7 @@ class Progress:
         for tenant, runs in places.items():
             self.most_taken[tenant] = max(runs.taken, self.most_taken[tenant])
         if any(entry.presumed for entry in entries.values()):
-            self.happened("holds of the killed worker presumed spent", once="presumed")
+            self.note("holds of the killed worker presumed spent", once="presumed")
 
     def total(self) -> Entry:
         """Add up the tenants."""
@@ -149,21 +149,21 @@ class Progress:
                 self.ended[path] = min(status, self.ended.get(path, status), key=STATUSES.index)
                 if status == "abandoned":
                     line = "runs of the killed worker found abandoned: their places are free"
-                    self.happened(line, once=status)
+                    self.note(line, once=status)
             case CallRefused(what="run", budget=str()):  # else the store was away, and the run is tried again
                 self.refused.add(path)
-                self.happened(_refusal(event), once=("refused", path[0], event.budget))
+                self.note(_refusal(event), once=("refused", path[0], event.budget))
             case ThresholdCrossed():
                 self.crossed[crossing_of(event)] += 1
-                self.happened(_crossed(event))
+                self.note(_describe_crossing(event))
             case Downgraded() if event.effective != event.asked:
                 self.downgraded += 1
                 line = f"{path[0]}: {event.effective} serves what {event.asked} was asked for, from here on"
-                self.happened(line, once=("downgraded", path[0]))
+                self.note(line, once=("downgraded", path[0]))
             case RunawayDetected():
                 self.runaways[path] = event.reason
                 halted = ": halted" if "halt_run" in event.actions else ""
-                self.happened(f"run {event.run} is out of control ({_reason(event)}){halted}")
+                self.note(f"run {event.run} is out of control ({_reason(event)}){halted}")
 
 
 def read_books(scenario: Scenario, snapshot: Snapshot) -> tuple[dict[Path, Entry], dict[str, Places]]:
@@ -192,7 +192,7 @@ def crossing_of(event: ThresholdCrossed) -> Crossing:
     return Crossing(event.budget, event.meter, event.threshold)
 
 
-def _crossed(event: ThresholdCrossed) -> str:
+def _describe_crossing(event: ThresholdCrossed) -> str:
     used, limit = short_money(event.spent + event.held), short_money(event.limit)
     actions = ", ".join(action for action in event.actions if action not in {"log", "callback"})
     return f"{event.budget} at {event.threshold:g}% ({used} of {limit} USD){f': {actions}' * bool(actions)}"

@@ -120,7 +120,7 @@ def final_view(verdict: Verdict, console: Console) -> tuple[Table, Table, Text]:
     return _accounts_table(verdict.progress, console), _runs_table(verdict.progress), _sums(verdict)
 
 
-def _table(*headings: str, left: int, padding: tuple[int, int, int, int] = (0, 1, 0, 1)) -> Table:
+def _new_table(*headings: str, left: int, padding: tuple[int, int, int, int] = (0, 1, 0, 1)) -> Table:
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=padding)
     for number, heading in enumerate(headings):
         table.add_column(heading, justify="left" if number < left else "right", no_wrap=True)
@@ -131,7 +131,7 @@ def _accounts_table(progress: Progress, console: Console) -> Table:
     """The agents' own accounts are summed up in `_sums`; `--json` has every one of them."""
     wide, ascii_only = console.width >= _WIDE, console.options.ascii_only
     numbers = ("Limit", "Spent", "Held", "Presumed", "Provider's bill")
-    table = _table("USD per account", *["Used"] * wide, *numbers, left=1 + wide)
+    table = _new_table("USD per account", *["Used"] * wide, *numbers, left=1 + wide)
     for path, entry in progress.entries.items():
         if len(path) <= _SHOWN_DEPTH:
             if len(path) == 1 and table.row_count:
@@ -147,7 +147,7 @@ def _accounts_table(progress: Progress, console: Console) -> Table:
 
 def _runs_table(progress: Progress) -> Table:
     headings = ("Runs", "At once", "Admitted", *(what.capitalize() for what in STATUSES), "Refused")
-    table = _table(*headings, left=1, padding=(0, 1, 0, 0))  # narrow: 80 columns are to do
+    table = _new_table(*headings, left=1, padding=(0, 1, 0, 0))  # narrow: 80 columns are to do
     for tenant, places in sorted(progress.places.items()):
         admitted, *others = progress.runs(tenant).values()
         at_once = f"{progress.most_taken[tenant]} of {places.places}"
