@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from costscope.engine.call.after_settle import after_settle, end_of_call
 from costscope.engine.call.policies import follow_reserve, needs_followup, needs_preflight, reserve_enforced
 from costscope.engine.enforcement.refusal_events import emit_call_refused
-from costscope.engine.state.hold import OVER, SETTLING
+from costscope.engine.state.hold import OVER
 from costscope.errors import CallDenied, StoreUnavailable
 from costscope.ledger import Extend, Outcome
 from costscope.stores.effects import Execute, run_async, run_sync
@@ -236,5 +236,5 @@ def _on_broken_settlement(call: Call, command: Commit | Release | None, error: B
     """Act on what came in the way of a settlement, and is raised."""
     if isinstance(error, Exception) or command is None:
         call.finish()
-    elif call.phase < OVER and call.phase >= SETTLING:
+    elif call.phase != OVER:
         settle_interrupted(call, command)

@@ -179,9 +179,8 @@ class Hold:
             self.services.learn_time(reply.now_ms)
             return self.reserve_command()
         if outcome is Outcome.CANCELLED and self.key is not None and self.attempts < _KEY_ATTEMPTS:
-            return (
-                self.reserve_command()
-            )  # an earlier call with this key was not billed: this one stands for itself
+            # An earlier call with this key was not billed: this one stands for itself.
+            return self.reserve_command()
         if outcome is Outcome.DENIED:
             scope.record_balances(self.accounts, reply)
             error = exceeded(self.what, self.accounts, reply)
