@@ -4,6 +4,8 @@ Nested budget scopes over an atomic two-phase ledger, in memory or on Valkey. St
 `metered_model` and `metered_tool`; `configure` says where the books are and which policy holds.
 """
 
+from typing import get_type_hints
+
 from costscope.errors import (
     AmountOverflow,
     BudgetExceeded,
@@ -103,3 +105,13 @@ __all__ = [
     "reserve",
     "set_runtime",
 ]
+
+for _name in __all__:  # tracebacks, pickles and `help` name the place that users import from
+    _public = globals()[_name]
+    if _own := vars(_public).get(
+        "__annotations__"
+    ):  # resolved while the class still names the module that wrote them
+        _types = get_type_hints(_public, include_extras=True)
+        _own.update((field, _types[field]) for field in tuple(_own))
+    _public.__module__ = __name__
+    _public.__name__ = _public.__qualname__ = _name

@@ -17,7 +17,9 @@ from costscope.errors import BudgetExceeded, CostscopeError, CostscopeWarning, I
 CLASSES = {
     name: thing
     for name, thing in vars(errors).items()
-    if inspect.isclass(thing) and issubclass(thing, BaseException) and thing.__module__ == errors.__name__
+    if inspect.isclass(thing)
+    and issubclass(thing, BaseException)
+    and thing.__module__.startswith("costscope")
 }
 
 

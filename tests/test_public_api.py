@@ -5,10 +5,13 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
+import pickle
 import pkgutil
 import subprocess
 import sys
+import typing
 
+import msgspec
 import pytest
 
 import costscope
@@ -86,6 +89,11 @@ def test_all_is_sorted_the_way_the_linter_sorts(package):
     assert names == sorted(names, key=rank)
 
 
+def is_a(name, base):
+    thing = getattr(costscope, name)
+    return inspect.isclass(thing) and issubclass(thing, base)
+
+
 def public_things():
     for name in costscope.__all__:
         thing = getattr(costscope, name)
@@ -150,9 +158,20 @@ def test_the_version_is_that_of_the_distribution():
     assert costscope.__version__ == version("costscope")
 
 
-def test_what_the_core_exports_comes_out_under_its_own_name():
-    """Tracebacks and pickles name a place that imports."""
-    for name in costscope.__all__:
-        thing = getattr(costscope, name)
-        module = importlib.import_module(thing.__module__)
-        assert getattr(module, thing.__name__) is thing
+@pytest.mark.parametrize("name", costscope.__all__)
+def test_what_the_core_exports_bears_its_public_name(name):
+    """Tracebacks, pickles and `help` name the place that users import from."""
+    thing = getattr(costscope, name)
+    assert (thing.__module__, thing.__name__, thing.__qualname__) == ("costscope", name, name)
+    assert pickle.loads(pickle.dumps(thing)) is thing
+
+
+@pytest.mark.parametrize("name", [name for name in costscope.__all__ if is_a(name, msgspec.Struct)])
+def test_every_struct_comes_through_a_pickle_and_its_fields_are_found(name):
+    """msgspec looks the types of fields up in the module that a class names."""
+    struct = getattr(costscope, name)
+    fields = dict.fromkeys(struct.__struct_fields__, 0)
+    made = struct(**fields)
+    assert {field.name for field in msgspec.structs.fields(struct)} == fields.keys()
+    assert all(not isinstance(hint, str) for hint in typing.get_type_hints(struct).values())
+    assert pickle.loads(pickle.dumps(made)) == made

@@ -180,7 +180,7 @@ def test_a_refused_call_says_why(spans, finished):
         "costscope.denial.budget": "tenant-day",
         "costscope.denial.meter": "cost",
     }
-    assert span.attributes["error.type"] == "costscope.errors.BudgetExceeded"
+    assert span.attributes["error.type"] == "costscope.BudgetExceeded"
 
 
 def test_a_refusal_without_a_budget_says_its_kind(spans, finished):
