@@ -1,7 +1,7 @@
 """The heartbeat of slots: a worker that extends the leases of runs and calls which are still alive.
 
 A slot is a lease. Its holder renews it three times before it ends, and stops itself when it could not: the next holder
-of the slot must never meet the one before. `Lease.lost` tells by this process's own clock, so that a process that was
+of the slot must never meet the one before. `Lease.lost_at_s` is by this process's own clock, so that a process that was
 stopped for a minute knows before its first step.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 import time
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from costscope.background.worker import Worker, register
@@ -31,20 +32,22 @@ _LINGER_S: Final = 10.0
 
 log = logging.getLogger("costscope")
 
-if hasattr(time, "CLOCK_BOOTTIME"):
-
-    def awake_s() -> float:
-        """Seconds of a clock that goes on while this process is stopped, and while the machine sleeps."""
-        return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-else:
-    awake_s = time.monotonic
+awake_s: Final[Callable[[], float]] = (
+    partial(time.clock_gettime, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic
+)
+"""Seconds of a clock that goes on while this process is stopped, and while the machine sleeps."""
 
 
 class Lease:
-    """One lease that is kept up."""
+    """One lease that is kept up.
 
-    __slots__ = ("_on_lost", "given_up", "hold_id", "lease_s", "renewed_s", "strict")
+    Attributes:
+        lease_s: how long after a renewal it is lost; infinite where only the store says so.
+        renewed_s: when the last renewal was sent, by `awake_s`: the store counts the lease from later on.
+        lost_at_s: from then on the slot may be another's; 0 once it is given up.
+    """
+
+    __slots__ = ("_on_lost", "hold_id", "lease_s", "lost_at_s", "renewed_s")
 
     def __init__(
         self,
@@ -53,26 +56,21 @@ class Lease:
         since_s: float,
         on_lost: Callable[[], None] | None,
         *,
-        strict: bool = True,
+        strict: bool,
     ) -> None:
         self.hold_id = hold_id
-        self.lease_s = lease_s
-        self.renewed_s = since_s
-        """When the last renewal was sent, by `awake_s`: the store counts the lease from later on."""
-        self.given_up = False
-        self.strict = strict
-        """It is lost when it could not be renewed; else only when the store says so."""
+        self.lease_s = lease_s if strict else math.inf
         self._on_lost = on_lost
+        self.renew(since_s)
 
-    @property
-    def lost(self) -> bool:
-        """True when the slot may be another's."""
-        return self.given_up or (self.strict and awake_s() >= self.renewed_s + self.lease_s)
+    def renew(self, sent_s: float) -> None:
+        """Count the lease from this renewal on."""
+        self.renewed_s, self.lost_at_s = sent_s, sent_s + self.lease_s
 
     def give_up(self) -> None:
         """Tell the holder to stop, once."""
-        if not self.given_up:
-            self.given_up = True
+        if self.lost_at_s:
+            self.lost_at_s = 0.0
             if self._on_lost is not None:
                 self._on_lost()
 
@@ -163,7 +161,7 @@ class LeaseRenewer:
             return
         for lease, reply in zip(leases, replies, strict=True):
             if reply.outcome is Outcome.EXTENDED:
-                lease.renewed_s = sent_s
+                lease.renew(sent_s)
             elif lease.hold_id in self._leases:  # else its holder settled it meanwhile
                 self._give_up(lease)
 
@@ -171,7 +169,7 @@ class LeaseRenewer:
         """Give up those whose lease ends before the next attempt; the others are tried again soon."""
         pause_s = self._every_s / 4
         for lease in leases:
-            if lease.strict and awake_s() + pause_s >= lease.renewed_s + lease.lease_s:
+            if awake_s() + pause_s >= lease.lost_at_s:
                 self._give_up(lease)
         self._worker.pause(pause_s)
 

@@ -7,9 +7,9 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, cast, get_args
 
 from costscope.engine.call.drive import rescue, settle_steps
-from costscope.engine.run.admit import admit_run
-from costscope.engine.run.end import close_scope, leave_scope, status_of
 from costscope.engine.run.iterations import Iteration
+from costscope.engine.run.run_life import admit_run, close_scope, leave_scope
+from costscope.engine.state.run import status_of
 from costscope.errors import CallDenied, InvalidInput, InvalidLabel, StoreUnavailable
 from costscope.guard.answers import afterwards, allowed, left, refused, warnings, why
 from costscope.guard.decisions import AdmissionDecision, IterationDecision, RunSummary, SettledDecision

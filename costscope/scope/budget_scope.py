@@ -7,9 +7,8 @@ import inspect
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from costscope.context import current_scope, set_current_scope
-from costscope.engine.run.admit import admit_run
-from costscope.engine.run.end import close_scope, leave_scope
 from costscope.engine.run.interrupt import Interrupt
+from costscope.engine.run.run_life import admit_run, close_scope, leave_scope
 from costscope.engine.state.scope_state import PLAIN, ScopeOptions, ScopeState
 from costscope.errors import InvalidInput
 from costscope.ledger.meters import METERS, MONEY

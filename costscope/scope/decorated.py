@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any
 import wrapt
 
 from costscope.context import current_scope, set_current_scope
-from costscope.engine.run.admit import admit_run
-from costscope.engine.run.end import close_scope
+from costscope.engine.run.run_life import admit_run, close_scope
 from costscope.stores.effects import run_async, run_sync
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Literal, Self
 
 from costscope.background.outbox import OUTBOX_MAX
 from costscope.context import current_scope
-from costscope.engine.run.end import emit_abandoned
+from costscope.engine.run.run_life import emit_abandoned
 from costscope.engine.state.scope_state import ScopeState, open_scope_of
 from costscope.engine.state.services import Services
 from costscope.observe.events import Callbacks

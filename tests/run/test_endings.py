@@ -13,7 +13,7 @@ from until import until
 
 from costscope import BudgetExceeded, RunHalted, Runtime, budget_scope, metered_tool
 from costscope.board import ReadEvents
-from costscope.engine.run.end import close_scope, emit_abandoned
+from costscope.engine.run.run_life import close_scope, emit_abandoned
 from costscope.events import RunEnded, decode_event
 from costscope.ledger import LostHold
 from costscope.scope.runtime import services_of

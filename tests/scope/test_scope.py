@@ -19,7 +19,7 @@ from costscope import (
     budget_scope,
     metered_tool,
 )
-from costscope.engine.run.end import close_scope
+from costscope.engine.run.run_life import close_scope
 from costscope.scope.runtime import services_of
 from costscope.scope.scope import state_of
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from costscope.engine.run.end import ADMISSION
+from costscope.engine.run.run_life import ADMISSION
 
 if TYPE_CHECKING:
     from costscope.ledger import Snapshot, SnapshotHold

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import math
 import multiprocessing
 import os
 import random
@@ -297,7 +298,9 @@ class _Agent:
             [Extend(hold_id, _SHORT_LEASE_MS) for hold_id in (*more, *(lease.hold_id for lease in leases))]
         )
         for lease in leases:
-            lease.lease_s, lease.renewed_s = _SHORT_LEASE_MS / 1000, sent_s
+            if lease.lease_s < math.inf:  # one that ends by this process's clock, too
+                lease.lease_s = _SHORT_LEASE_MS / 1000
+            lease.renew(sent_s)
         return max(reply.now_ms for reply in replies) + _SHORT_LEASE_MS
 
     def contend(self, name: str, until_s: float, fenced: bool) -> list[tuple[float, float]]:

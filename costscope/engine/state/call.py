@@ -11,6 +11,7 @@ from __future__ import annotations
 from time import perf_counter
 from typing import TYPE_CHECKING
 
+from costscope.background.heartbeat import awake_s
 from costscope.engine.state.hold import ASKED, HELD, OVER, SETTLING, Hold, log
 from costscope.errors import CallDenied
 
@@ -235,7 +236,7 @@ class Call(Hold):
 
     def withdraw_late(self) -> bool:
         """Give the hold back if the slot in it may be another's by now: this process has slept since it asked."""
-        if self.lease is None or not self.lease.lost:
+        if self.lease is None or awake_s() < self.lease.lost_at_s:
             return False
         self.services.outbox.put(self.withdraw())
         return True

@@ -1,4 +1,4 @@
-"""One run in this process, from its admission to its end. No I/O: `costscope.engine.run.admit` asks the store."""
+"""One run in this process, from its admission to its end. No I/O: `costscope.engine.run.run_life` asks the store."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
+from costscope.background.heartbeat import awake_s
 from costscope.engine.control.effects import NOTHING, Effects
 from costscope.errors import RunHalted
 from costscope.policy import run_account
@@ -108,7 +109,9 @@ class Run:
     @property
     def goes_on(self) -> bool:
         """False if it was stopped, or has ended."""
-        return self.status is None and (self.lease is None or not self.lease.lost or self.inherited)
+        return self.status is None and (
+            self.lease is None or awake_s() < self.lease.lost_at_s or self.inherited
+        )
 
     def is_in_time(self, now_ms: int) -> bool:
         """Return True if its clock is known, as all its processes agree, and has not run out."""
@@ -120,7 +123,7 @@ class Run:
         Raises:
             RunHalted: it was.
         """
-        if self.lease is not None and self.lease.lost and not self.inherited:
+        if self.lease is not None and awake_s() >= self.lease.lost_at_s and not self.inherited:
             self.halt(SLOT_LOST)
         if self.status == "halted":
             raise self.halted()
@@ -203,3 +206,21 @@ def run_of(
     if resolved.observed:
         run.observed = tuple((observed_account(budget, labels), budget) for budget in resolved.observed)
     return run
+
+
+def ended_mark(account_key: str, hold_id: str) -> str:
+    """Return the mark of the end of a run on the board: the first to put it there says how it ended."""
+    return f"{account_key}#ended:{hold_id}"
+
+
+def status_of(error: BaseException | None) -> RunStatus:
+    """Return how a run ended that was left like this.
+
+    An error is a failure. A generator is closed by callers that have had enough of it, and `sys.exit()` is an end like
+    any other. What is no `Exception` comes from outside: Ctrl-C, a task that is cancelled.
+    """
+    if isinstance(error, SystemExit):
+        return "failed" if error.code else "completed"
+    if error is None or isinstance(error, GeneratorExit):
+        return "completed"
+    return "failed" if isinstance(error, Exception) else "halted"

@@ -82,6 +82,7 @@ class ScopeState:
         extra: what a call reserves beside its estimate: a slot, and that no order to stop was given.
         takes_slot: a call holds one of a limited number of places.
         clocked: an account over it stops some time after its first use; or none was looked for yet.
+        watches_admission: the admission of its run may pass a level.
         watch: the levels over it, as of the last call; None where nothing is watched.
     """
 
@@ -94,6 +95,7 @@ class ScopeState:
     extra: Amounts = {}  # noqa: RUF012 - replaced, never changed
     takes_slot: bool = False
     clocked: bool = True
+    watches_admission: bool = False
     more_children: int = 0
     _accounts: tuple[Account, ...] = ()
     _resolver: BudgetResolver | None = None
@@ -114,9 +116,10 @@ class ScopeState:
         *,
         outer: ScopeState | None,
     ) -> None:
-        own = check_labels(labels)
         self.services = services
         self.outer = outer
+        self.tally = None if "cost" in limits else Tally()
+        own = check_labels(labels)
         self.parent = parent = None if outer is None else open_scope_of(services, outer)
         above: dict[str, str] | None = None if parent is None else parent.labels
         in_run = parent is not None and parent.run is not None
@@ -128,7 +131,6 @@ class ScopeState:
         self.totals = ScopeTotals()
         self.history = History()
         """Of what was recorded: of this scope, once it is closed, and of closed ones inside."""
-        self.tally = None if "cost" in limits else Tally()
         outer_tallies = () if parent is None else parent.tallies
         self.tallies: tuple[Tally, ...] = (
             outer_tallies if self.tally is None else (*outer_tallies, self.tally)
@@ -195,7 +197,7 @@ class ScopeState:
     def admission_watch(self) -> Watch | None:
         """Return the levels that the admission of a run may pass, as it was asked for; None if there are none."""
         resolved = self._resolved
-        if resolved is None or not resolved.admission_watched:
+        if resolved is None or not self.watches_admission:
             return None
         views = self.services.views.of(resolved.admission)
         return Watch(resolved.admission, resolved.admission_budgets, resolved.admission_watched, views)
@@ -252,6 +254,7 @@ class ScopeState:
         if self.takes_slot:
             self.extra["concurrent_calls"] = 1
         self._accounts, self._resolved, self.clocked = accounts, resolved, bool(resolved.clocks)
+        self.watches_admission = bool(resolved.admission_watched)
         self._from_ms, self._until_ms = resolved.from_ms, resolved.until_ms
 
     # ------------------------------------------------------------------ what was seen there

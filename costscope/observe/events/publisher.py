@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from costscope.background.retrying import send_until_taken
 from costscope.background.worker import CLOSING_S, Worker, register
 from costscope.errors import CostscopeError, StoreUnavailable
-from costscope.observe.events.records import CallRefused, CallSettled, encode_event
+from costscope.observe.events.records import ENCODER, CallRefused, CallSettled
 from costscope.stores.coordination import Publish, SetOnce
 
 if TYPE_CHECKING:
@@ -84,7 +84,9 @@ class Publisher:
             self._loss.report("the runtime is closed", deliver=bool(deliver))
             return
         at_once = not self._store.waits and not len(self) and not self._is_inside_the_store()
-        op = Publish(id=event.id, record=encode_event(event), once=once, once_ms=once_ms, deliver=deliver)
+        op = Publish(
+            id=event.id, record=ENCODER.encode(event).decode(), once=once, once_ms=once_ms, deliver=deliver
+        )
         if at_once:
             try:
                 self._publish([op])

@@ -219,7 +219,7 @@ TRAITS: Final[dict[type[Record], Traits]] = {
     PolicyReloaded: Traits("policy", logging.INFO),
 }
 
-_encoder = msgspec.json.Encoder()
+ENCODER: Final = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Event)
 
 
@@ -230,7 +230,7 @@ def kind_of(event: Event) -> Kind:
 
 def encode_event(event: Event) -> str:
     """Write the record as one JSON object."""
-    return _encoder.encode(event).decode()
+    return ENCODER.encode(event).decode()
 
 
 def decode_event(record: str | bytes) -> Event:

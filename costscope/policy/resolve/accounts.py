@@ -187,8 +187,11 @@ def inline_account(
 
 
 def _parts(labels: Iterable[tuple[str, str | None]]) -> str:
-    # `tenant` without `=` is the account of those that have no tenant; no value is written like that.
-    return ",".join(label if value is None else f"{label}={encode(value)}" for label, value in labels)
+    parts = []
+    for label, value in labels:
+        # `tenant` without `=` is the account of those that have no tenant; no value is written like that.
+        parts.append(label if value is None else f"{label}={encode(value)}")
+    return ",".join(parts)
 
 
 def _account(

@@ -1,9 +1,10 @@
-"""The admission of a run: what is asked of the store, step by step."""
+"""The life of a run, step by step: what is asked of the store for its admission, and what gives its slots back."""
 
 from __future__ import annotations
 
 from time import monotonic
 from typing import TYPE_CHECKING, Final
+from urllib.parse import unquote
 
 from costscope.background.heartbeat import awake_s
 from costscope.engine.enforcement.refusal_events import emit_refused
@@ -11,26 +12,33 @@ from costscope.engine.enforcement.refusals import exceeded, forbids_runs
 from costscope.engine.enforcement.thresholds import announce_changes
 from costscope.engine.enforcement.waiting import QueuePlace
 from costscope.engine.enforcement.wall_clocks import late, opened_mark
-from costscope.engine.run.end import ADMISSION
 from costscope.engine.run.halting import halted_by_order
-from costscope.engine.state.run import SLOT_LOST
+from costscope.engine.state.run import SLOT_LOST, ended_mark, status_of
 from costscope.errors import DENIALS, BudgetExceeded, CallDenied, StoreUnavailable
-from costscope.ledger import MAX_AMOUNT, Outcome, Read, Release, Reserve, new_id
+from costscope.ledger import MAX_AMOUNT, Commit, Outcome, Read, Release, Reserve, new_id
 from costscope.ledger.meters import ADMISSION_METERS
-from costscope.ledger.times import ONCE_KEEP_MS
-from costscope.observe.events.records import RunStarted
+from costscope.ledger.times import ENDED_MS, ONCE_KEEP_MS
+from costscope.observe.events.records import RunEnded, RunStarted
+from costscope.policy import INLINE_BUDGET, RUN_BUDGET, encode
 from costscope.policy.model.controls import OnDenied
 from costscope.stores.coordination import SetOnce
 from costscope.stores.effects import Ask, Execute
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from costscope.engine.state.run import Run
     from costscope.engine.state.scope_state import ScopeState
-    from costscope.ledger import Reply
+    from costscope.engine.state.services import Services
+    from costscope.ledger import LostHold, Reply
     from costscope.stores.effects import Steps
+
+ADMISSION: Final = "run-"
+"""What the ids of admissions begin with, so that a lost one is known for what it is."""
 
 _ATTEMPTS: Final = 3
 _SLOT: Final = "concurrent_runs"
+_PREFIXES: Final = tuple(f"{encode(budget)}/" for budget in (RUN_BUDGET, INLINE_BUDGET))
 
 
 def admit_run(scope: ScopeState) -> Steps[None]:
@@ -125,7 +133,7 @@ def _ask(scope: ScopeState, reserve: Reserve, now_ms: int) -> Steps[Reply]:
 
 def _announce_crossed(run: Run, scope: ScopeState, reply: Reply) -> Steps[None]:
     """Announce what has come about by the admission: thresholds that are crossed, limits that are passed."""
-    watch = scope.admission_watch()
+    watch = scope.admission_watch() if scope.watches_admission else None
     if watch is None:
         return
     taken = _reserve(run, "", 0).amounts
@@ -217,3 +225,98 @@ def _give_back(run: Run) -> None:
         run.services.lease_renewer.drop(run.hold_id)
         run.services.outbox.put(Release(run.hold_id, run.accounts, run.services.store.keep_ms))
         run.hold_id = ""
+
+
+def leave_scope(scope: ScopeState, error: BaseException | None = None) -> Steps[None]:
+    """Leave a scope; a run that it opened gives back its slots at once, which may take a moment."""
+    if scope.closed:
+        return
+    command = _end_run(scope, error)
+    scope.leave(error)
+    if command is None:
+        return
+    services = scope.services
+    try:
+        yield Execute((command,))
+    except Exception:  # noqa: BLE001 - the run is over, whatever the store says
+        services.outbox.put(command)
+    except BaseException:
+        if services.store.waits:  # else it has been applied already
+            services.outbox.put(command)
+        raise
+    if services.wait_list:
+        services.wait_list.wake(command.accounts)
+
+
+def close_scope(scope: ScopeState, error: BaseException | None = None) -> None:
+    """Leave a scope from any context, without waiting for anything."""
+    if scope.closed:
+        return
+    command = _end_run(scope, error)
+    scope.leave(error)
+    if command is not None:
+        scope.services.outbox.put(command)
+
+
+def _end_run(scope: ScopeState, error: BaseException | None) -> Commit | None:
+    """End the run that the scope opened, if it did, and return the command that gives its slots back."""
+    run = scope.run
+    if run is None or not scope.opens_run or not run.begun or run.inherited:
+        return None
+    services, hold_id = run.services, run.hold_id
+    once = ended_mark(run.key, hold_id) if hold_id else ""
+    if run.status is None:
+        run.status = status_of(error)
+        run.reason = "" if error is None else type(error).__name__
+    command: Commit | None = None
+    if hold_id:
+        services.lease_renewer.drop(hold_id)
+        command = Commit(hold_id, run.accounts, {"runs": 1}, services.store.keep_ms)
+        run.hold_id = ""
+    if not run.joined:
+        event = RunEnded(
+            **scope.services.stamp(scope.labels),
+            run=run.name,
+            status=run.status,
+            reason=run.reason,
+            cost=run.cost,
+            seconds=monotonic() - run.opened_s,
+            iterations=run.iterations,
+        )
+        services.events.emit(event, scope.callbacks, once=once, once_ms=ENDED_MS)
+    return command
+
+
+def _abandoned_runs(lost: Iterable[LostHold]) -> Iterator[tuple[LostHold, dict[str, str]]]:
+    """Yield the admissions that were lost, with the labels of their runs, as the key of a run's account has them.
+
+    An admission holds on the run's own account first; its id tells it from a call in the run, whose loss says nothing
+    about the run.
+    """
+    for hold in lost:
+        if hold.id.startswith(ADMISSION) and hold.accounts[0].startswith(_PREFIXES):
+            place = hold.accounts[0].partition("/")[2].rpartition("/")[0]
+            labels = dict(part.split("=", 1) for part in place.split(",") if "=" in part)
+            labels = {name: unquote(value) for name, value in labels.items()}
+            if "run" in labels:
+                yield hold, labels
+
+
+def emit_abandoned(services: Services, lost: Iterable[LostHold]) -> None:
+    """Tell of the runs that have been abandoned, once over all processes."""
+    for hold, labels in _abandoned_runs(lost):
+        if services.lease_renewer.keeps(hold.id):
+            continue  # it is alive, here, and finds out by itself
+        now_ms = services.now_ms()
+        services.events.emit(
+            RunEnded(
+                id=new_id(now_ms),
+                at=services.now(),
+                labels=labels,
+                run=labels["run"],
+                status="abandoned",
+                reason="its process was silent for longer than its lease",
+            ),
+            once=ended_mark(hold.accounts[0], hold.id),
+            once_ms=ENDED_MS,
+        )
