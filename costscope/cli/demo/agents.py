@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 _TASTES: Final = {"research": (70, 15), "support": (25, 60)}
 """Of 100 calls of a workflow: to the large model, and to the small one; the others are to tools."""
 _MAX_TOKENS: Final = 512
+_QUESTION: Final = "def answer ( question ) : "  # that a run out of control asks again and again
 _REFUSED_PAUSE_S: Final = 0.01  # an agent that was refused everything thinks it over for a moment
 _NOT_ADMITTED_PAUSE_S: Final = 0.2  # after a refused run comes the next one, if there may be one
 _OUTAGES_MAX: Final = 10  # in a row; then an agent gives up: after some five seconds
@@ -146,7 +147,7 @@ class Agent:
                     await (
                         self._old_service()
                         if wild == "failures"
-                        else self.ask_small("same ", answer_tokens=1)
+                        else self.ask_small(_QUESTION, answer_tokens=1)
                     )
             self._outages = 0
         except costscope.CallDenied as refusal:

@@ -155,5 +155,5 @@ def _broken_runaways(progress: Progress) -> Iterator[str]:
         if made > allowed or (made == allowed and (found.get(path), how) != (reason, "halted")):
             calls = f"made {format_count(made, 'call')} where {allowed} are enough to halt it"
             yield f"run {path[-1]} went out of control ({reason}) and {calls}; it is {how}"
-    for path in found.keys() - wild:
+    for path in sorted(found.keys() - wild):
         yield f"run {path[-1]} worked as it should and was taken for a runaway ({found[path]})"
