@@ -57,7 +57,7 @@ def generate(prompt: str, *, max_tokens: int = 500) -> dict[str, object]:
     return {"text": prompt, "usage": {"input_tokens": 40, "output_tokens": max_tokens}}
 
 
-@metered_model("nobody-knows-this-one")
+@metered_model("unknown-model")
 def unknown(prompt: str) -> str:
     """A model without a price is refused, never free."""
     return prompt

@@ -52,7 +52,7 @@ class Adapter:
         self.models: dict[str, list[str]] = {}
 
     def run_start(self, run_id: str, _: Said) -> bool:
-        """Have it admitted; nobody ends a run that was not."""
+        """Have it admitted; a run that was refused is not ended."""
         decision = self.guard.on_run_start(run_id, tenant_id="acme", strand_id="planner")
         if not decision.allowed:
             print(f"{run_id}: not admitted ({decision.kind})")

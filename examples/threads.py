@@ -1,7 +1,7 @@
 """Threads: a plain thread does not inherit the scope it was started in.
 
 contextvars reach tasks and `asyncio.to_thread`, but neither `threading.Thread` nor executors. `bind_scope` and
-`ScopedExecutor` carry the scope along; without them the call is refused rather than charged to nobody.
+`ScopedExecutor` carry the scope along; without them the call is refused rather than charged to no account.
 """
 
 from concurrent.futures import ThreadPoolExecutor

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -23,11 +24,8 @@ def audit(
 
     Exits with 0 when the books are exact, 1 when something differs, 2 when the store cannot be read.
     """
-    books = open_books(store)
-    try:
+    with closing(open_books(store)) as books:
         report = books.audit()
-    finally:
-        books.close()
     typer.echo(_json(books.url, report) if json else _words(books.url, report))
     if not report.exact:
         raise typer.Exit(1)

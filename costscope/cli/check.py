@@ -51,15 +51,18 @@ def check(
 
     Exit code: 0, also with warnings; 1 with --strict and a warning; 2 where it cannot be a policy.
     """
+    from costscope.policy.lint import lint_policy  # noqa: PLC0415 - may load the table of prices
+    from costscope.policy.load.loader import read_policy  # noqa: PLC0415 - with the files' parsers
+
     labels = _labels(scope) if scope else None
     source = _source(policy)
     try:
-        loaded = _read(source)
+        loaded = read_policy(source)
     except InvalidPolicy as error:
         # as compilers write it, FILE:LINE: ..., so that an editor can jump there
         sys.stderr.write(f"{error}\n")
         raise typer.Exit(2) from error
-    lint = _lint(loaded)
+    lint = lint_policy(loaded.policy)
     warnings = _place_warnings(loaded, lint)
     if json:
         _print_json(source, loaded, labels, warnings, lint.notes)
@@ -98,18 +101,6 @@ def _source(given: str | None) -> str:
         msg = "no policy is named: give a file or folder, or set COSTSCOPE_POLICY"
         raise InvalidInput(msg)
     return source
-
-
-def _read(source: str) -> LoadedPolicy:
-    from costscope.policy.load.loader import read_policy  # noqa: PLC0415 - as above
-
-    return read_policy(source)
-
-
-def _lint(loaded: LoadedPolicy) -> Lint:
-    from costscope.policy.lint import lint_policy  # noqa: PLC0415 - may load the table of prices
-
-    return lint_policy(loaded.policy)
 
 
 def _place_warnings(loaded: LoadedPolicy, lint: Lint) -> list[tuple[Place, str]]:

@@ -54,16 +54,13 @@ def events(
     ] = False,
 ) -> None:
     """Print the last events: thresholds, refusals, downgrades, runaways, runs, resets."""
-    books = open_books(store)
-    try:
+    with contextlib.closing(open_books(store)) as books:
         stream = EventReader()
         past = stream.read(books, _ALL)
         _print(past[len(past) - min(count, len(past)) :], json=json)
         if follow:
             with contextlib.suppress(KeyboardInterrupt):
                 _follow(books, stream, json=json)
-    finally:
-        books.close()
 
 
 def _follow(books: Store, stream: EventReader, *, json: bool) -> None:

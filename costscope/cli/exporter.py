@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import signal
 import threading
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -61,16 +62,11 @@ def exporter(
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
     limits = _policy_of(policy)
-    books = open_books(store)
-    try:
-        serving = server.ExporterServer(Reader(books, grouping, limits, rates=BurnRates(window)), host, port)
-        try:
+    with closing(open_books(store)) as books:
+        reader = Reader(books, grouping, limits, rates=BurnRates(window))
+        with closing(server.ExporterServer(reader, host, port)) as serving:
             typer.echo(f"costscope exporter: {books.url} at {serving.url}")
             stopped.wait()
-        finally:
-            serving.close()
-    finally:
-        books.close()
 
 
 def _extra() -> ModuleType:
@@ -90,11 +86,11 @@ def _policy_of(source: str | None) -> Callable[[], Policy | None]:
         return lambda: None
     watcher = PolicyWatcher(source)
 
-    def current() -> Policy:
+    def read_current() -> Policy:
         try:
             watcher.take_change()
         except InvalidPolicy as problem:
             _log.warning("the limits stay as they were: %s", problem)
         return watcher.policy
 
-    return current
+    return read_current

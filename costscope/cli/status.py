@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -39,8 +40,7 @@ def status(
         msg = "--watch draws a screen and --json prints once; give one of them"
         raise typer.BadParameter(msg)
     rules = load_policy(policy) if policy is not None else None
-    books = open_books(store)
-    try:
+    with closing(open_books(store)) as books:
         if json:
             typer.echo(_json(books, rules))
         elif watch:
@@ -49,8 +49,6 @@ def status(
             watch_books(books, rules, interval)
         else:
             _show(books, rules)
-    finally:
-        books.close()
 
 
 def _json(books: Store, rules: Policy | None) -> str:

@@ -54,39 +54,23 @@ class OutageStore:
 
     def execute(self, commands: Sequence[Command]) -> list[Reply]:
         """Apply a batch, if the store is there."""
-        if self._away and not self._applies:
-            raise self._error()
-        replies = self.inner.execute(commands)
-        if self._away:
-            raise self._error()
-        return replies
+        with self._outage():
+            return self.inner.execute(commands)
 
     async def aexecute(self, commands: Sequence[Command]) -> list[Reply]:
         """Do the same for an event loop."""
-        if self._away and not self._applies:
-            raise self._error()
-        replies = await self.inner.aexecute(commands)
-        if self._away:
-            raise self._error()
-        return replies
+        with self._outage():
+            return await self.inner.aexecute(commands)
 
     def tell(self, ops: Sequence[Op]) -> list[Answer]:
         """Apply operations of the board, if the store is there."""
-        if self._away and not self._applies:
-            raise self._error()
-        answers = self.inner.tell(ops)
-        if self._away:
-            raise self._error()
-        return answers
+        with self._outage():
+            return self.inner.tell(ops)
 
     async def atell(self, ops: Sequence[Op]) -> list[Answer]:
         """Do the same for an event loop."""
-        if self._away and not self._applies:
-            raise self._error()
-        answers = await self.inner.atell(ops)
-        if self._away:
-            raise self._error()
-        return answers
+        with self._outage():
+            return await self.inner.atell(ops)
 
     def on_lost(self, listener: Callable[[Sequence[LostHold]], object]) -> Callable[[], None]:
         """Pass this on to the store inside."""
@@ -108,6 +92,12 @@ class OutageStore:
         """Close the store inside."""
         await self.inner.aclose()
 
-    def _error(self) -> StoreUnavailable:
+    @contextmanager
+    def _outage(self) -> Iterator[None]:
+        """Fail before a batch, or after it where it is applied all the same."""
         msg = f"{self.url} is away: this is an outage made by a test"
-        return StoreUnavailable(msg)
+        if self._away and not self._applies:
+            raise StoreUnavailable(msg)
+        yield
+        if self._away:
+            raise StoreUnavailable(msg)

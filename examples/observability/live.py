@@ -51,7 +51,7 @@ class Agents:
         self.ask = metered_model(estimate="capped", runtime=runtime)(self._ask)
         self.search = metered_tool("web_search", runtime=runtime)(self._search)
         self.fetch = metered_tool("fetch_page", runtime=runtime)(self._fetch)
-        # Some pages cost more to render than anybody reserves: an overrun, which alerts are about too.
+        # Some pages cost more to render than is reserved: an overrun, which alerts are about too.
         self.render = metered_tool(
             "render_page", estimate="0.0010", usage=lambda cost: cost, runtime=runtime
         )(self._render)
@@ -67,7 +67,7 @@ class Agents:
                 ) as run:
                     self._run(run, number)
             except (BudgetExceeded, StoreUnavailable):
-                self._stopped.wait(3 * self._pace)  # this hour's money is gone, or nobody can say
+                self._stopped.wait(3 * self._pace)  # this hour's money is gone, or the store is away
             except (RunHalted, RuntimeError):
                 pass  # its status says so
 

@@ -74,7 +74,7 @@ def cut(trace: Sequence[Request], length_s: int, step_s: int, agents: int) -> It
 
 
 def dealt(trace: Sequence[Request], agents: int, stays: float, seed: int) -> Iterator[list[Request]]:
-    """The hour as the runs of so many agents; whoever has made a call makes the next one as well with this probability."""
+    """The hour as the runs of so many agents; the agent of one call makes the next one as well with this probability."""
     chance, runs, now = random.Random(seed), [[] for _ in range(agents)], 0
     for one in trace:
         if chance.random() >= stays:

@@ -202,6 +202,6 @@ def compare_boards(
             twins.remove()
 
     with warnings.catch_warnings():
-        if hunt:  # nobody reads the history, however long it is
+        if hunt:  # the history is not read, however long it is
             warnings.filterwarnings("ignore", "Generating overly large repr")
         run()

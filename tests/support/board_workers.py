@@ -1,4 +1,4 @@
-"""What other processes do with a board: here, where a spawned interpreter finds it whatever the suite was started from."""
+"""What other processes do with a board: here, where a spawned interpreter finds it wherever the suite was started."""
 
 from __future__ import annotations
 

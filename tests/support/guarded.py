@@ -24,7 +24,7 @@ POLICY = {
         }
     ]
 }
-"""What a run may do, whoever works in it."""
+"""What a run may do, in whichever process."""
 
 SLOT = {"budgets": [{"id": "one", "limits": {"concurrent_runs": 1, "cost": "1"}}]}
 

@@ -1,4 +1,4 @@
-"""Time that passes in a run between its calls, for the detection of runaways: nobody waits for it.
+"""Time that passes in a run between its calls, for the detection of runaways: no test waits for it.
 
 In memory it is this process's clock that is moved. On Valkey it is the server that takes the time, so the moment at which
 it noted the run's last call is moved back instead.

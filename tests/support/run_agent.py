@@ -87,7 +87,7 @@ class RunAgent:
         self.process.join()
 
     def hurry(self, *, stop: bool = False) -> int:
-        """Let the leases it has now end soon, whatever it is doing: when, in ms of the store's clock."""
+        """Let the leases it has now end soon, in the middle of any work: when, in ms of the store's clock."""
         self._bedside.send(stop)
         assert self._bedside.poll(60), "the process does not answer"
         return self._bedside.recv()
@@ -123,12 +123,12 @@ class RunAgent:
         os.kill(self.process.pid, signal.SIGCONT)
 
     def leaves_quietly(self) -> None:
-        """Its program ends, whatever it has open."""
+        """Its program ends, with all that it has open."""
         self._here.close()
         self.process.join()
 
     def end(self) -> None:
-        """Whatever it is doing."""
+        """In the middle of any work."""
         self.kill()
         self._here.close()
         self._bedside.close()
@@ -309,7 +309,7 @@ class _Agent:
         Args:
             name: what its runs are called.
             until_s: of the machine's monotonic clock.
-            fenced: with False, a holder asks nobody whether it still is one.
+            fenced: with False, a holder does not ask whether it still is one.
         """
         if not fenced:
             Run.check = lambda self: None

@@ -2,7 +2,7 @@
 
 Says "ready", waits for a line, and then spends 0.01 a call in the scope tenant=acme, run=r-1 with a limit of 1.00
 until that is exhausted (`spend`), or stays inside its first call for ever (`hang`). The provider's own books are a
-file that grows by one byte a call, whoever calls. At the end it says how many calls it made.
+file that grows by one byte a call, by any caller. At the end it says how many calls it made.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Waiting for something of which nobody sends word."""
+"""Waiting for something that sends no word."""
 
 from __future__ import annotations
 

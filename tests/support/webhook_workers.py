@@ -1,4 +1,4 @@
-"""What other processes do with webhooks: here, where a spawned interpreter finds it whatever the suite was started from."""
+"""What other processes do with webhooks: here, where a spawned interpreter finds it wherever the suite was started."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def sender_for(store, *, margin_s: float = 5.0, timeout: float = 20.0, **urls: s
 
 
 def send_until_killed(url: str, hook: str) -> None:
-    """Take what is due and send it; whoever kills this process does so before the answer comes."""
+    """Take what is due and send it; this process is killed before the answer comes."""
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = "127.0.0.1"
     webhooks = {"ops": Webhook(url=hook, secret_env="HOOK_SECRET", timeout=1.5)}
     sender = WebhookSender(open_store(url), webhooks, environ={"HOOK_SECRET": SECRET}, margin_s=0.1)

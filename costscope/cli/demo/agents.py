@@ -28,10 +28,9 @@ if TYPE_CHECKING:
 _TASTES: Final = {"research": (70, 15), "support": (25, 60)}
 """Of 100 calls of a workflow: to the large model, and to the small one; the others are to tools."""
 _MAX_TOKENS: Final = 512
+_QUESTION: Final = "def answer ( question ) : "  # that a run out of control asks again and again
 _REFUSED_PAUSE_S: Final = 0.01  # an agent that was refused everything thinks it over for a moment
-_NOT_ADMITTED_PAUSE_S: Final = (
-    0.2  # one whose run was refused comes back with the next one, if there may be one
-)
+_NOT_ADMITTED_PAUSE_S: Final = 0.2  # after a refused run comes the next one, if there may be one
 _OUTAGES_MAX: Final = 10  # in a row; then an agent gives up: after some five seconds
 
 
@@ -118,12 +117,10 @@ class Agent:
         self._answered = False
         try:
             await self._run(number)
-        except costscope.NotBilled:
-            pass  # the provider was out of order: this run has failed, the next one may be luckier
-        except costscope.RunHalted:
-            self._answered = True  # it had to be stopped
+        except (costscope.NotBilled, costscope.RunHalted):
+            self._answered = True  # it has failed or had to be stopped: the next one may be luckier
         except costscope.StoreUnavailable as outage:
-            self._count_outage(outage)  # a run without an answer is tried again
+            self._count_denial(outage)  # a run without an answer is tried again
         except costscope.BudgetExceeded as refusal:
             self._answered = True
             await asyncio.sleep(_NOT_ADMITTED_PAUSE_S)
@@ -146,27 +143,25 @@ class Agent:
             if wild is None:
                 await self._call()
             else:
-                with suppress(
-                    costscope.NotBilled
-                ):  # it does not see that a service is gone, or asks the same again
-                    if wild == "failures":
-                        await self._old_service()
-                    else:
-                        await self.ask_small("def answer ( question ) : ", answer_tokens=1)
+                with suppress(costscope.NotBilled):  # it sees no error and no repetition
+                    await (
+                        self._old_service()
+                        if wild == "failures"
+                        else self.ask_small(_QUESTION, answer_tokens=1)
+                    )
             self._outages = 0
-        except costscope.RunHalted:
-            raise
-        except costscope.StoreUnavailable as outage:
-            self._count_outage(outage)
         except costscope.CallDenied as refusal:
-            self._denials[refusal.kind] += 1
+            self._count_denial(refusal)
             await asyncio.sleep(_REFUSED_PAUSE_S)
 
-    def _count_outage(self, outage: costscope.StoreUnavailable) -> None:
-        self._denials[outage.kind] += 1
-        self._outages += 1
+    def _count_denial(self, refusal: costscope.CallDenied) -> None:
+        """Count it, or let it through: nothing more is to be tried in a halted run, or after a long outage."""
+        if isinstance(refusal, costscope.RunHalted):
+            raise refusal
+        self._denials[refusal.kind] += 1
+        self._outages += isinstance(refusal, costscope.StoreUnavailable)
         if self._outages >= _OUTAGES_MAX:
-            raise outage
+            raise refusal
 
     async def _call(self) -> None:
         large, small = _TASTES[self._path[1]]
@@ -176,10 +171,10 @@ class Agent:
             try:
                 await self.ask_large(size.prompt, answer_tokens=size.generated_tokens)
                 return
-            except (costscope.RunHalted, costscope.StoreUnavailable):
+            except costscope.StoreUnavailable:
                 raise
             except costscope.CallDenied as refusal:  # the small one is asked instead
-                self._denials[refusal.kind] += 1
+                self._count_denial(refusal)
         if what < large + small:
             await self.ask_small(size.prompt, answer_tokens=size.generated_tokens)
         elif what % 2:

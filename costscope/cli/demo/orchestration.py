@@ -13,10 +13,9 @@ from costscope.cli.demo.progress import Progress, read_books
 from costscope.cli.demo.provider import Provider
 from costscope.cli.demo.verdict import Verdict
 from costscope.errors import StoreUnavailable
-from costscope.observe.events import decode_event
+from costscope.observe.events.reader import EventReader
 from costscope.observe.reports.as_json import format_count
 from costscope.scope.runtime import Runtime
-from costscope.stores.coordination import Published, ReadEvents
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,11 +45,26 @@ async def run_demo(
     """
     # halted and abandoned runs are warnings in a log, and here what is to be shown
     logging.getLogger("costscope.events").addHandler(logging.NullHandler())
+    events = EventReader()
+
+    async def look() -> None:
+        """Take what the stream of events has got since the last time, and what the books say now."""
+        for event in await asyncio.to_thread(events.read, store, _RECENT):
+            progress.hear(event)
+        progress.look(*read_books(scenario, await asyncio.to_thread(store.snapshot)))
+
+    async def keep_looking() -> None:
+        while True:
+            with contextlib.suppress(StoreUnavailable):  # a busy machine: the next look will do
+                await look()
+            show(progress)
+            await asyncio.sleep(_LOOK_S)
+
     # a runtime without calls: a look into the books finds abandoned runs, and it tells of them
     with contextlib.closing(Runtime(store=store)) as looker:
         async with Provider(silent_for=scenario.victim, silent_from=scenario.calls // 4) as provider:
             progress = Progress(scenario, provider)
-            watching = asyncio.create_task(_keep_watching(progress, store, show))
+            looking = asyncio.create_task(keep_looking())
             try:
                 await _run_agents(progress, store, store_url)
                 progress.ended_s = time.monotonic()
@@ -58,33 +72,11 @@ async def run_demo(
                 audit = await asyncio.to_thread(store.audit)
                 await looker.events.adrain()
             finally:
-                watching.cancel()
-                await asyncio.gather(watching, return_exceptions=True)
-            await _watch(progress, store)
+                looking.cancel()
+                await asyncio.gather(looking, return_exceptions=True)
+            await look()
             show(progress)
             return Verdict(progress, store.url, audit)
-
-
-async def _keep_watching(progress: Progress, store: Store, show: Callable[[Progress], None]) -> None:
-    while True:
-        with contextlib.suppress(StoreUnavailable):  # a busy machine: the next look will do
-            await _watch(progress, store)
-        show(progress)
-        await asyncio.sleep(_LOOK_S)
-
-
-async def _watch(progress: Progress, store: Store) -> None:
-    """Take what the stream of events has got since the last time, and what the books say now."""
-    while True:
-        (found,) = await asyncio.to_thread(store.tell, [ReadEvents(_RECENT, progress.place)])
-        assert isinstance(found, list), "the answer to ReadEvents"
-        if not found:
-            break
-        for published in found:
-            assert isinstance(published, Published), "as above"
-            progress.place = published.place
-            progress.hear(decode_event(published.record))
-    progress.look(*read_books(progress.scenario, await asyncio.to_thread(store.snapshot)))
 
 
 async def _run_agents(progress: Progress, store: Store, store_url: str) -> None:
@@ -111,15 +103,11 @@ async def _run_agents(progress: Progress, store: Store, store_url: str) -> None:
 
 async def _kill(worker: Worker, progress: Progress) -> None:
     """SIGKILL the victim once it has calls in flight that were billed and will never be answered."""
-    provider = progress.provider
-    await provider.silenced.acquire()  # never, without a victim
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_GATHER_S):
-            for _ in range(progress.scenario.tasks - 1):
-                await provider.silenced.acquire()
+    await progress.provider.silenced.wait()  # never, without a victim
+    await asyncio.sleep(_GATHER_S)
     if worker.kill():
         progress.killed += 1
-        calls = format_count(provider.unanswered, "billed call")
+        calls = format_count(progress.provider.unanswered, "billed call")
         progress.note(f"worker {worker.job.process + 1} killed (SIGKILL) with {calls} in flight")
 
 

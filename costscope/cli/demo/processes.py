@@ -74,8 +74,8 @@ class TimedStore:
         for command in commands:
             if isinstance(command, Reserve) and not _CALLS.isdisjoint(command.amounts):
                 self._reserved_ns[command.id] = took
-            elif isinstance(command, Commit) and command.id in self._reserved_ns:
-                self._pairs_us.append((self._reserved_ns.pop(command.id) + took) // 1000)
+            elif isinstance(command, Commit) and (reserve_ns := self._reserved_ns.pop(command.id, 0)):
+                self._pairs_us.append((reserve_ns + took) // 1000)
         return replies
 
 
@@ -85,9 +85,8 @@ async def work(job: Job, store: Store, send: Callable[[Report], None]) -> None:
 
     def report(*, last: bool = False) -> None:
         send(msgspec.structs.replace(made, last=last))
-        made.pairs_us.clear()
-        made.denials.clear()
-        made.crossings.clear()
+        for told in (made.pairs_us, made.denials, made.crossings):
+            told.clear()
 
     async def keep_reporting() -> None:
         while True:
@@ -97,18 +96,16 @@ async def work(job: Job, store: Store, send: Callable[[Report], None]) -> None:
     timed = cast("Store", TimedStore(store, made.pairs_us))
     policy, lease_s = policy_of(scenario), scenario.lease_s
     # the places of a killed worker's runs stay taken a little longer than its holds
-    runtime = set_runtime(Runtime(store=timed, policy=policy, lease_s=lease_s, slot_lease_s=lease_s + 2))
-    runtime.events.on("threshold", lambda event: made.crossings.append(crossing_of(event)))
-    reporting = asyncio.create_task(keep_reporting())
-    try:
-        async with asyncio.TaskGroup() as agents:
-            for path in scenario.agents[job.process * scenario.tasks :][: scenario.tasks]:
-                agent = Agent(scenario, job.process, path, made.denials)
-                agents.create_task(agent.work(job.provider_port))
-    finally:
-        reporting.cancel()
-        await asyncio.gather(reporting, return_exceptions=True)
-        await runtime.aclose()
+    async with Runtime(store=timed, policy=policy, lease_s=lease_s, slot_lease_s=lease_s + 2) as runtime:
+        set_runtime(runtime).events.on("threshold", lambda event: made.crossings.append(crossing_of(event)))
+        reporting = asyncio.create_task(keep_reporting())
+        try:
+            async with asyncio.TaskGroup() as agents:
+                for path in scenario.agents[job.process * scenario.tasks :][: scenario.tasks]:
+                    agent = Agent(scenario, job.process, path, made.denials)
+                    agents.create_task(agent.work(job.provider_port))
+        finally:
+            reporting.cancel()
     report(last=True)
 
 
@@ -177,7 +174,7 @@ def main() -> None:
     _write(Report())
     if line := sys.stdin.buffer.readline():  # else the parent is gone
         try:
-            asyncio.run(_do(msgspec.json.decode(line, type=Job)))
+            asyncio.run(_work(msgspec.json.decode(line, type=Job)))
         except (CostscopeError, ExceptionGroup) as failed:
             error: Exception = failed
             while isinstance(error, ExceptionGroup):
@@ -185,7 +182,7 @@ def main() -> None:
             _write(Report(error=str(error) or repr(error)))  # one line, of the first that failed
 
 
-async def _do(job: Job) -> None:
+async def _work(job: Job) -> None:
     async with contextlib.aclosing(open_store(job.store_url)) as store:
         await work(job, store, _write)
 

@@ -42,12 +42,15 @@ class Report(msgspec.Struct, frozen=True):
     error: str = ""  # why it failed
 
 
-class Entry(msgspec.Struct):
+class Entry(msgspec.Struct, frozen=True):
     """The cost of one account, in nano-USD; two windows of one budget add up."""
 
     spent: int = 0
     held: int = 0
     presumed: int = 0
+
+    def __add__(self, more: Entry | Counters) -> Entry:
+        return Entry(self.spent + more.spent, self.held + more.held, self.presumed + more.presumed)
 
 
 class Places(msgspec.Struct):
@@ -138,8 +141,16 @@ class Progress:
 
     def total(self) -> Entry:
         """Add up the tenants."""
-        tenants = [msgspec.structs.astuple(entry) for path, entry in self.entries.items() if len(path) == 1]
-        return Entry(*map(sum, zip(*tenants, strict=True)))
+        return sum((entry for path, entry in self.entries.items() if len(path) == 1), Entry())
+
+    def amounts_of(self, path: Path) -> dict[str, int]:
+        """List what is known of the cost of one account, in nano-USD."""
+        limit, entry = self.scenario.limits.get(path, 0), self.entries.get(path, Entry())
+        return {"limit": limit, **msgspec.structs.asdict(entry), "billed": self.provider.billed[path]}
+
+    def status_of(self, run: Path) -> str:
+        """Say how a run has ended, if it has."""
+        return self.ended.get(run, "open")
 
     def hear(self, event: Event) -> None:
         """Count a record of the stream, and note what of it is worth a line."""
@@ -168,16 +179,13 @@ class Progress:
 
 def read_books(scenario: Scenario, snapshot: Snapshot) -> tuple[dict[Path, Entry], dict[str, Places]]:
     """Read what a snapshot says about the cost of each node of the tree, and about the runs of each tenant."""
-    entries, none = {path: Entry() for path in scenario.limits}, Counters()
+    entries, none = dict.fromkeys(scenario.limits, Entry()), Counters()
     places: dict[str, Places] = defaultdict(Places)
     for account in snapshot.accounts:
         info, meters = read_account_info(account.about), account.meters
         path = path_of(info.labels)
         if cost := meters.get("cost"):
-            entry = entries.setdefault(path, Entry())
-            entry.spent += cost.spent
-            entry.held += cost.held
-            entry.presumed += cost.presumed
+            entries[path] = entries.get(path, Entry()) + cost
         if len(path) == 1:  # runs are counted in the tenant's budget, their places in an account beside it
             tenant, runs = places[path[0]], meters.get("runs", none)
             tenant.admitted += runs.spent + runs.held  # a run is held until it ends, and spent from then on

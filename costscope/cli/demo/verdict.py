@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
 from typing import TYPE_CHECKING
-
-import msgspec
 
 from costscope.cli.demo.scenario import LABELS, PERCENTS, RUNAWAY, TENANTS
 from costscope.observe.reports.as_json import format_count
@@ -37,25 +36,25 @@ class Verdict:
     """
 
     def __init__(self, progress: Progress, store_url: str, audit: AuditReport) -> None:
-        billed = progress.provider.billed
-        spent = {path: entry.spent for path, entry in progress.entries.items()}
         self.progress = progress
         self.store_url = store_url
+        billed, calls = progress.provider.billed, progress.provider.requests
         self.over_budget_nano = over_budget(progress.scenario.limits, billed)
+        spent = {path: entry.spent for path, entry in progress.entries.items()}
         self.unaccounted_nano = over_budget(spent, billed)
         self.differences = [str(found) for found in audit.differences]
         self.broken_promises = broken_promises(progress)
-        ended, calls = progress.ended, progress.provider.requests
         self.runaways = [
-            {"run": path[-1], "reason": reason, "status": ended.get(path, "open"), "calls": calls[path]}
+            {"run": path[-1], "reason": reason, "status": progress.status_of(path), "calls": calls[path]}
             for path, reason in progress.runaways.items()
         ]
 
     @property
     def passed(self) -> bool:
         """True if no bill is above a limit, nothing is missing, the books are exact, every promise was kept."""
-        wrong = self.over_budget_nano or self.unaccounted_nano or self.differences or self.broken_promises
-        return not wrong
+        return not (
+            self.over_budget_nano or self.unaccounted_nano or self.differences or self.broken_promises
+        )
 
     def as_json(self) -> dict[str, object]:
         """Write the object that `--json` prints. Amounts are in USD with every digit."""
@@ -94,26 +93,18 @@ class Verdict:
             "killed_processes": progress.killed,
             "unanswered_calls": provider.unanswered if progress.killed else 0,  # billed all the same
             "seconds": round(progress.seconds, 3),
-            "tenants": [_tenant(progress, name) for name in sorted(progress.places)],
+            "tenants": [
+                {"tenant": name, "runs": progress.runs(name), "limit": places.limit, "places": places.places}
+                | {"most_at_once": progress.most_taken[name]}
+                for name, places in sorted(progress.places.items())
+            ],
             "accounts": [
-                _account(progress, path)
+                {"labels": dict(zip(LABELS, path, strict=False))}
+                | {f"{name}_usd": currency(nano) for name, nano in progress.amounts_of(path).items()}
                 for path in progress.entries
                 if len(path) < len(LABELS)  # single runs are compared as well, and too many to be listed
             ],
         }
-
-
-def _tenant(progress: Progress, name: str) -> dict[str, object]:
-    places, most = progress.places[name], progress.most_taken[name]
-    limits = {"limit": places.limit, "places": places.places, "most_at_once": most}
-    return {"tenant": name, "runs": progress.runs(name), **limits}
-
-
-def _account(progress: Progress, path: Path) -> dict[str, object]:
-    limit, entry = progress.scenario.limits.get(path, 0), progress.entries[path]
-    amounts = {"limit": limit} | msgspec.structs.asdict(entry) | {"billed": progress.provider.billed[path]}
-    labels = dict(zip(LABELS, path, strict=False))
-    return {"labels": labels, **{f"{name}_usd": currency(nano) for name, nano in amounts.items()}}
 
 
 def broken_promises(progress: Progress) -> list[str]:
@@ -128,20 +119,15 @@ def broken_promises(progress: Progress) -> list[str]:
 def _broken_thresholds(progress: Progress) -> Iterator[str]:
     """Each was told once by the stream and to one callback, and none was passed in silence."""
     for crossing, times in progress.crossed.items():
-        callbacks = progress.called_back[crossing]
+        (budget, _, percent), callbacks = crossing, progress.called_back[crossing]
         # a worker may have been killed between the crossing and its report of it
         if times != 1 or callbacks > 1 or not (callbacks or progress.killed):
-            yield (
-                f"{crossing.budget} crossed {crossing.percent:g}% once: the stream told of it {times} times, "
-                f"callbacks {callbacks} times"
-            )
-    known = {(crossing.budget, crossing.percent) for crossing in progress.crossed}
-    for tenant in TENANTS:
-        spent = progress.entries[tenant,].spent
-        for percent in PERCENTS:
-            reached = spent * 100 >= progress.scenario.limits[tenant,] * percent
-            if reached and (f"{tenant}-day", percent) not in known:
-                yield f"{tenant}-day is above {percent}%, and no one was told"
+            told = f"the stream told of it {times} times, callbacks {callbacks} times"
+            yield f"{budget} crossed {percent:g}% once: {told}"
+    for tenant, percent in product(TENANTS, PERCENTS):
+        reached = progress.entries[tenant,].spent * 100 >= progress.scenario.limits[tenant,] * percent
+        if reached and (f"{tenant}-day", "cost", percent) not in progress.crossed:
+            yield f"{tenant}-day is above {percent}%, and no one was told"
 
 
 def _broken_runs(progress: Progress) -> Iterator[str]:
@@ -153,10 +139,9 @@ def _broken_runs(progress: Progress) -> Iterator[str]:
             yield f"{tenant}: {admitted} admitted by the ledger, {ended:,} ended"
         if runs.admitted > runs.limit:
             yield f"{tenant}: {admitted} admitted, {runs.limit:,} allowed in a day"
-        seen = {"ledger": progress.most_taken[tenant], "provider": progress.provider.most_at_once[tenant]}
-        for who, most in seen.items():
-            if most > runs.places:
-                yield f"{tenant}: the {who} saw {most:,} runs at once on {runs.places:,} places"
+        for who, seen in (("ledger", progress.most_taken), ("provider", progress.provider.most_at_once)):
+            if seen[tenant] > runs.places:
+                yield f"{tenant}: the {who} saw {seen[tenant]:,} runs at once on {runs.places:,} places"
     if progress.killed and "abandoned" not in progress.ended.values():
         yield "a worker was killed, and none of its runs was found abandoned"
 
@@ -166,12 +151,9 @@ def _broken_runaways(progress: Progress) -> Iterator[str]:
     found, wild = progress.runaways, progress.scenario.wild
     for path, reason in wild.items():
         made, allowed = progress.provider.requests[path], RUNAWAY[reason]
-        how = progress.ended.get(path, "open")
+        how = progress.status_of(path)
         if made > allowed or (made == allowed and (found.get(path), how) != (reason, "halted")):
-            yield (
-                f"run {path[-1]} went out of control ({reason}) and made {format_count(made, 'call')} where "
-                f"{allowed} are enough to halt it; it is {how}"
-            )
-    for path, mistaken in found.items():
-        if path not in wild:
-            yield f"run {path[-1]} worked as it should and was taken for a runaway ({mistaken})"
+            calls = f"made {format_count(made, 'call')} where {allowed} are enough to halt it"
+            yield f"run {path[-1]} went out of control ({reason}) and {calls}; it is {how}"
+    for path in sorted(found.keys() - wild):
+        yield f"run {path[-1]} worked as it should and was taken for a runaway ({found[path]})"

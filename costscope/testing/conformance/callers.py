@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from costscope.ledger import Account, Commit, Read, Reserve, new_id
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
     from costscope.ledger import Command, Reply
     from costscope.stores import Store
+    from costscope.stores.coordination import Op
 
 
 LEASE_MS: Final = 600_000
@@ -36,14 +39,13 @@ class Threads:
     def __init__(self, store: Store) -> None:
         self._store = store
 
-    def execute(self, *commands: Command) -> list[Reply]:
-        """Apply one batch."""
-        return self._store.execute(commands)
-
-    def together(self, batches: list[list[Command]]) -> list[list[Reply]]:
-        """Apply all of these at once; their replies, batch by batch."""
+    def send(self, batches: Sequence[Sequence[Any]], *, board: bool) -> list[list[Any]]:
+        """Apply all of these at once, to the board or to the books; the answers, batch by batch."""
+        apply: Callable[[Any], list[Any]] = self._store.tell if board else self._store.execute
+        if len(batches) == 1:
+            return [apply(batches[0])]
         with ThreadPoolExecutor(len(batches)) as pool:
-            return list(pool.map(self._store.execute, batches))
+            return list(pool.map(apply, batches))
 
     def close(self) -> None:
         """Close the store, and what the calls needed."""
@@ -57,15 +59,12 @@ class Tasks:
         self._store = store
         self._runner = asyncio.Runner()
 
-    def execute(self, *commands: Command) -> list[Reply]:
-        """Apply one batch."""
-        return self._runner.run(self._store.aexecute(commands))
+    def send(self, batches: Sequence[Sequence[Any]], *, board: bool) -> list[list[Any]]:
+        """Apply all of these at once, to the board or to the books; the answers, batch by batch."""
+        apply: Callable[[Any], Awaitable[list[Any]]] = self._store.atell if board else self._store.aexecute
 
-    def together(self, batches: list[list[Command]]) -> list[list[Reply]]:
-        """Apply all of these at once; their replies, batch by batch."""
-
-        async def gather() -> list[list[Reply]]:
-            return await asyncio.gather(*map(self._store.aexecute, batches))
+        async def gather() -> list[list[Any]]:
+            return await asyncio.gather(*map(apply, batches))
 
         return self._runner.run(gather())
 
@@ -75,7 +74,20 @@ class Tasks:
         self._runner.close()
 
 
-Callers = Threads | Tasks
+class BatchSender:
+    """Sends batches in the colour of its callers: an `Execute` for the books, the like for the board."""
+
+    def __init__(self, callers: Threads | Tasks, *, board: bool = False) -> None:
+        self._callers = callers
+        self._board = board
+
+    def __call__(self, *batch: Command | Op) -> list[Any]:
+        """Apply one batch."""
+        return self._callers.send([batch], board=self._board)[0]
+
+    def together(self, batches: Sequence[Sequence[Command | Op]]) -> list[list[Any]]:
+        """Apply all of these at once; their answers, batch by batch."""
+        return self._callers.send(batches, board=self._board)
 
 
 def balance(execute: Execute, account: Account) -> tuple[int, ...]:

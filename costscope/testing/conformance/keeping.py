@@ -30,7 +30,7 @@ class Keeping:
     def test_what_a_hold_has_beside_a_forgotten_account_is_settled(
         self, execute: Execute, advance: Callable[[int], None]
     ) -> None:
-        """Nobody looked for longer than one account was kept: the other must not hold it for ever."""
+        """One account is forgotten while no process looks: the other must not hold it for ever."""
         short, lasting = Account("short", (("cost", 100),), keep_ms=50), Account("lasting", (("cost", 100),))
         execute(Reserve(new_id(), (short, lasting), {"cost": 60}, LEASE_MS, "release"))
         advance(100)

@@ -10,7 +10,7 @@ from costscope.testing.conformance.callers import KEEP_MS, LEASE_MS, RUN, TENANT
 
 if TYPE_CHECKING:
     from costscope.ledger import Command
-    from costscope.testing.conformance.callers import Callers, Execute
+    from costscope.testing.conformance.callers import BatchSender, Execute
 
 
 class Protocol:
@@ -76,22 +76,22 @@ class Protocol:
             assert reply.outcome is Outcome.GRANTED, account.key
         assert [balance(execute, account) for account in accounts] == [(0, 1)] * len(keys)
 
-    def test_many_callers_share_one_limit_exactly(self, callers: Callers, execute: Execute) -> None:
+    def test_many_callers_share_one_limit_exactly(self, execute: BatchSender) -> None:
         """64 at once, 160 attempts of 1 on a limit of 100."""
         account = Account("shared", (("cost", 100),))
         batches: list[list[Command]] = [
             [Reserve(new_id(), (account,), {"cost": 1}, LEASE_MS) for _ in range(1 + at % 4)]
             for at in range(64)
         ]
-        replies = [reply for batch in callers.together(batches) for reply in batch]
+        replies = [reply for batch in execute.together(batches) for reply in batch]
         granted = sum(reply.outcome is Outcome.GRANTED for reply in replies)
         assert len(replies) == sum(map(len, batches))
         assert granted == account.limits[0][1]
         assert balance(execute, account) == (0, 100)
 
-    def test_one_id_sent_by_many_is_one_hold(self, callers: Callers, execute: Execute) -> None:
+    def test_one_id_sent_by_many_is_one_hold(self, execute: BatchSender) -> None:
         """Retries may race each other."""
         command = Reserve(new_id(), (RUN,), {"cost": 60}, LEASE_MS)
-        replies = callers.together([[command]] * 16)
+        replies = execute.together([[command]] * 16)
         assert {batch[0].outcome for batch in replies} == {Outcome.GRANTED}
         assert balance(execute, RUN) == (0, 60, 0, 0)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from costscope.testing.conformance.admission_checks import Admission
-from costscope.testing.conformance.callers import Tasks, Threads
+from costscope.testing.conformance.callers import BatchSender, Tasks, Threads
 from costscope.testing.conformance.event_log_checks import BoardStream
 from costscope.testing.conformance.keeping import Keeping
 from costscope.testing.conformance.leases import Leases
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from costscope.stores import Store
-    from costscope.testing.conformance.callers import Callers, Execute
 
 
 class StoreConformance(Protocol, Admission, Settlement, Leases, Keeping, BoardMarks, BoardNotes, BoardStream):
@@ -39,15 +38,20 @@ class StoreConformance(Protocol, Admission, Settlement, Leases, Keeping, BoardMa
         return lambda ms: time.sleep(ms / 1000)
 
     @pytest.fixture(params=["sync", "async"])
-    def callers(self, request: pytest.FixtureRequest, store: Store) -> Iterator[Callers]:
-        """Who calls the store, in either colour; in the end the books must be exact."""
-        callers = Threads(store) if request.param == "sync" else Tasks(store)
-        yield callers
+    def colour(self, request: pytest.FixtureRequest, store: Store) -> Iterator[Threads | Tasks]:
+        """Calls the store in either colour; in the end the books must be exact."""
+        colour = Threads(store) if request.param == "sync" else Tasks(store)
+        yield colour
         report = store.audit()
-        callers.close()
+        colour.close()
         assert report.exact, "; ".join(map(str, report.differences))
 
     @pytest.fixture
-    def execute(self, callers: Callers) -> Execute:
-        """Applies a batch in the colour of the test."""
-        return callers.execute
+    def execute(self, colour: Threads | Tasks) -> BatchSender:
+        """Applies commands to the books."""
+        return BatchSender(colour)
+
+    @pytest.fixture
+    def tell(self, colour: Threads | Tasks) -> BatchSender:
+        """Applies operations to the board."""
+        return BatchSender(colour, board=True)

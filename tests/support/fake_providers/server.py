@@ -94,7 +94,7 @@ class FakeProvider:
     def arrive(
         self, dialect: Dialect, body: dict[str, Any], headers: dict[str, str]
     ) -> tuple[str, Received, Answer]:
-        """Take the next answer and write the bill: it is owed from here on, whether or not anybody waits."""
+        """Take the next answer and write the bill: it is owed from here on, whether or not a caller waits."""
         with self._arriving:
             answer = self._next.popleft() if self._next else self.default
             charge = None

@@ -24,7 +24,7 @@ class CornerComparison(LedgerComparison):
 
     @rule(said=st.sampled_from([0, 1, MAX_AMOUNT - 1, MAX_AMOUNT]), late=st.booleans())
     def say_how_many(self, said, late) -> None:
-        """Nothing of a slot is ever spent, whatever its holder says, in time or after it was presumed dead."""
+        """Nothing of a slot is ever spent, for all its holder says, in time or after it was presumed dead."""
         lease_ms = 10 if late else 1000
         self.twins.apply(Reserve("slot", _SLOTS, {"concurrent_calls": 1}, lease_ms))
         for other in ("other slot", "third slot"):
@@ -33,7 +33,7 @@ class CornerComparison(LedgerComparison):
             self.twins.now_ms += lease_ms
             self.twins.apply(Expire("slot", _SLOTS))
         self.twins.apply(Commit("slot", _SLOTS, {"concurrent_calls": said}))
-        self.twins.apply(Commit(f"nobody's slot {said}", _SLOTS, {"concurrent_calls": said}))
+        self.twins.apply(Commit(f"unknown slot {said}", _SLOTS, {"concurrent_calls": said}))
         for other in ("other slot", "third slot"):
             self.twins.apply(Release(other, _SLOTS))
 
@@ -90,7 +90,7 @@ class QueueCornerComparison(QueueComparison):
         self.leave(["t1", "t2"])
 
     def leave(self, tickets) -> None:
-        """Nobody is left there, inside or in the queue."""
+        """None is left there, inside or in the queue."""
         self.twins.now_ms += _WAIT_MS
         for ticket in tickets:
             self.twins.apply(Release(_waiter(ticket).id, _GATE))

@@ -74,7 +74,7 @@ class QueueComparison(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 5), end=st.sampled_from([Commit, Release]), ask=st.none() | _asks)
     def finish(self, which, end, ask) -> None:
-        """One who is inside leaves; perhaps somebody asks in the same batch."""
+        """One who is inside leaves; perhaps another asks in the same batch."""
         if hold := self.inside(which):
             hold_id, accounts = hold
             last = Commit(hold_id, accounts, {}) if end is Commit else Release(hold_id, accounts)
@@ -102,7 +102,7 @@ class QueueComparison(RuleBasedStateMachine):
 
     @rule(which=st.integers(0, 4), by=st.sampled_from([-1, 0, 0, 1]))
     def wait_for_a_ticket(self, which, by) -> None:
-        """To where somebody loses the place, or a moment beside it."""
+        """To where a holder loses the place, or a moment beside it."""
         queues = [book.queue for book in self.twins.ledger._books.values()]
         ends = sorted({ms for queue in queues for ms in queue.values() if ms > self.twins.now_ms})
         if ends:

@@ -220,7 +220,7 @@ class LedgerComparison(RuleBasedStateMachine):
 
     @rule(ms=st.sampled_from([1, 50, 1000, 5000]))
     def step_back(self, ms) -> None:
-        """Somebody set the server's clock; what was forgotten by then does not come back to mind."""
+        """The server's clock was set; what was forgotten by then does not come back to mind."""
         earliest = max(self.start_ms - _AHEAD_MS // 2, self.twins.forgotten_ms())
         self.twins.now_ms = max(self.twins.now_ms - ms, min(self.twins.now_ms, earliest))
         self.twins.check()

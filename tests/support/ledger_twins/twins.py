@@ -96,7 +96,7 @@ class Twins:
             self._same("the audit", [], [str(difference) for difference in report.differences])
 
     def over(self, account: Account) -> bool:
-        """Past its keeping time for good: whatever is entered there is forgotten at once."""
+        """Past its keeping time for good: all that is entered there is forgotten at once."""
         return account.end_ms > 0 and account.end_ms + account.keep_ms <= self.now_ms
 
     def moments(self) -> set[int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 QUEUE_SCRIPT = {
-    "whoever has no ticket goes first": (
+    "a caller that has no ticket goes first": (
         "if first and (own == '' or first < own) then",
         "if first and own ~= '' and first < own then",
     ),
@@ -11,7 +11,7 @@ QUEUE_SCRIPT = {
         "if first and (own == '' or first < own) then",
         "if first and (own == '' or first > own) then",
     ),
-    "whoever takes nothing has to wait": (
+    "a caller that takes nothing has to wait": (
         "if amount > 0 then\n          local first",
         "if amount >= 0 then\n          local first",
     ),
@@ -31,7 +31,7 @@ QUEUE_SCRIPT = {
         "worst[4] == IN_FLIGHT and wait > 0",
         "wait > 0",
     ),
-    "whoever cannot be served keeps the place": (
+    "a caller that cannot be served keeps the place": (
         "elseif ticket ~= '' then\n        leave_queues(list, ticket)",
         "elseif false then\n        leave_queues(list, ticket)",
     ),
@@ -47,7 +47,7 @@ QUEUE_SCRIPT = {
         "queue.count + (known and 0 or 1), true",
         "queue.count + (known and 0 or 1), false",
     ),
-    "whoever left is not taken off the list": (
+    "a caller that left is not taken off the list": (
         "nil, queue.count - 1, true",
         "nil, queue.count - 1, queue.changed",
     ),
@@ -66,12 +66,12 @@ QUEUE_SCRIPT = {
 }
 
 QUEUE_REFERENCE = {
-    "whoever has no ticket goes first": (
+    "a caller that has no ticket goes first": (
         "(not ticket or min(book.queue) < ticket)",
         "min(book.queue) < (ticket or '')",
     ),
     "the youngest ticket goes first": ("min(book.queue) < ticket", "max(book.queue) > ticket"),
-    "whoever takes nothing has to wait": (
+    "a caller that takes nothing has to wait": (
         "if wanted is None and amount:",
         "if wanted is None and meter in amounts:",
     ),
@@ -79,7 +79,7 @@ QUEUE_REFERENCE = {
     "a short wait ends the queue": ("max(self._queued_ms, until_ms)", "until_ms"),
     "a granted ticket still counts": ("leave_queues(command.ticket, plan.books)", "pass"),
     "a ticket waits for what is exhausted": ("if ticket and DENIALS[refused.kind].waits:", "if ticket:"),
-    "whoever cannot be served keeps the place": ("leave_queues(ticket, plan.books)", "pass"),
+    "a caller that cannot be served keeps the place": ("leave_queues(ticket, plan.books)", "pass"),
     "a ticket is renewed where it is refused and nowhere else": (
         "if ticket in book.queue or (place",
         "if (ticket in book.queue and place == at) or (place",

@@ -7,7 +7,7 @@ REFERENCE = {
         "if cell.spent + cell.held + amount > brink:",
         "if cell.spent + cell.held + amount > brink + 1:",
     ),
-    "whoever looks closer admits one more": (
+    "one who looks closer admits one more": (
         "cell.spent + cell.held + amount <= limit",
         "cell.spent + cell.held + amount <= limit + 1",
     ),
