@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Final, NamedTuple, NoReturn
 
@@ -25,6 +26,9 @@ _PROBLEM_MAX: Final = 600
 
 Steps = tuple[str | int, ...]
 """A place in a document: the keys and indexes that lead to it."""
+
+Problem = tuple[Steps, str]
+"""What is wrong, and at which place."""
 
 LineFinder = Callable[[Steps], int | None]
 """The 1-based line of a place, or None when it is not known."""
@@ -111,6 +115,12 @@ def cut(value: object) -> str:
     if isinstance(value, str):
         return ascii(value) if len(value) <= _SHOWN else f"{value[:_SHOWN]!a}..."
     return ascii(value) if isinstance(value, int | float | None) else f"<{type(value).__name__}>"
+
+
+def suggest(word: str, known: Sequence[str]) -> str:
+    """Suggest what may have been meant by a word that is none of the known ones; without such, list them."""
+    near = difflib.get_close_matches(word[:128], known, n=1)
+    return f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
 
 
 def one_line(problem: str) -> str:

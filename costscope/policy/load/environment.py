@@ -6,13 +6,12 @@ error names the variable.
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from costscope.ledger.meters import METERS, MONEY
-from costscope.policy.load.document import Document, copy_plain, cut
+from costscope.policy.load.document import Document, copy_plain, cut, suggest
 from costscope.policy.load.sources import ENVIRONMENT, POLICY_VARIABLE
 from costscope.policy.model.controls import WALL_CLOCK, Constraints
 
@@ -222,9 +221,7 @@ class _Writer:
         return self._unknown(name, tuple(f"{prefix}<NAME>_{suffix}" for suffix in fields))
 
     def _unknown(self, name: str, known: tuple[str, ...]) -> NoReturn:
-        near = difflib.get_close_matches(name[:128], known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
-        Document(None, name).refuse(f"no such variable; {hint}", ())
+        Document(None, name).refuse(f"no such variable; {suggest(name, known)}", ())
 
     def _read(self, name: str, text: str, field: Field) -> object:
         if not text:

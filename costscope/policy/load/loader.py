@@ -9,7 +9,7 @@ from typing import NamedTuple
 import msgspec
 
 from costscope.errors import InvalidPolicy
-from costscope.policy.checks import check_policy
+from costscope.policy.checks.policy_checks import check_policy
 from costscope.policy.load.decode import decode
 from costscope.policy.load.document import Document, copy_plain, cut
 from costscope.policy.load.environment import environment_documents
