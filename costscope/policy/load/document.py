@@ -53,21 +53,11 @@ class Document(NamedTuple):
     file: str | None = None
     line: LineFinder = lambda _steps: None
     moved: Mapping[Steps, tuple[Document, Steps]] = {}
-    """For data that was put together: where the parts stood before. What is not named here stood where the nearest part
-    around it did."""
-    before: Document | None = None
-    """For data that was rewritten: what it was made of."""
-    origins: Mapping[Steps, Steps] = {}
-    """Where its parts stood there; what is not named here nor inside a part that is, stood at the same place."""
+    """Of data that was put together or rewritten: where its parts stood before. What is not named here stood where the
+    nearest part around it did."""
 
     def place(self, steps: Steps) -> Place:
         """Find where a part of the data was written; its line is that of the nearest part that has one."""
-        if self.before is not None:
-            for length in range(len(steps), 0, -1):
-                origin = self.origins.get(steps[:length])
-                if origin is not None:
-                    return self.before.place((*origin, *steps[length:]))
-            return self.before.place(steps)
         for length in range(len(steps), -1, -1):
             before = self.moved.get(steps[:length])
             if before is not None:
@@ -85,18 +75,24 @@ class Document(NamedTuple):
         raise InvalidPolicy(one_line(problem), file=file, line=line, path=path)
 
 
-class Rewriting(NamedTuple):
-    """A document that is made of another one's parts, and where each of them stood."""
+class Rewriting:
+    """A document that is being made of another one's parts, and where each of them stood."""
 
-    document: Document
-    """The one that is rewritten."""
-    origins: dict[Steps, Steps]
-    """New place to old one. A part that goes where it was need not be mentioned, nor what is inside a part that is
-    moved as a whole."""
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self._moved: dict[Steps, tuple[Document, Steps]] = {(): (document, ())}
+
+    def note(self, to: Steps, origin: Steps) -> None:
+        """Note where a part stood. One that goes where it was need not be noted, nor what is inside one that is."""
+        self._moved[to] = (self._document, origin)
 
     def refuse(self, problem: str, origin: Steps) -> NoReturn:
         """Raise `InvalidPolicy` for a place in the document that is being rewritten."""
-        self.document.refuse(problem, origin)
+        self._document.refuse(problem, origin)
+
+    def finish(self, data: object) -> Document:
+        """Make the new document."""
+        return Document(data, self._document.file, moved=self._moved)
 
 
 def show(steps: Steps) -> str:

@@ -33,12 +33,12 @@ def expand(document: Document) -> Document:
     data = document.data
     if not isinstance(data, dict):
         return document
-    work = Rewriting(document, {})
+    work = Rewriting(document)
     found = dict(data)
     _rewrite_field(work, found, "budgets", (), (), _each(_budget))
     _rewrite_field(work, found, "routing", (), (), _each(_route))
     _rewrite_field(work, found, "runaway", (), (), _runaway)
-    return Document(found, document.file, before=document, origins=work.origins)
+    return work.finish(found)
 
 
 def action_name(text: str) -> str:
@@ -69,7 +69,7 @@ def _each_or_one(how: Rewrite) -> Rewrite:
 
     def rewrite(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
         if isinstance(value, str | dict):
-            work.origins[(*to, 0)] = origin
+            work.note((*to, 0), origin)
             return [how(work, value, (*to, 0), origin)]
         return _each(how)(work, value, to, origin)
 
@@ -91,7 +91,7 @@ def _budget(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
 
 def _threshold(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
     if isinstance(value, int | float) and not isinstance(value, bool):
-        work.origins[(*to, "at")] = origin
+        work.note((*to, "at"), origin)
         return {"at": value}
     return _with_actions(work, value, to, origin)
 
@@ -112,7 +112,7 @@ def _with_actions(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
 
 def _action(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
     if isinstance(value, str):
-        work.origins[(*to, "do")] = origin
+        work.note((*to, "do"), origin)
         return {"do": action_name(value)}
     if not isinstance(value, dict):
         return value
@@ -133,10 +133,10 @@ def _action(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
 
 def _parameters(work: Rewriting, do: str, inner: Any, to: Steps, origin: Steps) -> dict[Any, Any]:
     """Write `{do: inner}` as one mapping."""
-    work.origins[(*to, "do")] = origin
+    work.note((*to, "do"), origin)
     if isinstance(inner, dict):
         for key in inner:
-            work.origins[(*to, key)] = (*origin, key)
+            work.note((*to, key), (*origin, key))
         if "do" in inner:
             work.refuse(f"do stands for the action's name, which is {do} already; remove it", (*origin, "do"))
         return {**inner, "do": do}
@@ -147,13 +147,13 @@ def _parameters(work: Rewriting, do: str, inner: Any, to: Steps, origin: Steps) 
     if field is None or isinstance(inner, list):
         takes = f"a mapping such as {{{row.fields[0]}: 0.5}}" if row.fields else "no value"
         work.refuse(f"{do} takes {takes if field is None else 'one value'}, not this", origin)
-    work.origins[(*to, field)] = origin
+    work.note((*to, field), origin)
     return {"do": do, field: inner}
 
 
 def _on_denied(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
     if isinstance(value, str):
-        work.origins[(*to, "do")] = origin
+        work.note((*to, "do"), origin)
         return {"do": value}
     if not isinstance(value, dict) or "do" in value:
         return value
@@ -161,8 +161,8 @@ def _on_denied(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
     if len(value) != 1 or name not in _ON_DENIED:
         work.refuse("on_denied is `raise`, `{return: VALUE}` or `{wait: 30s}`", origin)
     field = _ON_DENIED[name]
-    work.origins[(*to, "do")] = (*origin, name)
-    work.origins[(*to, field)] = (*origin, name)
+    work.note((*to, "do"), (*origin, name))
+    work.note((*to, field), (*origin, name))
     return {"do": name, field: value[name]}
 
 
@@ -182,7 +182,7 @@ def _stage(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
     if "fallback" in found:
         if "fallbacks" in found:
             work.refuse("fallback and fallbacks; keep one of them", (*origin, "fallback"))
-        work.origins[(*to, "fallbacks")] = (*origin, "fallback")
+        work.note((*to, "fallbacks"), (*origin, "fallback"))
         found["fallbacks"] = _each_or_one(_keep)(
             work, found.pop("fallback"), (*to, "fallbacks"), (*origin, "fallback")
         )

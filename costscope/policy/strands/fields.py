@@ -67,7 +67,7 @@ class Fields:
 
     def note_origin(self, field: str, to: Steps) -> None:
         """Note that what is at `to` stood in this field."""
-        self.work.origins[to] = (*self.origin, field)
+        self.work.note(to, (*self.origin, field))
 
     def refuse(self, problem: str, *steps: str | int) -> NoReturn:
         """Raise `InvalidPolicy` for a place in this mapping."""

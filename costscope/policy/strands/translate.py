@@ -56,7 +56,7 @@ def translate(document: Document) -> Document:
     ours = not isinstance(budgets, list) or not any(map(_is_budget, budgets))
     if ours and "routing_policies" not in data and "pricing" not in data:
         return document
-    work = Rewriting(document, {})
+    work = Rewriting(document)
     found = dict(data)
     if not ours:
         found["budgets"] = _translate_budgets(work, budgets)
@@ -72,7 +72,7 @@ def translate(document: Document) -> Document:
         if currency is not None and found.setdefault("currency", currency) != currency:
             problem = f"{cut(currency)}, and currency says otherwise; keep one"
             work.refuse(problem, ("pricing", "currency"))
-    return Document(found, document.file, before=document, origins=work.origins)
+    return work.finish(found)
 
 
 def _refuse_both(work: Rewriting, data: dict[str, Any], field: str, ours: str) -> None:
@@ -92,10 +92,10 @@ def _translate_budgets(work: Rewriting, budgets: list[Any]) -> list[Any]:
         origin: Steps = ("budgets", index)
         if _is_budget(value):
             for budget in _budget(Fields(work, value, origin), ("budgets", len(found))):
-                work.origins[("budgets", len(found))] = origin
+                work.note(("budgets", len(found)), origin)
                 found.append(budget)
         else:
-            work.origins[("budgets", len(found))] = origin
+            work.note(("budgets", len(found)), origin)
             found.append(value)
     return found
 
@@ -145,7 +145,7 @@ def _thresholds(fields: Fields, budget: dict[str, Any], to: Steps) -> None:
     for index, part in enumerate(given):
         plain = isinstance(part, int | float) and not isinstance(part, bool)
         place: Steps = (*to, "thresholds", index)
-        fields.work.origins[place] = (*fields.origin, "soft_thresholds", index)
+        fields.work.note(place, (*fields.origin, "soft_thresholds", index))
         fields.note_origin("on_soft_threshold_exceeded", (*place, "actions", _TOLD))
         budget["thresholds"].append(
             {
