@@ -75,26 +75,6 @@ class Document(NamedTuple):
         raise InvalidPolicy(one_line(problem), file=file, line=line, path=path)
 
 
-class Rewriting:
-    """A document that is being made of another one's parts, and where each of them stood."""
-
-    def __init__(self, document: Document) -> None:
-        self._document = document
-        self._moved: dict[Steps, tuple[Document, Steps]] = {(): (document, ())}
-
-    def note(self, to: Steps, origin: Steps) -> None:
-        """Note where a part stood. One that goes where it was need not be noted, nor what is inside one that is."""
-        self._moved[to] = (self._document, origin)
-
-    def refuse(self, problem: str, origin: Steps) -> NoReturn:
-        """Raise `InvalidPolicy` for a place in the document that is being rewritten."""
-        self._document.refuse(problem, origin)
-
-    def finish(self, data: object) -> Document:
-        """Make the new document."""
-        return Document(data, self._document.file, moved=self._moved)
-
-
 def show(steps: Steps) -> str:
     """Write `("budgets", 0, "limits", "cost")` as `$.budgets[0].limits.cost`."""
     text = "$"

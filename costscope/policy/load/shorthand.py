@@ -6,15 +6,14 @@ part that moves remembers where it stood, so that a complaint names what the use
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 
-from costscope.policy.load.document import Document, Rewriting
 from costscope.policy.model.actions import ACTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from costscope.policy.load.document import Steps
+    from costscope.policy.load.document import Document, Steps
 
 _ALSO: Final = {word: name for name, row in ACTIONS.items() for word in row.also}
 _ON_DENIED: Final = {"return": "value", "wait": "timeout"}
@@ -22,6 +21,26 @@ _ON_DENIED: Final = {"return": "value", "wait": "timeout"}
 # Plain data is of no type that says more than Any.
 Rewrite: TypeAlias = "Callable[[Rewriting, Any, Steps, Steps], Any]"
 """`(work, value, to, origin)`: the value that goes `to` a place and stood at `origin`, written out."""
+
+
+class Rewriting:
+    """A document that is being made of another one's parts, and where each of them stood."""
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self._moved: dict[Steps, tuple[Document, Steps]] = {(): (document, ())}
+
+    def note(self, to: Steps, origin: Steps) -> None:
+        """Note where a part stood. One that goes where it was need not be noted, nor what is inside one that is."""
+        self._moved[to] = (self._document, origin)
+
+    def refuse(self, problem: str, origin: Steps) -> NoReturn:
+        """Raise `InvalidPolicy` for a place in the document that is being rewritten."""
+        self._document.refuse(problem, origin)
+
+    def finish(self, data: object) -> Document:
+        """Make the new document."""
+        return self._document._replace(data=data, moved=self._moved)
 
 
 def expand(document: Document) -> Document:

@@ -11,7 +11,8 @@ from costscope.policy.model.patterns import LEVELS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from costscope.policy.load.document import Rewriting, Steps
+    from costscope.policy.load.document import Steps
+    from costscope.policy.load.shorthand import Rewriting
 
 LABELS: Final = {f"{name}_id": name for name in LEVELS}
 """The format's names of what costscope has as labels."""

@@ -12,7 +12,8 @@ from costscope.policy.strands.fields import Fields, match_of
 from costscope.pricing.money import to_nano
 
 if TYPE_CHECKING:
-    from costscope.policy.load.document import Rewriting, Steps
+    from costscope.policy.load.document import Steps
+    from costscope.policy.load.shorthand import Rewriting
 
 _RATES: Final = {
     "input_per_1k": "input",

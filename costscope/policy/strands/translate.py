@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from costscope.policy.load.document import Document, Rewriting, cut
+from costscope.policy.load.document import cut
+from costscope.policy.load.shorthand import Rewriting
 from costscope.policy.model.patterns import is_glob
 from costscope.policy.strands.fields import LABELS, Fields, match_of
 from costscope.policy.strands.strands_routing import translate_pricing, translate_routing
@@ -12,7 +13,7 @@ from costscope.policy.strands.strands_routing import translate_pricing, translat
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from costscope.policy.load.document import Steps
+    from costscope.policy.load.document import Document, Steps
 
 _OWN: Final = frozenset(
     {
