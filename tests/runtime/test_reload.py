@@ -13,8 +13,7 @@ from config_map import mount_config_map
 from costscope import BudgetExceeded, Runtime, budget_scope, reserve
 from costscope.errors import InvalidPolicy
 from costscope.events import PolicyReloaded
-from costscope.policy.load.reload import PolicyReloader
-from costscope.policy.load.watcher import PolicyWatcher
+from costscope.policy.load.watcher import PolicyReloader, PolicyWatcher
 from costscope.scope.runtime import services_of
 
 LIMIT = "budgets: [{{id: day, match: {{tenant: '*'}}, per: [tenant], period: daily, limits: {{tool_calls: {}}}}}]\n"
@@ -25,7 +24,7 @@ def impatient(monkeypatch):
     """Looks every 10 ms, and believes a file after 50."""
     monkeypatch.setitem(PolicyReloader.__init__.__kwdefaults__, "interval_s", 0.01)
     monkeypatch.setitem(PolicyWatcher.__init__.__kwdefaults__, "settle_s", 0.05)
-    monkeypatch.setattr("costscope.policy.load.reload.SETTLE_S", 0.01)
+    monkeypatch.setattr("costscope.policy.load.watcher.SETTLE_S", 0.01)
 
 
 @pytest.fixture

@@ -1,42 +1,47 @@
-"""All checks of a policy, in its order, and those of a budget: its calendar, its limits and what it does at them."""
+"""All checks of a policy, in its order, and those of its routes, its detection of runaways and its webhooks."""
 
 from __future__ import annotations
 
+import math
 import re
 from typing import TYPE_CHECKING, Final
+from urllib.parse import urlsplit
 
-from costscope.ledger.meters import SLOTS
-from costscope.policy.checks.route_checks import route_problems, runaway_problems
-from costscope.policy.checks.threshold_checks import actions_problems, webhook_problems
-from costscope.policy.checks.value_checks import (
-    LIMITS,
-    amount_problem,
+from costscope.policy.checks.budget_checks import (
+    action_problems,
+    budget_problems,
     duration_problem,
+    error_of,
     id_problems,
-    limit_problem,
+    is_id,
     match_problems,
-    per_problems,
     percent_problem,
+    problems_at,
 )
 from costscope.policy.load.document import cut
-from costscope.policy.model.actions import ACTIONS
-from costscope.policy.model.controls import WALL_CLOCK, Constraints
-from costscope.policy.model.periods import load_zone, month_day
+from costscope.pricing.money import to_nano
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
-    from costscope.policy.load.document import Steps
-    from costscope.policy.model.controls import OnDenied, Threshold
-    from costscope.policy.model.schema import Budget, Policy
-
-    Problem = tuple[Steps, str]
+    from costscope.policy.load.document import Problem
+    from costscope.policy.model.controls import Route, Runaway, Stage, Triggers, Webhook
+    from costscope.policy.model.schema import Policy
 
 _CURRENCY: Final = re.compile(r"[A-Z]{3}", re.ASCII)
-
-_THRESHOLD_MOST = 10_000.0
-_MESSAGE_MOST = 500
-_DAYS_MOST = 31
+_PERCENT_MOST: Final = {"utilization_above": 10_000.0, "error_rate_above": 100.0}
+_COUNT_MOST: Final = 1_000_000
+_COUNTS: Final = (
+    ("failures", 1, "calls that fail one after the other, such as 3"),
+    ("repeats", 2, "how often the same call may be made, such as 10"),
+)
+"""Of the detection of runaways: field, the least that makes sense, and what it is."""
+_VARIABLE: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}", re.ASCII)
+_NO_VARIABLE: Final = (
+    "is not the name of an environment variable; name the one that holds the secret, such as "
+    "OPS_WEBHOOK_SECRET, and keep the secret out of the file"
+)
+_URL_MAX: Final = 2048
 
 
 def check_policy(policy: Policy) -> Iterator[Problem]:
@@ -44,147 +49,115 @@ def check_policy(policy: Policy) -> Iterator[Problem]:
     webhooks = tuple(policy.webhooks)
     ids = [budget.id for budget in policy.budgets]
     for index, budget in enumerate(policy.budgets):
-        yield from _at(("budgets", index), _budget_problems(budget, ids[:index], webhooks))
+        yield from problems_at(("budgets", index), budget_problems(budget, ids[:index], webhooks))
     ids = [route.id for route in policy.routing]
     for index, route in enumerate(policy.routing):
-        yield from _at(("routing", index), route_problems(route, ids[:index]))
+        yield from problems_at(("routing", index), _route_problems(route, ids[:index]))
     if policy.runaway is not None:
-        yield from _at(("runaway",), runaway_problems(policy.runaway, webhooks))
+        yield from problems_at(("runaway",), _runaway_problems(policy.runaway, webhooks))
     for name, webhook in policy.webhooks.items():
-        yield from _at(("webhooks", name), webhook_problems(name, webhook))
+        yield from problems_at(("webhooks", name), _webhook_problems(name, webhook))
     if not _CURRENCY.fullmatch(policy.currency):
         yield ("currency",), f"{cut(policy.currency)} is no currency code; use three capitals such as USD"
 
 
-def _at(place: Steps, problems: Iterable[Problem]) -> Iterator[Problem]:
-    for steps, problem in problems:
-        yield (*place, *steps), problem
+def _route_problems(route: Route, ids: Sequence[str]) -> Iterator[Problem]:
+    """Yield what is wrong with a route, before which those with these ids stand."""
+    yield from id_problems(route.id, ids, "routing")
+    yield from match_problems(route.match)
+    if not route.models:
+        yield ("models",), 'the list is empty, so no call is routed; name a model, or leave it out for "*"'
+    for index, pattern in enumerate(route.models):
+        if not pattern:
+            yield ("models", index), 'is empty, and no model is called that; name one, or "*" for any'
+    if not route.stages:
+        yield ("stages",), "no stage, so the route does nothing; add one such as {model: gpt-4o-mini}"
+    for index, stage in enumerate(route.stages):
+        yield from problems_at(("stages", index), _stage_problems(stage))
+        for before, other in enumerate(route.stages[:index]):
+            if other.stage in {"*", stage.stage}:
+                remedy = "put it before that one" if other.stage == "*" else "keep one"
+                problem = f"{cut(stage.stage)} is never reached, stages[{before}] takes all of it; {remedy}"
+                yield ("stages", index, "stage"), problem
+                break
 
 
-def _budget_problems(budget: Budget, ids: Sequence[str], webhooks: Sequence[str]) -> Iterator[Problem]:
-    """Yield what is wrong with a budget, in the order in which people write one."""
-    yield from id_problems(budget.id, ids, "budgets")
-    yield from match_problems(budget.match)
-    yield from per_problems(budget.per, budget.match)
-    yield from _calendar(budget)
-    yield from _limits(budget)
-    yield from _thresholds(budget, webhooks)
-    yield from _on_denied(budget.on_denied)
-    if budget.constraints is not None:
-        yield from _constraints(budget.constraints)
+def _stage_problems(stage: Stage) -> Iterator[Problem]:
+    if not stage.stage:
+        yield ("stage",), 'is empty; name the stage, or leave it out for "*", which is any or none'
+    if stage.model is None and not stage.fallbacks and stage.max_tokens is None:
+        yield (), "the stage changes nothing; add a model, fallbacks or max_tokens"
+    if stage.model == "":
+        yield ("model",), "is empty; name a model, or leave it out for the one the call asks for"
+    if stage.max_tokens is not None and stage.max_tokens < 1:
+        yield ("max_tokens",), f"{cut(stage.max_tokens)} leaves no room for an answer; give at least 1"
+    for index, model in enumerate(stage.fallbacks):
+        if not model:
+            yield ("fallbacks", index), "is empty; name a model"
+        elif model == stage.model or model in stage.fallbacks[:index]:
+            yield ("fallbacks", index), f"{cut(model)} stands before already; a chain goes to each model once"
+    if stage.downgrade_on is not None:
+        yield from problems_at(("downgrade_on",), _trigger_problems(stage.downgrade_on))
 
 
-def _calendar(budget: Budget) -> Iterator[Problem]:
-    try:
-        load_zone(budget.timezone)
-    except ValueError as error:
-        yield ("timezone",), str(error)
-    period = budget.period
-    if budget.week_start is not None and period != "weekly":
-        yield ("week_start",), f"the period is {period}; week_start is for weekly only, remove it"
-    if budget.year_start is not None:
-        if period not in {"quarterly", "yearly"}:
-            yield (
-                ("year_start",),
-                f"the period is {period}; year_start is for quarterly and yearly only, remove it",
-            )
-        try:
-            month_day(budget.year_start)
-        except ValueError as error:
-            yield ("year_start",), str(error)
-    if budget.cycle_day is not None:
-        if period != "monthly":
-            yield ("cycle_day",), f"the period is {period}; cycle_day is for monthly only, remove it"
-        if not 1 <= budget.cycle_day <= _DAYS_MOST:
-            yield (
-                ("cycle_day",),
-                f"{cut(budget.cycle_day)} is no day of a month; give 1 to 31 (31 is the last of each month)",
-            )
-
-
-def _limits(budget: Budget) -> Iterator[Problem]:
-    if not budget.limits and budget.constraints is None:
-        yield ("limits",), f"no limit, so the budget caps nothing; add one of {', '.join(LIMITS)}"
-    for meter, amount in budget.limits.items():
-        wrong = limit_problem(meter, amount)
-        if wrong:
-            yield ("limits", meter), wrong
-
-
-def _thresholds(budget: Budget, webhooks: Sequence[str]) -> Iterator[Problem]:
-    meters = [meter for meter in budget.limits if meter != WALL_CLOCK]
-    for index, threshold in enumerate(budget.thresholds):
-        place: Steps = ("thresholds", index)
-        problem = percent_problem(threshold.at, "at", most=_THRESHOLD_MOST)
-        if problem:
-            yield (*place, "at"), problem
-        if len(threshold.message) > _MESSAGE_MOST:
-            yield (
-                (*place, "message"),
-                f"{len(threshold.message):,} characters, and it goes into every record; give at most {_MESSAGE_MOST}",
-            )
-        if not meters:
-            yield place, "the budget limits no meter of which this could be a part; add one under `limits`"
-        elif threshold.meter is not None and threshold.meter not in meters:
-            yield (
-                (*place, "meter"),
-                f"{cut(threshold.meter)} is not limited by this budget; it limits {', '.join(meters)}",
-            )
-        for before, other in enumerate(budget.thresholds[:index]):
-            if (other.at, other.meter) == (threshold.at, threshold.meter):
-                yield (
-                    place,
-                    f"{threshold.at:g} percent is thresholds[{before}] too; put their actions into one list",
-                )
-        for steps, problem in actions_problems(threshold.actions, webhooks):
-            yield (*place, *steps), problem
-        yield from ((place + steps, problem) for steps, problem in _throttles(budget, threshold))
-
-
-def _throttles(budget: Budget, threshold: Threshold) -> Iterator[Problem]:
-    for index, action in enumerate(threshold.actions):
-        if not ACTIONS[action.do].needs_reset:
+def _trigger_problems(triggers: Triggers) -> Iterator[Problem]:
+    for field in triggers.__struct_fields__:
+        value, problem = getattr(triggers, field), None
+        if value is None:
             continue
-        if budget.period == "total":
-            yield (
-                ("actions", index),
-                (
-                    f"{action.do} makes the rest last until the reset, and a total never resets; set a period, "
-                    "or use limit_capabilities"
-                ),
-            )
-        if threshold.meter in SLOTS:
-            yield (
-                ("actions", index),
-                f"{action.do} paces what is used up, and {threshold.meter} come back; use halt_new_runs",
-            )
+        if field == "remaining_budget_below":
+            problem = error_of(to_nano, value, what=field)
+            if problem is None and to_nano(value) == 0:
+                problem = "nothing is below 0; give an amount such as 5.00"
+        elif field == "latency_above":
+            problem = duration_problem(value, field)
+        elif field in _PERCENT_MOST:
+            problem = percent_problem(value, field, most=_PERCENT_MOST[field], zero=True)
+        if problem:
+            yield (field,), problem
 
 
-def _on_denied(on_denied: OnDenied) -> Iterator[Problem]:
-    if on_denied.do == "wait":
-        problem = duration_problem(on_denied.timeout, "timeout")
-        if on_denied.timeout == 0:
-            yield ("on_denied",), "wait needs a timeout; write {wait: 30s}"
-        elif problem:
-            yield ("on_denied", "timeout"), problem
-    elif on_denied.timeout != 0:
-        yield ("on_denied", "timeout"), f"timeout is for wait, and this is {on_denied.do}; remove it"
-    if on_denied.do != "return" and on_denied.value is not None:
-        yield ("on_denied", "value"), f"value is for return, and this is {on_denied.do}; remove it"
+def _runaway_problems(runaway: Runaway, webhooks: Sequence[str]) -> Iterator[Problem]:
+    """Yield what is wrong with numbers that would fire on everything, or on nothing."""
+    yield from match_problems(runaway.match)
+    for field, least, what in _COUNTS:
+        value = getattr(runaway, field)
+        if value != 0 and not least <= value <= _COUNT_MOST:
+            yield (field,), f"{cut(value)} is out of range; give {what}, or 0 to switch this off"
+    rate = runaway.burn_rate
+    if rate != 0 and not (math.isfinite(rate) and rate > 1):
+        what = "a multiple of the run's own rate above 1, such as 2"
+        yield ("burn_rate",), f"{cut(rate)} is out of range; give {what}, or 0 to switch this off"
+    if not (runaway.failures or rate or runaway.repeats):
+        yield (), "every detector is switched off; write `runaway: false`"
+    yield from action_problems(runaway.actions, webhooks)
 
 
-def _constraints(constraints: Constraints) -> Iterator[Problem]:
-    given = {
-        field: value
-        for field in Constraints.__struct_fields__
-        if (value := getattr(constraints, field)) is not None
-    }
-    if not given:
-        yield (
-            ("constraints",),
-            f"nothing is limited; add one of {', '.join(Constraints.__struct_fields__)}, or remove it",
-        )
-    for field, value in given.items():
-        wrong = duration_problem(value, field) if field == WALL_CLOCK else amount_problem(field, value)
-        if wrong:
-            yield ("constraints", field), wrong
+def _webhook_problems(name: str, webhook: Webhook) -> Iterator[Problem]:
+    if not is_id(name):
+        yield (), f"{cut(name)} is no name of a webhook; use 1 to 64 letters, digits and _ . -"
+    problem = _url_problem(webhook.url)
+    if problem:
+        yield ("url",), f"{cut(webhook.url)} {problem}"
+    if not _VARIABLE.fullmatch(webhook.secret_env):  # not shown: it may be the secret itself
+        yield ("secret_env",), _NO_VARIABLE
+    problem = duration_problem(webhook.timeout, "timeout")
+    if problem:
+        yield ("timeout",), problem
+
+
+def _url_problem(url: str) -> str | None:
+    if len(url) > _URL_MAX:
+        return f"has {len(url)} characters, the limit is {_URL_MAX}"
+    if not url.isascii() or not url.isprintable() or " " in url:
+        return "is no URL; percent-encode what is not plain ASCII"
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        return "is no URL; write https://HOST/PATH"
+    if parts.scheme not in {"http", "https"} or not host:
+        return "is no address to post to; write https://HOST/PATH"
+    if parts.username is not None or parts.password is not None:
+        return "has a password in it, which the file would show; let the receiver check the signature"
+    return None

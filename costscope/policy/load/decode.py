@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, Literal, NoReturn, Union, get_args, get
 
 import msgspec
 
-from costscope.policy.load.document import Document, Steps, cut
+from costscope.policy.load.document import Document, Steps, cut, suggest
 from costscope.policy.model.schema import Policy
 
 if TYPE_CHECKING:
@@ -123,9 +123,7 @@ def _refuse(document: Document, message: str) -> NoReturn:
 
 def unknown_field(name: str, fields: tuple[str, ...]) -> str:
     """Say what is wrong with a field that is none of these."""
-    near = difflib.get_close_matches(name[:64], fields, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(fields)}"
-    return f"unknown field {cut(name)}; {hint}"
+    return f"unknown field {cut(name)}; {suggest(name, fields)}"
 
 
 def _wrong_type(expected: str, got: str) -> str:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from decimal import Decimal
 from typing import Final, NamedTuple, NoReturn
 
@@ -25,6 +26,9 @@ _PROBLEM_MAX: Final = 600
 
 Steps = tuple[str | int, ...]
 """A place in a document: the keys and indexes that lead to it."""
+
+Problem = tuple[Steps, str]
+"""What is wrong, and at which place."""
 
 LineFinder = Callable[[Steps], int | None]
 """The 1-based line of a place, or None when it is not known."""
@@ -49,21 +53,11 @@ class Document(NamedTuple):
     file: str | None = None
     line: LineFinder = lambda _steps: None
     moved: Mapping[Steps, tuple[Document, Steps]] = {}
-    """For data that was put together: where the parts stood before. What is not named here stood where the nearest part
-    around it did."""
-    before: Document | None = None
-    """For data that was rewritten: what it was made of."""
-    origins: Mapping[Steps, Steps] = {}
-    """Where its parts stood there; what is not named here nor inside a part that is, stood at the same place."""
+    """Of data that was put together or rewritten: where its parts stood before. What is not named here stood where the
+    nearest part around it did."""
 
     def place(self, steps: Steps) -> Place:
         """Find where a part of the data was written; its line is that of the nearest part that has one."""
-        if self.before is not None:
-            for length in range(len(steps), 0, -1):
-                origin = self.origins.get(steps[:length])
-                if origin is not None:
-                    return self.before.place((*origin, *steps[length:]))
-            return self.before.place(steps)
         for length in range(len(steps), -1, -1):
             before = self.moved.get(steps[:length])
             if before is not None:
@@ -79,20 +73,6 @@ class Document(NamedTuple):
         """Raise `InvalidPolicy` for a place."""
         file, line, path = self.place(steps)
         raise InvalidPolicy(one_line(problem), file=file, line=line, path=path)
-
-
-class Rewriting(NamedTuple):
-    """A document that is made of another one's parts, and where each of them stood."""
-
-    document: Document
-    """The one that is rewritten."""
-    origins: dict[Steps, Steps]
-    """New place to old one. A part that goes where it was need not be mentioned, nor what is inside a part that is
-    moved as a whole."""
-
-    def refuse(self, problem: str, origin: Steps) -> NoReturn:
-        """Raise `InvalidPolicy` for a place in the document that is being rewritten."""
-        self.document.refuse(problem, origin)
 
 
 def show(steps: Steps) -> str:
@@ -111,6 +91,12 @@ def cut(value: object) -> str:
     if isinstance(value, str):
         return ascii(value) if len(value) <= _SHOWN else f"{value[:_SHOWN]!a}..."
     return ascii(value) if isinstance(value, int | float | None) else f"<{type(value).__name__}>"
+
+
+def suggest(word: str, known: Sequence[str]) -> str:
+    """Suggest what may have been meant by a word that is none of the known ones; without such, list them."""
+    near = difflib.get_close_matches(word[:128], known, n=1)
+    return f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
 
 
 def one_line(problem: str) -> str:

@@ -6,13 +6,12 @@ error names the variable.
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, NoReturn
 
 from costscope.ledger.meters import METERS, MONEY
-from costscope.policy.load.document import Document, copy_plain, cut
+from costscope.policy.load.document import Document, copy_plain, cut, suggest
 from costscope.policy.load.sources import ENVIRONMENT, POLICY_VARIABLE
 from costscope.policy.model.controls import WALL_CLOCK, Constraints
 
@@ -170,83 +169,75 @@ class _Writer:
     """Fills a document from variables, one after the other."""
 
     def __init__(self) -> None:
-        self._budgets: dict[str, dict[Any, Any]] = {}
-        self._route: dict[Any, Any] = {}
         self._data: dict[Any, Any] = {}
+        """Lists are mappings from their indexes until all is written."""
+        self._budgets: list[str] = []
         self._moved: dict[Steps, tuple[Document, Steps]] = {}
 
     def document(self) -> Document:
         data = dict(self._data)
-        if self._budgets:
-            data["budgets"] = list(self._budgets.values())
-        if self._route:
-            if "fallbacks" in self._route:
-                self._route["downgrade_on"] = {"soft_threshold_exceeded": True}
-            data["routing"] = [{"id": "environment", "stages": [self._route]}]
+        if "budgets" in data:
+            data["budgets"] = list(data["budgets"].values())
+        if "routing" in data:
+            stage = data["routing"][0]["stages"][0]
+            if "fallbacks" in stage:
+                stage["downgrade_on"] = {"soft_threshold_exceeded": True}
+            data["routing"] = [{"id": "environment", "stages": [stage]}]
         return Document(data, "the environment", moved=self._moved)
 
     def write(self, name: str, text: str) -> None:
-        if name.startswith(BUDGET):
-            self._write_budget(name, text)
-        elif name.startswith(WEBHOOK):
-            owner, field = self._split(name, WEBHOOK, OF_WEBHOOKS)
-            self._put(name, self._data, ("webhooks", owner, *field.steps), self._read(name, text, field))
-        elif name not in PLAIN:
-            self._unknown(name, tuple(PLAIN))
-        elif PLAIN[name].steps[:4] == STAGE:
-            self._moved[PLAIN[name].steps] = (Document(None, name), PLAIN[name].steps)
-            self._route[PLAIN[name].steps[-1]] = self._read(name, text, PLAIN[name])
-        else:
-            self._put(name, self._data, PLAIN[name].steps, self._read(name, text, PLAIN[name]))
-
-    def _write_budget(self, name: str, text: str) -> None:
-        owner, between, label = name.removeprefix(BUDGET).partition(MATCH)
-        if between and owner and label:
-            owner, field = _id(owner), Field(("match", label.lower()), pattern)
-        else:
-            owner, field = self._split(name, BUDGET, OF_BUDGETS)
-        budget = self._budgets.get(owner)
-        if budget is None:
-            budget = self._budgets[owner] = {"id": owner}
-            self._moved["budgets", len(self._budgets) - 1] = (Document(None, f"{name} and others"), ())
-        place: Steps = ("budgets", list(self._budgets).index(owner))
-        self._put(name, budget, field.steps, self._read(name, text, field), place)
-
-    def _split(self, name: str, prefix: str, fields: Mapping[str, Field]) -> tuple[str, Field]:
-        """Split a name into whose variable it is, and for what; `A_INPUT_TOKENS` is the input tokens of `a`."""
-        rest = name.removeprefix(prefix)
-        for suffix in sorted(fields, key=len, reverse=True):
-            owner = rest.removesuffix(f"_{suffix}")
-            if owner and owner != rest:
-                return _id(owner), fields[suffix]
-        return self._unknown(name, tuple(f"{prefix}<NAME>_{suffix}" for suffix in fields))
-
-    def _unknown(self, name: str, known: tuple[str, ...]) -> NoReturn:
-        near = difflib.get_close_matches(name[:128], known, n=1)
-        hint = f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
-        Document(None, name).refuse(f"no such variable; {hint}", ())
-
-    def _read(self, name: str, text: str, field: Field) -> object:
+        steps, read = self._find(name)
+        origin = Document(None, name)
         if not text:
-            Document(None, name).refuse("is empty; give it a value, or unset it", field.steps)
+            origin.refuse("is empty; give it a value, or unset it", steps)
         try:
-            return field.read(text)
+            value = read(text)
         except ValueError as error:
-            Document(None, name).refuse(f"{cut(text)} {error}", field.steps)
-
-    def _put(
-        self, name: str, mapping: dict[Any, Any], steps: Steps, value: object, place: Steps = ()
-    ) -> None:
+            origin.refuse(f"{cut(text)} {error}", steps)
+        inside = self._data
         for step in steps[:-1]:
-            inner = mapping.setdefault(step, {})
-            if not isinstance(inner, dict):  # COSTSCOPE_RUNAWAY, and one of its details
-                inner = mapping[step] = {} if inner is True else self._off(name, steps)
-            mapping = inner
-        mapping[steps[-1]] = value
-        self._moved[*place, *steps] = (Document(None, name), (*place, *steps))
+            inner = inside.setdefault(step, {})
+            if inner is True:  # COSTSCOPE_RUNAWAY, and one of its details
+                inner = inside[step] = {}
+            elif inner is False:
+                origin.refuse("COSTSCOPE_RUNAWAY is false; unset one of the two", steps)
+            inside = inner
+        inside[steps[-1]] = value
+        self._moved[steps] = (origin, steps)
 
-    def _off(self, name: str, steps: Steps) -> NoReturn:
-        Document(None, name).refuse("COSTSCOPE_RUNAWAY is false; unset one of the two", steps)
+    def _find(self, name: str) -> Field:
+        if name in PLAIN:
+            return PLAIN[name]
+        if name.startswith(WEBHOOK):
+            return _split(name, WEBHOOK, "webhooks", OF_WEBHOOKS)
+        if not name.startswith(BUDGET):
+            _refuse_unknown(name, tuple(PLAIN))
+        owner, _, label = name.removeprefix(BUDGET).partition(MATCH)
+        if owner and label:
+            field = Field(("budgets", _id(owner), "match", label.lower()), pattern)
+        else:
+            field = _split(name, BUDGET, "budgets", OF_BUDGETS)
+        budget = str(field.steps[1])
+        if budget not in self._budgets:
+            place: Steps = ("budgets", len(self._budgets))
+            self._budgets.append(budget)
+            self._data.setdefault("budgets", {})[place[1]] = {"id": budget}
+            self._moved[place] = (Document(None, f"{name} and others"), ())
+        return field._replace(steps=("budgets", self._budgets.index(budget), *field.steps[2:]))
+
+
+def _split(name: str, prefix: str, kind: str, fields: Mapping[str, Field]) -> Field:
+    """Split a name into whose variable it is, and for what; `A_INPUT_TOKENS` is the input tokens of `a`."""
+    rest = name.removeprefix(prefix)
+    for suffix in sorted(fields, key=len, reverse=True):
+        owner = rest.removesuffix(f"_{suffix}")
+        if owner and owner != rest:
+            return Field((kind, _id(owner), *fields[suffix].steps), fields[suffix].read)
+    return _refuse_unknown(name, tuple(f"{prefix}<NAME>_{suffix}" for suffix in fields))
+
+
+def _refuse_unknown(name: str, known: tuple[str, ...]) -> NoReturn:
+    Document(None, name).refuse(f"no such variable; {suggest(name, known)}", ())
 
 
 def _id(text: str) -> str:

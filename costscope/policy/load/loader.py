@@ -4,23 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import msgspec
 
 from costscope.errors import InvalidPolicy
-from costscope.policy.checks import check_policy
+from costscope.policy.checks.policy_checks import check_policy
 from costscope.policy.load.decode import decode
-from costscope.policy.load.document import Document, copy_plain, cut
+from costscope.policy.load.document import MAX_BYTES, Document, copy_plain, cut
 from costscope.policy.load.environment import environment_documents
 from costscope.policy.load.shorthand import expand
-from costscope.policy.load.sources import Format, Snapshot, merge, parse_bytes, parse_text, read_source
+from costscope.policy.load.sources import FORMATS, Format, Snapshot, merge, read_source, show_path
 from costscope.policy.model.schema import Policy
 from costscope.policy.strands import translate
 
 PolicySource = str | Path | Mapping[str, object] | Policy
 """The path of a `.yaml`, `.yml` or `.toml` file or of a folder of these, `env:`, the same as data, or a policy made in
 Python."""
+
+_TOO_LARGE: Final = (
+    f"larger than {MAX_BYTES // 1024} KiB; remove what it repeats, a policy is a few kilobytes"
+)
 
 
 class LoadedPolicy(NamedTuple):
@@ -66,8 +70,8 @@ def policy_of(snapshot: Snapshot) -> LoadedPolicy:
     """
     if len(snapshot.files) == 1 and not snapshot.variables:
         [(path, content)] = snapshot.files
-        return _check(_spell_out(parse_bytes(path, content)))
-    parts = [_part(parse_bytes(path, content)) for path, content in snapshot.files]
+        return _check(_spell_out(_parse_bytes(path, content)))
+    parts = [_part(_parse_bytes(path, content)) for path, content in snapshot.files]
     parts += map(_part, environment_documents(snapshot.variables))
     return _check(parts[0] if len(parts) == 1 else merge(parts, snapshot.name))
 
@@ -83,7 +87,7 @@ def parse_policy(text: str, format: Format = "yaml", *, file: str | None = None)
     Raises:
         InvalidPolicy: the text cannot be a policy.
     """
-    return _check(_spell_out(parse_text(text, format, file=file))).policy
+    return _check(_spell_out(_parse_text(text, format, file=file))).policy
 
 
 def _spell_out(document: Document) -> Document:
@@ -105,6 +109,31 @@ def _check(document: Document) -> LoadedPolicy:
     for steps, problem in check_policy(policy):
         document.refuse(problem, steps)
     return LoadedPolicy(policy, document)
+
+
+def _parse_bytes(path: Path, content: bytes) -> Document:
+    name = show_path(path)
+    if len(content) > MAX_BYTES:
+        raise InvalidPolicy(_TOO_LARGE, file=name)
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        problem = f"not UTF-8 (byte {error.start}); save the file as UTF-8"
+        raise InvalidPolicy(problem, file=name, line=line) from error
+    return _parse_text(text, FORMATS[path.suffix.lower()], file=name)
+
+
+def _parse_text(text: str, format_: Format, *, file: str | None) -> Document:
+    if len(text) > MAX_BYTES:
+        raise InvalidPolicy(_TOO_LARGE, file=file)
+    text = text.removeprefix("\ufeff")
+    # A parser is imported with the first file: PyYAML alone is 15 ms, which a policy given as data need not pay.
+    if format_ == "toml":
+        from costscope.policy.load.toml import parse_toml as parse  # noqa: PLC0415 - see above
+    else:
+        from costscope.policy.load.yaml import parse_yaml as parse  # noqa: PLC0415 - see above
+    return parse(text, file)
 
 
 def _builtins(policy: Policy) -> object:

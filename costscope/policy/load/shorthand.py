@@ -6,15 +6,14 @@ part that moves remembers where it stood, so that a complaint names what the use
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeAlias
 
-from costscope.policy.load.document import Document, Rewriting
 from costscope.policy.model.actions import ACTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from costscope.policy.load.document import Steps
+    from costscope.policy.load.document import Document, Steps
 
 _ALSO: Final = {word: name for name, row in ACTIONS.items() for word in row.also}
 _ON_DENIED: Final = {"return": "value", "wait": "timeout"}
@@ -22,6 +21,26 @@ _ON_DENIED: Final = {"return": "value", "wait": "timeout"}
 # Plain data is of no type that says more than Any.
 Rewrite: TypeAlias = "Callable[[Rewriting, Any, Steps, Steps], Any]"
 """`(work, value, to, origin)`: the value that goes `to` a place and stood at `origin`, written out."""
+
+
+class Rewriting:
+    """A document that is being made of another one's parts, and where each of them stood."""
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self._moved: dict[Steps, tuple[Document, Steps]] = {(): (document, ())}
+
+    def note(self, to: Steps, origin: Steps) -> None:
+        """Note where a part stood. One that goes where it was need not be noted, nor what is inside one that is."""
+        self._moved[to] = (self._document, origin)
+
+    def refuse(self, problem: str, origin: Steps) -> NoReturn:
+        """Raise `InvalidPolicy` for a place in the document that is being rewritten."""
+        self._document.refuse(problem, origin)
+
+    def finish(self, data: object) -> Document:
+        """Make the new document."""
+        return self._document._replace(data=data, moved=self._moved)
 
 
 def expand(document: Document) -> Document:
@@ -33,12 +52,12 @@ def expand(document: Document) -> Document:
     data = document.data
     if not isinstance(data, dict):
         return document
-    work = Rewriting(document, {})
+    work = Rewriting(document)
     found = dict(data)
     _rewrite_field(work, found, "budgets", (), (), _each(_budget))
     _rewrite_field(work, found, "routing", (), (), _each(_route))
     _rewrite_field(work, found, "runaway", (), (), _runaway)
-    return Document(found, document.file, before=document, origins=work.origins)
+    return work.finish(found)
 
 
 def action_name(text: str) -> str:
@@ -69,7 +88,7 @@ def _each_or_one(how: Rewrite) -> Rewrite:
 
     def rewrite(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
         if isinstance(value, str | dict):
-            work.origins[(*to, 0)] = origin
+            work.note((*to, 0), origin)
             return [how(work, value, (*to, 0), origin)]
         return _each(how)(work, value, to, origin)
 
@@ -91,7 +110,7 @@ def _budget(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
 
 def _threshold(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
     if isinstance(value, int | float) and not isinstance(value, bool):
-        work.origins[(*to, "at")] = origin
+        work.note((*to, "at"), origin)
         return {"at": value}
     return _with_actions(work, value, to, origin)
 
@@ -112,7 +131,7 @@ def _with_actions(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
 
 def _action(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
     if isinstance(value, str):
-        work.origins[(*to, "do")] = origin
+        work.note((*to, "do"), origin)
         return {"do": action_name(value)}
     if not isinstance(value, dict):
         return value
@@ -133,10 +152,10 @@ def _action(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
 
 def _parameters(work: Rewriting, do: str, inner: Any, to: Steps, origin: Steps) -> dict[Any, Any]:
     """Write `{do: inner}` as one mapping."""
-    work.origins[(*to, "do")] = origin
+    work.note((*to, "do"), origin)
     if isinstance(inner, dict):
         for key in inner:
-            work.origins[(*to, key)] = (*origin, key)
+            work.note((*to, key), (*origin, key))
         if "do" in inner:
             work.refuse(f"do stands for the action's name, which is {do} already; remove it", (*origin, "do"))
         return {**inner, "do": do}
@@ -147,13 +166,13 @@ def _parameters(work: Rewriting, do: str, inner: Any, to: Steps, origin: Steps) 
     if field is None or isinstance(inner, list):
         takes = f"a mapping such as {{{row.fields[0]}: 0.5}}" if row.fields else "no value"
         work.refuse(f"{do} takes {takes if field is None else 'one value'}, not this", origin)
-    work.origins[(*to, field)] = origin
+    work.note((*to, field), origin)
     return {"do": do, field: inner}
 
 
 def _on_denied(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
     if isinstance(value, str):
-        work.origins[(*to, "do")] = origin
+        work.note((*to, "do"), origin)
         return {"do": value}
     if not isinstance(value, dict) or "do" in value:
         return value
@@ -161,8 +180,8 @@ def _on_denied(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
     if len(value) != 1 or name not in _ON_DENIED:
         work.refuse("on_denied is `raise`, `{return: VALUE}` or `{wait: 30s}`", origin)
     field = _ON_DENIED[name]
-    work.origins[(*to, "do")] = (*origin, name)
-    work.origins[(*to, field)] = (*origin, name)
+    work.note((*to, "do"), (*origin, name))
+    work.note((*to, field), (*origin, name))
     return {"do": name, field: value[name]}
 
 
@@ -182,7 +201,7 @@ def _stage(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
     if "fallback" in found:
         if "fallbacks" in found:
             work.refuse("fallback and fallbacks; keep one of them", (*origin, "fallback"))
-        work.origins[(*to, "fallbacks")] = (*origin, "fallback")
+        work.note((*to, "fallbacks"), (*origin, "fallback"))
         found["fallbacks"] = _each_or_one(_keep)(
             work, found.pop("fallback"), (*to, "fallbacks"), (*origin, "fallback")
         )

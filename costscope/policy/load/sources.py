@@ -22,11 +22,14 @@ ENVIRONMENT: Final = "env:"
 
 POLICY_VARIABLE: Final = "COSTSCOPE_POLICY"
 
-_FORMATS: Final[dict[str, Format]] = {".yaml": "yaml", ".yml": "yaml", ".toml": "toml"}
+FORMATS: Final[dict[str, Format]] = {".yaml": "yaml", ".yml": "yaml", ".toml": "toml"}
 _FILES_MAX: Final = 256
-_TOO_LARGE: Final = (
-    f"larger than {MAX_BYTES // 1024} KiB; remove what it repeats, a policy is a few kilobytes"
-)
+Look = tuple[str, int, int, int, int] | str
+"""Of a file its path, two times of change, size and inode; what is wrong, where it cannot be looked at.
+
+The second time is that of the inode, which cannot be set back: `cp -p` keeps the first."""
+
+Looks = tuple[Look, ...]
 
 
 class Snapshot(NamedTuple):
@@ -74,7 +77,7 @@ def policy_paths(source: str | Path, environ: Mapping[str, str] | None = None) -
     except (OSError, ValueError) as error:
         raise _read_error(path, error) from error
     for one in found:
-        if one.suffix.lower() not in _FORMATS:
+        if one.suffix.lower() not in FORMATS:
             problem = f"cannot tell the format of a file named {one.name[:80]!a}; use .yaml, .yml or .toml"
             raise InvalidPolicy(problem, file=show_path(one))
     if not found:
@@ -86,45 +89,27 @@ def policy_paths(source: str | Path, environ: Mapping[str, str] | None = None) -
     return found
 
 
-def parse_bytes(path: Path, content: bytes) -> Document:
-    """Parse the content of a file as plain data.
-
-    Raises:
-        InvalidPolicy: too large, not UTF-8, or not of its format.
-    """
-    name = show_path(path)
-    if len(content) > MAX_BYTES:
-        raise InvalidPolicy(_TOO_LARGE, file=name)
-    try:
-        text = content.decode()
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        problem = f"not UTF-8 (byte {error.start}); save the file as UTF-8"
-        raise InvalidPolicy(problem, file=name, line=line) from error
-    return parse_text(text, _FORMATS[path.suffix.lower()], file=name)
-
-
-def parse_text(text: str, format_: Format, *, file: str | None) -> Document:
-    """Parse a text as plain data.
-
-    Raises:
-        InvalidPolicy: too large, or not of its format.
-    """
-    if len(text) > MAX_BYTES:
-        raise InvalidPolicy(_TOO_LARGE, file=file)
-    text = text.removeprefix("\ufeff")
-    # A parser is imported with the first file: PyYAML alone is 15 ms, which a policy given as data need not pay.
-    if format_ == "toml":
-        from costscope.policy.load.toml import parse_toml as parse  # noqa: PLC0415 - see above
-    else:
-        from costscope.policy.load.yaml import parse_yaml as parse  # noqa: PLC0415 - see above
-    return parse(text, file)
-
-
 def show_path(path: Path) -> str:
     """Write a path for messages: on one line, and printable with any bytes in it."""
     text = str(path)
     return text if text.isprintable() else ascii(text)
+
+
+def look_at(source: str | Path) -> Looks:
+    """Look at the files of a source without reading them, to see whether they have changed."""
+    try:
+        paths = policy_paths(source)
+    except InvalidPolicy as problem:
+        return (str(problem),)
+    return tuple(map(_look, paths))
+
+
+def _look(path: Path) -> Look:
+    try:
+        found = path.stat()
+    except (OSError, ValueError) as problem:
+        return f"{path}: {problem}"
+    return str(path), found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
 
 
 def _in_folder(folder: Path) -> list[Path]:
@@ -132,7 +117,7 @@ def _in_folder(folder: Path) -> list[Path]:
     return sorted(
         path
         for path in folder.iterdir()
-        if path.suffix.lower() in _FORMATS and not path.name.startswith(".") and not path.is_dir()
+        if path.suffix.lower() in FORMATS and not path.name.startswith(".") and not path.is_dir()
     )
 
 

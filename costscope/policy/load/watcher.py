@@ -7,29 +7,29 @@ fewer budgets. A version that is wrong is said to be so once, and the one before
 from __future__ import annotations
 
 import hashlib
+import logging
 import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from costscope.background.worker import CLOSING_S, Worker, register
 from costscope.errors import InvalidPolicy
-from costscope.policy.load.loader import LoadedPolicy, policy_of
-from costscope.policy.load.sources import policy_paths, read_source
+from costscope.policy.load.loader import policy_of
+from costscope.policy.load.sources import look_at, read_source
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from costscope.policy.load.sources import Snapshot
+    from costscope.policy.load.sources import Looks, Snapshot
     from costscope.policy.model.schema import Policy
 
 SETTLE_S: Final = 0.25
 """How long the files must have looked the same before they are believed."""
 
-Look = tuple[str, int, int, int, int] | str
-"""Of a file its path, two times of change, size and inode; what is wrong, where it cannot be looked at.
+INTERVAL_S: Final = 2.0
+"""Between two looks, while nothing is new."""
 
-The second time is that of the inode, which cannot be set back: `cp -p` keeps the first."""
-
-Looks = tuple[Look, ...]
+log = logging.getLogger("costscope")
 
 
 class _State(NamedTuple):
@@ -55,7 +55,6 @@ class PolicyWatcher:
 
     Attributes:
         policy: what is in force; read at once when the watcher is made.
-        loaded: the same, with the places of its parts.
 
     Raises:
         InvalidPolicy: there is no policy to begin with.
@@ -71,15 +70,10 @@ class PolicyWatcher:
         self.source = source
         self._settle_s = settle_s
         self._clock = clock
-        looks, snapshot = _looks(source), read_source(source)
-        self.loaded: LoadedPolicy = policy_of(snapshot)
+        looks, snapshot = look_at(source), read_source(source)
+        self.policy: Policy = policy_of(snapshot).policy
         digest = _digest(snapshot)
         self._state = _State(looks, digest, in_force=digest)
-
-    @property
-    def policy(self) -> Policy:
-        """What is in force."""
-        return self.loaded.policy
 
     @property
     def can_change(self) -> bool:
@@ -97,7 +91,7 @@ class PolicyWatcher:
         Raises:
             InvalidPolicy: the new version is wrong; the one in force stays. Said once for each version.
         """
-        state, looks = self._state, _looks(self.source)
+        state, looks = self._state, look_at(self.source)
         if looks == state.looks:
             self._state = state._replace(pending=None)
             return None
@@ -114,7 +108,7 @@ class PolicyWatcher:
         except InvalidPolicy as problem:
             self._refuse(state, looks, str(problem).encode(), problem)
             return None
-        if _looks(self.source) != looks:  # replaced while it was read: what was read may be of two versions
+        if look_at(self.source) != looks:  # replaced while it was read: what was read may be of two versions
             self._state = state._replace(pending=None)
             return None
         digest = _digest(snapshot)
@@ -122,13 +116,13 @@ class PolicyWatcher:
             self._state = _State(looks, digest, in_force=digest)
             return None
         try:
-            loaded = policy_of(snapshot)
+            policy = policy_of(snapshot).policy
         except InvalidPolicy as problem:
             self._refuse(state, looks, digest, problem)
             return None
-        self.loaded = loaded
+        self.policy = policy
         self._state = _State(looks, digest, in_force=digest)
-        return loaded.policy
+        return policy
 
     def _refuse(self, state: _State, looks: Looks, digest: bytes, problem: InvalidPolicy) -> None:
         self._state = _State(looks, digest, in_force=state.in_force)
@@ -136,20 +130,65 @@ class PolicyWatcher:
             raise problem
 
 
-def _looks(source: str | Path) -> Looks:
-    try:
-        paths = policy_paths(source)
-    except InvalidPolicy as problem:
-        return (str(problem),)
-    return tuple(map(_look, paths))
+class PolicyReloader:
+    """Asks a watcher again and again, in a daemon thread, until it is closed. A forked child asks by itself.
 
+    Args:
+        watcher: belongs to the reloader from now on.
+        interval_s: seconds between two looks; a version that has not held still yet is looked at sooner.
+        on_change: gets each new policy, in the thread. What it raises is logged.
+        on_problem: gets the error of each new version that is wrong. What it raises is logged.
+    """
 
-def _look(path: Path) -> Look:
-    try:
-        found = path.stat()
-    except (OSError, ValueError) as problem:
-        return f"{path}: {problem}"
-    return str(path), found.st_mtime_ns, found.st_ctime_ns, found.st_size, found.st_ino
+    def __init__(
+        self,
+        watcher: PolicyWatcher,
+        *,
+        interval_s: float = INTERVAL_S,
+        on_change: Callable[[Policy], object],
+        on_problem: Callable[[InvalidPolicy], object],
+    ) -> None:
+        self.watcher = watcher
+        self._interval_s = interval_s
+        self._on_change = on_change
+        self._on_problem = on_problem
+        self._worker: Worker | None = None
+
+    def start(self) -> None:
+        """Begin; a second call changes nothing."""
+        if self._worker is None:
+            self._worker = Worker(self._look, "costscope-policy")
+            register(self, "callbacks")
+            self._worker.wake()
+
+    def close(self, timeout_s: float = CLOSING_S) -> None:
+        """End, and wait for a call under way for at most `timeout_s`."""
+        worker, self._worker = self._worker, None
+        if worker is not None:
+            worker.stop(timeout_s)
+
+    def restart_in_child(self) -> None:
+        """Look by itself after a fork, whose child has not got the thread."""
+        if self._worker is not None:
+            self._worker.restart_in_child()
+            self._worker.wake()
+
+    def _look(self) -> float:
+        try:
+            policy = self.watcher.take_change()
+            if policy is not None:
+                self._on_change(policy)
+        except InvalidPolicy as problem:
+            self._tell(problem)
+        except Exception:
+            log.exception("a change of the policy %s could not be taken over", self.watcher.source)
+        return min(self._interval_s, SETTLE_S) if self.watcher.unsettled else self._interval_s
+
+    def _tell(self, problem: InvalidPolicy) -> None:
+        try:
+            self._on_problem(problem)
+        except Exception:
+            log.exception("a wrong policy could not be reported: %s", problem)
 
 
 def _digest(snapshot: Snapshot) -> bytes:

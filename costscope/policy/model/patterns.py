@@ -43,10 +43,9 @@ def matches(pattern: str, value: str) -> bool:
 
 def pattern_problem(pattern: str) -> str | None:
     """Say why no label's value can fit a pattern, as the end of a sentence; None if one can."""
-    if is_glob(pattern):
-        literal = normalise_value(pattern).replace("*", "")
-        return value_problem(literal) if literal else None
-    return value_problem(pattern)
+    if not is_glob(pattern):
+        return value_problem(pattern)
+    return value_problem(normalise_value(pattern).replace("*", "")) if pattern.strip("*") else None
 
 
 LEVELS: Final = ("organization", "team", "tenant", "user", "strand", "workflow", "agent", "run")

@@ -11,7 +11,8 @@ from costscope.policy.model.patterns import LEVELS
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from costscope.policy.load.document import Rewriting, Steps
+    from costscope.policy.load.document import Steps
+    from costscope.policy.load.shorthand import Rewriting
 
 LABELS: Final = {f"{name}_id": name for name in LEVELS}
 """The format's names of what costscope has as labels."""
@@ -67,7 +68,7 @@ class Fields:
 
     def note_origin(self, field: str, to: Steps) -> None:
         """Note that what is at `to` stood in this field."""
-        self.work.origins[to] = (*self.origin, field)
+        self.work.note(to, (*self.origin, field))
 
     def refuse(self, problem: str, *steps: str | int) -> NoReturn:
         """Raise `InvalidPolicy` for a place in this mapping."""

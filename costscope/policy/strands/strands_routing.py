@@ -12,7 +12,8 @@ from costscope.policy.strands.fields import Fields, match_of
 from costscope.pricing.money import to_nano
 
 if TYPE_CHECKING:
-    from costscope.policy.load.document import Rewriting, Steps
+    from costscope.policy.load.document import Steps
+    from costscope.policy.load.shorthand import Rewriting
 
 _RATES: Final = {
     "input_per_1k": "input",
@@ -31,8 +32,8 @@ def translate_pricing(work: Rewriting, pricing: object) -> tuple[dict[str, Any],
     """Make our `prices`, and the currency if it is given; amounts per 1,000 tokens become amounts per million, literally."""
     fields = Fields(work, pricing, ("pricing",))
     currency = fields.take("currency")
-    work.origins[("currency",)] = ("pricing", "currency")
-    work.origins[("prices",)] = ("pricing",)
+    work.note(("currency",), ("pricing", "currency"))
+    work.note(("prices",), ("pricing",))
     found: dict[str, Any] = {"models": {}, "tools": {}}
     models = fields.inner("models")
     for name in models.names():
@@ -100,7 +101,7 @@ def translate_routing(work: Rewriting, policies: list[Any]) -> list[Any]:
     ranked = sorted(enabled, key=lambda fields: specificity(match_of(fields, ()), ()), reverse=True)
     found = []
     for to, fields in enumerate(ranked):
-        work.origins[("routing", to)] = fields.origin
+        work.note(("routing", to), fields.origin)
         found.append(_route(fields, ("routing", to)))
     return found
 
@@ -143,7 +144,7 @@ def _stage(fields: Fields, to: Steps) -> dict[str, Any]:
 
 def _default_stage(fields: Fields, to: Steps) -> dict[str, Any]:
     """Make the stage that holds for every one that is not named."""
-    fields.work.origins[to] = fields.origin
+    fields.work.note(to, fields.origin)
     stage: dict[str, Any] = {"stage": "*"}
     fields.move("default_model", stage, "model", to)
     fallback = fields.take("default_fallback_model")

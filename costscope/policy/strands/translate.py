@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from costscope.policy.load.document import Document, Rewriting, cut
+from costscope.policy.load.document import cut
+from costscope.policy.load.shorthand import Rewriting
 from costscope.policy.model.patterns import is_glob
 from costscope.policy.strands.fields import LABELS, Fields, match_of
 from costscope.policy.strands.strands_routing import translate_pricing, translate_routing
@@ -12,7 +13,7 @@ from costscope.policy.strands.strands_routing import translate_pricing, translat
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from costscope.policy.load.document import Steps
+    from costscope.policy.load.document import Document, Steps
 
 _OWN: Final = frozenset(
     {
@@ -56,7 +57,7 @@ def translate(document: Document) -> Document:
     ours = not isinstance(budgets, list) or not any(map(_is_budget, budgets))
     if ours and "routing_policies" not in data and "pricing" not in data:
         return document
-    work = Rewriting(document, {})
+    work = Rewriting(document)
     found = dict(data)
     if not ours:
         found["budgets"] = _translate_budgets(work, budgets)
@@ -72,7 +73,7 @@ def translate(document: Document) -> Document:
         if currency is not None and found.setdefault("currency", currency) != currency:
             problem = f"{cut(currency)}, and currency says otherwise; keep one"
             work.refuse(problem, ("pricing", "currency"))
-    return Document(found, document.file, before=document, origins=work.origins)
+    return work.finish(found)
 
 
 def _refuse_both(work: Rewriting, data: dict[str, Any], field: str, ours: str) -> None:
@@ -92,10 +93,10 @@ def _translate_budgets(work: Rewriting, budgets: list[Any]) -> list[Any]:
         origin: Steps = ("budgets", index)
         if _is_budget(value):
             for budget in _budget(Fields(work, value, origin), ("budgets", len(found))):
-                work.origins[("budgets", len(found))] = origin
+                work.note(("budgets", len(found)), origin)
                 found.append(budget)
         else:
-            work.origins[("budgets", len(found))] = origin
+            work.note(("budgets", len(found)), origin)
             found.append(value)
     return found
 
@@ -145,7 +146,7 @@ def _thresholds(fields: Fields, budget: dict[str, Any], to: Steps) -> None:
     for index, part in enumerate(given):
         plain = isinstance(part, int | float) and not isinstance(part, bool)
         place: Steps = (*to, "thresholds", index)
-        fields.work.origins[place] = (*fields.origin, "soft_thresholds", index)
+        fields.work.note(place, (*fields.origin, "soft_thresholds", index))
         fields.note_origin("on_soft_threshold_exceeded", (*place, "actions", _TOLD))
         budget["thresholds"].append(
             {

@@ -4,7 +4,7 @@ import pytest
 
 from costscope.errors import InvalidPolicy
 from costscope.policy import parse_policy
-from costscope.policy.checks import check_policy
+from costscope.policy.checks.policy_checks import check_policy
 
 
 def budget_yaml(**changes):

@@ -71,7 +71,7 @@ def load_data(text):
 
 def test_every_field_of_a_budget_can_be_set():
     from costscope.policy import Budget
-    from costscope.policy.checks.value_checks import LIMITS
+    from costscope.policy.checks.budget_checks import LIMITS
     from costscope.policy.model.controls import Constraints
 
     fields = {

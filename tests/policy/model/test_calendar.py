@@ -42,7 +42,7 @@ ZONES = sorted(
 # ----------------------------------------------------------------------------- the oracle
 
 
-def show_path(second, zone):
+def local_time(second, zone):
     return dt.datetime.fromtimestamp(second, dt.UTC).astimezone(zone)
 
 
@@ -51,15 +51,15 @@ def begins(day, zone):
     """The first minute at which the wall clock shows this date or a later one."""
     noon = int(dt.datetime(day.year, day.month, day.day, 12, tzinfo=dt.UTC).timestamp())
     second = noon - 27 * HOUR
-    while show_path(second, zone).date() < day:
+    while local_time(second, zone).date() < day:
         # far away it takes steps of an hour; no clock has ever been set back by more than a day
-        second += HOUR if show_path(second + 2 * HOUR, zone).date() < day else MINUTE
+        second += HOUR if local_time(second + 2 * HOUR, zone).date() < day else MINUTE
     return second
 
 
 def day_of(second, zone):
     """The last date that has begun, whatever the clock shows now."""
-    day = show_path(second, zone).date() + dt.timedelta(days=1)
+    day = local_time(second, zone).date() + dt.timedelta(days=1)
     while begins(day, zone) > second:
         day -= dt.timedelta(days=1)
     return day
@@ -97,7 +97,7 @@ def hour_of(second, zone):
     """All minutes around that show the same date, hour and offset."""
 
     def face(at):
-        moment = show_path(at, zone)
+        moment = local_time(at, zone)
         return moment.date(), moment.hour, moment.utcoffset()
 
     start = second - second % MINUTE
@@ -116,13 +116,13 @@ def changes(name):
     found = []
     for before in range(FIRST, LAST, 7 * DAY):
         low, high = before, before + 7 * DAY
-        if show_path(low, zone).utcoffset() == show_path(high, zone).utcoffset():
+        if local_time(low, zone).utcoffset() == local_time(high, zone).utcoffset():
             continue
         while high - low > MINUTE:
             middle = (low + high) // 2 // MINUTE * MINUTE
             low, high = (
                 (middle, high)
-                if show_path(middle, zone).utcoffset() == show_path(low, zone).utcoffset()
+                if local_time(middle, zone).utcoffset() == local_time(low, zone).utcoffset()
                 else (low, middle)
             )
         found.append(high)
@@ -177,7 +177,7 @@ def starts(fields, first, count):
     zone, found = load_zone(budget.timezone), []
     for _ in range(count):
         start, at = budget.window(at)
-        found.append(show_path(start // 1000, zone).date().isoformat())
+        found.append(local_time(start // 1000, zone).date().isoformat())
     return found
 
 

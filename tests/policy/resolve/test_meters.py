@@ -9,7 +9,7 @@ import time
 import pytest
 
 from costscope import BudgetExceeded, budget_scope, metered_model, reserve
-from costscope.policy.checks.value_checks import LIMITS
+from costscope.policy.checks.budget_checks import LIMITS
 
 LIMIT = 3
 
