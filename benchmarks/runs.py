@@ -13,7 +13,7 @@ from benchmarks.harness import Figure, Pairs, Target, repeat_operation, rotate_n
 from benchmarks.workload import embedded_server
 from costscope import Runtime, budget_scope
 from costscope_valkey.codec import source_of
-from costscope_valkey.script import Script
+from costscope_valkey.link import Script
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -81,7 +81,7 @@ def circle_in(graph: dict[str, set[str]]) -> list[str]:
 
 
 def test_all_modules_are_looked_at():
-    assert {CALL, HOLD, "costscope", "costscope_memory", "costscope_valkey.script"} <= TREES.keys()
+    assert {CALL, HOLD, "costscope", "costscope_memory", "costscope_valkey.link"} <= TREES.keys()
     graph = graph_of(TREES)
     assert CALL in graph["costscope.engine.call.drive"], "in its types only"
     assert "costscope.observe.webhooks" in graph["costscope.engine.state.services"], "in a function only"

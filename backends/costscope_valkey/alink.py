@@ -18,9 +18,16 @@ from valkey.exceptions import ConnectionError as LostConnection
 from valkey.exceptions import NoScriptError
 
 from costscope_valkey.failures import is_transient, translate
-from costscope_valkey.link import renew_after_fork
+from costscope_valkey.link import (
+    Argument,
+    Request,
+    Script,
+    command_request,
+    renew_after_fork,
+    schedule,
+    script_request,
+)
 from costscope_valkey.pipe import Pipe, open_pipe
-from costscope_valkey.script import Argument, Request, Script, command_request, schedule, script_request
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Sequence

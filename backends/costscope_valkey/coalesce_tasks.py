@@ -11,8 +11,7 @@ import weakref
 from collections import deque
 from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
-from costscope.errors import StoreError
-from costscope_valkey.coalesce_threads import BATCH_MAX, check_replies, own_copy, take
+from costscope_valkey.coalesce_threads import BATCH_MAX, batch_of, own_copy, take, wrong_count
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -95,11 +94,7 @@ class _Lane(Generic[T, R]):
 
     def _depart(self) -> None:
         entries = take([self._queue.popleft()], self._queue, self._batch_max)
-        batch = (
-            entries[0].commands
-            if len(entries) == 1
-            else [command for entry in entries for command in entry.commands]
-        )
+        batch = batch_of(entries)
         self._gathered -= len(batch)
         flight: asyncio.Future[list[R]]
         try:
@@ -125,12 +120,10 @@ class _Lane(Generic[T, R]):
 
 def _answer(entries: list[_Waiting[T, R]], flight: asyncio.Future[list[R]]) -> None:
     error = flight.exception()
-    replies: list[R] = []
-    if error is None:
-        try:
-            replies = check_replies(flight.result(), sum(len(entry.commands) for entry in entries))
-        except StoreError as mismatch:
-            error = mismatch
+    replies = flight.result() if error is None else []
+    wanted = sum(len(entry.commands) for entry in entries)
+    if error is None and len(replies) != wanted:
+        error = wrong_count(len(replies), wanted)
     at = 0
     for entry in entries:
         end = at + len(entry.commands)

@@ -10,7 +10,7 @@ import contextlib
 import copy
 import threading
 from collections import deque
-from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, Protocol, TypeVar
 
 from costscope.errors import StoreError, StoreUnavailable
 from costscope_valkey.link import renew_after_fork
@@ -50,16 +50,17 @@ def take(entries: list[Queued], queue: deque[Queued], batch_max: int) -> list[Qu
     return entries
 
 
-def check_replies(replies: list[R], wanted: int) -> list[R]:
-    """Return the replies, if there is one for each command.
+def batch_of(entries: list[Any]) -> Sequence[Any]:
+    """Return all commands of these entries, in order."""
+    if len(entries) == 1:
+        return entries[0].commands  # type: ignore[no-any-return]
+    return [command for entry in entries for command in entry.commands]
 
-    Raises:
-        StoreError: there is not; which reply belongs to whom is unknown.
-    """
-    if len(replies) != wanted:
-        msg = f"{len(replies)} replies to {wanted} commands: the script on the server is not the one of this version"
-        raise StoreError(msg)
-    return replies
+
+def wrong_count(found: int, wanted: int) -> StoreError:
+    """Return the error for another number of replies than of commands: which belongs to whom is unknown."""
+    msg = f"{found} replies to {wanted} commands: the script on the server is not the one of this version"
+    return StoreError(msg)
 
 
 def own_copy(error: BaseException) -> BaseException:
@@ -171,11 +172,13 @@ class ThreadCoalescer(Generic[T, R]):
         try:
             with self._mutex:
                 take(entries, self._queue, self._batch_max)
+            batch = batch_of(entries)
+            replies = self._send(batch)
+            if len(replies) != len(batch):
+                raise wrong_count(len(replies), len(batch))  # noqa: TRY301 - as what `send` raises
             if len(entries) == 1:
-                own.replies = check_replies(self._send(own.commands), len(own.commands))
+                own.replies = replies
                 return
-            batch = [command for entry in entries for command in entry.commands]
-            replies = check_replies(self._send(batch), len(batch))
             at = 0
             for entry in entries:
                 entry.replies = replies[at : at + len(entry.commands)]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from costscope.ledger import new_id
 from costscope.stores.coordination import (
     AckDeliveries,
     CallCounts,
@@ -44,7 +44,7 @@ class BoardRequest:
         places = _Places(keys)
         words = [word for op in ops for word in _WORDS[type(op)](op, places)]
         # sent again as it is when the answer was lost, so that the script knows its own publications
-        self.args = [new_id(), *words]
+        self.args = [token_hex(16), *words]
         self.keys = places.keys
 
     def read(self, reply: object) -> list[Answer]:

@@ -15,7 +15,7 @@ from valkey.exceptions import InvalidResponse, ResponseError
 from valkey.exceptions import TimeoutError as NoAnswer
 
 from costscope_valkey.failures import leaves_connection_usable
-from costscope_valkey.script import command_request
+from costscope_valkey.link import command_request
 
 if TYPE_CHECKING:
     from collections.abc import Callable

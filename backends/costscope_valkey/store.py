@@ -17,8 +17,7 @@ from costscope_valkey.codec import Codec, decode, source_of
 from costscope_valkey.coordination import board_requests
 from costscope_valkey.embedded import Reviver, ensure_server
 from costscope_valkey.keys import LAYOUT, LedgerKeys
-from costscope_valkey.link import Link
-from costscope_valkey.script import Script
+from costscope_valkey.link import Link, Script
 from costscope_valkey.server_checks import check_server
 from costscope_valkey.snapshot import HELD, read_record, read_snapshot
 from costscope_valkey.url import parse_url
@@ -192,7 +191,12 @@ class ValkeyStore:
     def _send(self, commands: Sequence[Command]) -> list[Reply]:
         replies: list[Reply] = []
         for request in self._codec.encode(commands):
-            replies += self._read(request, self._link.call(self._script, request.keys, request.args))
+            # the script returns integers and nothing else
+            raw = cast("list[int]", self._link.call(self._script, request.keys, request.args))
+            found, due = decode(request, raw)
+            if due:
+                self._due_ms = raw[0]
+            replies += found
         return replies
 
     def _submit(self, commands: Sequence[Command]) -> asyncio.Future[list[Reply]]:
@@ -211,7 +215,7 @@ class ValkeyStore:
         return replies
 
     def _read(self, request: Request, reply: object) -> list[Reply]:
-        raw = cast("list[int]", reply)  # the script returns integers and nothing else
+        raw = cast("list[int]", reply)  # as in `_send`
         replies, due = decode(request, raw)
         if due:
             self._due_ms = raw[0]

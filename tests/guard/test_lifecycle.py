@@ -10,7 +10,7 @@ from monitoring import Monitor
 from costscope import Guard, Runtime, Usage
 from costscope.errors import InvalidInput
 from costscope_valkey.codec import source_of
-from costscope_valkey.script import Script
+from costscope_valkey.link import Script
 
 CENT = 10_000_000
 TENANT = {"id": "tenant", "per": ["tenant"], "limits": {"cost": "1"}}

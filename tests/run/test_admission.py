@@ -27,7 +27,7 @@ from costscope.scope.runtime import services_of
 from costscope.scope.scope import state_of
 from costscope.testing.outage import OutageStore
 from costscope_valkey.codec import source_of
-from costscope_valkey.script import Script
+from costscope_valkey.link import Script
 
 CENT = 10_000_000
 

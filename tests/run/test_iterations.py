@@ -13,7 +13,7 @@ from costscope import BudgetExceeded, RunHalted, Runtime, StoreUnavailable, budg
 from costscope.scope.runtime import services_of
 from costscope.testing.outage import OutageStore
 from costscope_valkey.codec import source_of
-from costscope_valkey.script import Script
+from costscope_valkey.link import Script
 
 CONSTRAINED = {"budgets": [{"id": "runs", "constraints": {"iterations": 3}}]}
 BUDGETED = {"budgets": [{"id": "turns", "limits": {"iterations": 3}}]}

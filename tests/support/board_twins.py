@@ -26,7 +26,7 @@ from costscope.board import (
 from costscope_valkey.codec import source_of
 from costscope_valkey.coordination import board_requests
 from costscope_valkey.keys import LedgerKeys
-from costscope_valkey.script import Script
+from costscope_valkey.link import Script
 
 if TYPE_CHECKING:
     from costscope.board import Answer, Op

@@ -15,8 +15,7 @@ from pathlib import Path
 import pytest
 
 from costscope_valkey.alink import AsyncLink
-from costscope_valkey.link import Link
-from costscope_valkey.script import Script
+from costscope_valkey.link import Link, Script
 from costscope_valkey.url import ServerAddress, Timeouts, parse_url
 
 

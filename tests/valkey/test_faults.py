@@ -12,7 +12,7 @@ from until import until
 
 from costscope.errors import CallDenied, StoreMisconfigured, StoreUnavailable
 from costscope_valkey.alink import AsyncLink
-from costscope_valkey.script import Script
+from costscope_valkey.link import Script
 from costscope_valkey.url import parse_url
 
 

@@ -14,8 +14,7 @@ import pytest
 
 from costscope.errors import StoreError, StoreMisconfigured, StoreUnavailable
 from costscope_valkey.alink import AsyncLink
-from costscope_valkey.link import Link
-from costscope_valkey.script import Script
+from costscope_valkey.link import Link, Script
 from costscope_valkey.url import parse_url
 
 

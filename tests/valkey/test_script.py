@@ -10,8 +10,7 @@ from costscope.errors import StoreUnavailable
 from costscope.ledger import Account, Commit, Expire, Extend, Outcome, Read, Release, Reserve, new_id
 from costscope_valkey.codec import Codec, decode, source_of
 from costscope_valkey.keys import LAYOUT, LedgerKeys
-from costscope_valkey.link import Link
-from costscope_valkey.script import Script
+from costscope_valkey.link import Link, Script
 from costscope_valkey.url import parse_url
 
 # Processes with an old and a new library share a ledger while a deployment is under way: each runs its own script

@@ -12,8 +12,11 @@ from costscope.observe.events.records import CallSettled
 from costscope.stores.effects import Execute, Pause, Wake
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from costscope.engine.control.runaway import Suspicion
     from costscope.engine.state.call import Call
+    from costscope.engine.state.level_watch import Watch
     from costscope.ledger import Release
     from costscope.stores.effects import Steps
 
@@ -66,9 +69,7 @@ def end_of_call(call: Call, command: Commit | Release | None) -> FollowUp | None
     if watch is not None:
         if watch.throttles:
             services.averages.saw(call.name, cost, call.usage)
-        # The memory store tells of a reserve that comes to a level, and not of a commit that takes more.
-        overran = actual is not call.amounts and not services.store.waits and watch.over(actual, call.amounts)
-        levels = overran or (watch is not call.below and watch.above())
+        levels = _may_have_crossed(call, watch, actual)
     if services.settled_listeners or scope.callbacks is not None:
         _emit_settled(call, cost)
     return FollowUp(levels, suspicion, reported) if levels or suspicion is not None else None
@@ -90,13 +91,21 @@ def after_settle(call: Call, followup: FollowUp) -> Steps[None]:
     yield from act_on(run, call.scope, suspicion)
 
 
+def _may_have_crossed(call: Call, watch: Watch, actual: Mapping[str, int]) -> bool:
+    above = watch is not call.below and watch.above()
+    if call.services.store.waits:  # which tells the balances with every reply
+        return above and watch.has_crossed()
+    # The memory store tells of a reserve that comes to a level, and not of a commit that takes more.
+    return above or (actual is not call.amounts and watch.over(actual, call.amounts))
+
+
 def _announce_crossed(call: Call) -> Steps[None]:
     """Announce what a commit has taken above a threshold, or left above one that is in force."""
     scope = call.scope
     watch = scope.watch
     if watch is None:
         return
-    if not call.services.store.waits:  # which tells the balances with every reply
+    if not call.services.store.waits:
         (found,) = yield Execute((Read(call.accounts),))
         scope.record_balances(call.accounts, found)
     crossed = watch.crossed()

@@ -58,7 +58,11 @@ def follow_reserve(call: Call) -> Steps[None]:
     Raises:
         CallDenied: refused; nothing is held, unless it is that the store cannot be reached.
     """
-    if call.refused is not None or call.withdraw_late() or (yield from _re_reserve(call)):
+    if (
+        call.refused is not None
+        or (call.lease is not None and call.withdraw_late())
+        or (yield from _re_reserve(call))
+    ):
         yield from reserve_enforced(call)
     else:
         yield from _follow_hold(call)
@@ -91,7 +95,8 @@ def _hold(call: Call) -> Steps[None]:
             if error is None:
                 error = yield from _attempt(call, place)
             if error is None:
-                if not call.withdraw_late() and not (yield from _re_reserve(call)):
+                late = call.lease is not None and call.withdraw_late()
+                if not late and not (yield from _re_reserve(call)):
                     return
                 call.try_anew()
                 continue
@@ -166,12 +171,13 @@ def _is_misjudged(call: Call) -> bool:
     watch, run = call.scope.watch, call.scope.run
     if watch is None or call.rechecked or not call.hold_id:
         return False
-    now = watch.effects(call.taken)
-    if now.holds_up(in_run=run is not None, paced=call.paced):
+    taken = {**call.amounts, **call.scope.extra}
+    now = watch.effects(taken)
+    if now is not NOTHING and now.holds_up(in_run=run is not None, paced=call.paced):
         return True
     if call.routes is None or call.fell_back:
         return False
-    return call.routes.is_outdated(call.routing, call.taken)
+    return call.routes.is_outdated(call.routing, taken)
 
 
 def _follow_hold(call: Call) -> Steps[None]:
@@ -187,7 +193,7 @@ def _follow_hold(call: Call) -> Steps[None]:
 
 def _emit_changes(call: Call) -> Steps[None]:
     """Tell of thresholds that are crossed, limits that are passed, another model."""
-    if call.asked:
+    if call.route is not None and call.route.asked:
         _emit_downgraded(call)
     if call.late:
         call.mark_degraded(tuple(late.budget.id for late in call.late if late.budget.enforcement != "shadow"))
@@ -196,10 +202,9 @@ def _emit_changes(call: Call) -> Steps[None]:
     watch = call.scope.watch
     if watch is None:
         return
-    crossed = watch.crossed()
+    crossed, over = watch.crossed(), watch.passed_limits()
     if crossed:
         yield from announce(call.scope, watch, crossed)
-    over = watch.effects().over
     if over:
         taken = call.taken
         above = [watched for watched in over if watched.level.meter in taken]

@@ -30,8 +30,6 @@ class Effects(msgspec.Struct, frozen=True):
     """The `throttle` of a runaway: its calls are to be paced so in every budget over them."""
     halt_run: Watched | None = None
     halt_new_runs: Watched | None = None
-    over: tuple[Watched, ...] = ()
-    """Budgets that let calls through above their limit."""
 
     def with_those_of(self, other: Effects) -> Effects:
         """Return these and others together; what these name goes first where there can be one only."""
@@ -44,7 +42,6 @@ class Effects(msgspec.Struct, frozen=True):
             brake=self.brake or other.brake,
             halt_run=self.halt_run or other.halt_run,
             halt_new_runs=self.halt_new_runs or other.halt_new_runs,
-            over=self.over + other.over,
         )
 
     def holds_up(self, *, in_run: bool, paced: bool) -> bool:
@@ -76,9 +73,7 @@ def effects_of(passed: Iterable[Watched]) -> Effects:
     found = NOTHING
     for watched in passed:
         threshold = watched.level.threshold
-        if threshold is None:
-            found = found.with_those_of(Effects(over=(watched,)))
-        elif watched.budget.enforcement != "shadow":
+        if threshold is not None and watched.budget.enforcement != "shadow":
             found = found.with_those_of(effects_of_actions(threshold.actions, watched))
     return NOTHING if found == NOTHING else found
 

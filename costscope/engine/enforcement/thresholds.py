@@ -42,17 +42,14 @@ def announce_changes(
     crossed = watch.crossed()
     if crossed:
         yield from announce(scope, watch, crossed)
-    for watched in watch.effects().over:
+    for watched in watch.passed_limits():
         if watched.level.meter in taken:
             emit_above(scope, what, name, watch, watched, taken[watched.level.meter])
 
 
 def announce(scope: ScopeState, watch: Watch, crossed: list[Watched]) -> Steps[None]:
     """Claim each of these crossings; the process that gets it tells everybody."""
-    events = [_record(scope, watch, watched) for watched in crossed]
-    ops = tuple(
-        _publication(scope, watch, watched, event) for watched, event in zip(crossed, events, strict=True)
-    )
+    events, ops = zip(*[_announcement(scope, watch, watched) for watched in crossed], strict=True)
     try:
         firsts = yield Ask(ops)
     except StoreUnavailable:
@@ -60,11 +57,12 @@ def announce(scope: ScopeState, watch: Watch, crossed: list[Watched]) -> Steps[N
         for watched in crossed:
             watch.again(watched)
         return
-    if any(first and op.deliver for op, first in zip(ops, firsts, strict=True)):
-        scope.services.deliver()
+    sender = scope.services.webhooks
+    if sender is not None and any(first and op.deliver for op, first in zip(ops, firsts, strict=True)):
+        sender.wake()
     for event, first in zip(events, firsts, strict=True):
         if first:
-            scope.emit(event, published=True)
+            scope.services.events.emit(event, scope.callbacks, published=True)
 
 
 def webhooks_of(actions: Iterable[Action], known: Iterable[str]) -> tuple[str, ...]:
@@ -75,39 +73,36 @@ def webhooks_of(actions: Iterable[Action], known: Iterable[str]) -> tuple[str, .
     )
 
 
-def _record(scope: ScopeState, watch: Watch, watched: Watched) -> ThresholdCrossed:
-    account, level = watch.accounts[watched.place], watched.level
-    assert level.threshold is not None, "only thresholds are crossed"
+def _announcement(scope: ScopeState, watch: Watch, watched: Watched) -> tuple[ThresholdCrossed, Publish]:
+    """Make the record of a crossing, and what publishes it unless another process has."""
+    account, level, services = watch.accounts[watched.place], watched.level, scope.services
+    threshold = level.threshold
+    assert threshold is not None, "only thresholds are crossed"
+    actions = tuple([action.do for action in threshold.actions])
+    deliver = webhooks_of(threshold.actions, services.policy.webhooks)
+    labels = account_info_of(account.about).present or scope.labels
     spent, held = watch.used(watched)
-    info = account_info_of(account.about)
-    stamp = scope.services.stamp(scope.labels)
-    stamp["labels"] = info.present or stamp["labels"]
-    return ThresholdCrossed(
-        **stamp,
+    now_ms = services.now_ms()
+    event = ThresholdCrossed(
+        **services.stamp(labels),
         budget=watched.budget.id,
         meter=level.meter,
-        threshold=level.threshold.at,
+        threshold=threshold.at,
         spent=spent,
         held=held,
         remaining=level.limit - spent - held,
         limit=level.limit,
         window_start=_moment(account.start_ms) if account.end_ms else None,
         window_end=_moment(account.end_ms) if account.end_ms else None,
-        actions=tuple(action.do for action in level.threshold.actions),
-        message=level.threshold.message,
+        actions=actions,
+        message=threshold.message,
     )
-
-
-def _publication(scope: ScopeState, watch: Watch, watched: Watched, event: ThresholdCrossed) -> Publish:
-    account = watch.accounts[watched.place]
-    assert watched.level.threshold is not None, "only thresholds are crossed"
-    now_ms = scope.services.now_ms()
-    return Publish(
+    return event, Publish(
         event.id,
         encode_event(event),
         once=f"{account.key}#threshold:{event.meter}:{event.threshold!r}",
         once_ms=max(account.end_ms - now_ms, 0) + account.keep_ms if account.end_ms else ONCE_KEEP_MS,
-        deliver=webhooks_of(watched.level.threshold.actions, scope.services.policy.webhooks),
+        deliver=deliver,
     )
 
 

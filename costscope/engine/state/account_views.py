@@ -72,9 +72,7 @@ class AccountViews:
 
     def keep(self, views: Sequence[View]) -> None:
         """Keep views that have just been told something."""
-        now, heard = self._clock(), self._heard
-        if not heard or heard[-1][0] is not views or now - heard[-1][1] > 1:
-            heard.append((views, now))
+        self._heard.append((views, self._clock()))
 
     def _forget(self) -> None:
         until, heard = self._clock() - _KEPT_S, self._heard

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from costscope.engine.control.router import Routing
-    from costscope.engine.state.level_watch import Late, Watch
+    from costscope.engine.state.level_watch import Late
     from costscope.engine.state.route import Route, Routes
     from costscope.engine.state.scope_state import ScopeState
     from costscope.errors import BudgetExceeded
@@ -174,10 +174,6 @@ class Call(Hold):
         self.name, self.price = model, price
 
     # --------------------------------------------------------------------------- what policies did about it
-
-    def stay_below(self, watch: Watch | None) -> None:
-        """Note that nothing over it is at a level of interest."""
-        self.below = watch
 
     def mark_paced(self) -> None:
         """Note that it has had its turn in the budgets that are throttled."""

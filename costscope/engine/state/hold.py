@@ -115,6 +115,10 @@ class Hold:
 
     # -------------------------------------------------------------------------------------- reserving
 
+    def stay_below(self, watch: Watch | None) -> None:
+        """Note that nothing over it is at a level of interest."""
+        self.below = watch
+
     def reserve_command(self, place: QueuePlace | None = None) -> Reserve | None:
         """Return the command that holds the estimate; None where no budget covers the scope: nothing is to be held.
 
@@ -262,9 +266,9 @@ class Hold:
             if outcome is Outcome.MISMATCH and self.key is not None:
                 return False  # a redelivered task: the first settlement of this key stands
             raise contradicts(self._with_id, reply)
-        self.phase = COUNTED
+        watched, self.phase = self.is_watched, COUNTED
         self._count(command, settlement)
-        return self.is_watched
+        return watched
 
     def on_deferred(self, command: Commit | Release | None) -> bool:
         """Count a settlement that waits to be sent, or for None one that nothing covers, unless that has been done.

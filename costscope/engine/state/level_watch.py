@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping, Sequence
 
     from costscope.engine.control.router import CostRow
-    from costscope.engine.state.account_views import View
+    from costscope.engine.state.account_views import Fired, View
     from costscope.ledger import Account
     from costscope.policy import Budget
     from costscope.policy.resolve.resolved import ResolvedBudgets, Watched
@@ -109,20 +109,38 @@ class Watch:
             return NOTHING
         own = less or {}
         passed = tuple([index for index, _ in self._passed(own)])
+        if not passed:
+            return NOTHING
         found = self._effects.get(passed)
         if found is None:
             if len(self._effects) >= _REMEMBERED:
                 self._effects.clear()
-            found = self._effects[passed] = effects_of(self._watched[index][1] for index in passed)
+            found = self._effects[passed] = effects_of([self._watched[index][1] for index in passed])
         return found
 
     def passed(self) -> list[Watched]:
         """Every level that is passed now, as last seen."""
         return [watched for _, watched in self._passed({})]
 
+    def passed_limits(self) -> list[Watched]:
+        """The limits that are passed now, of budgets that let calls through above theirs."""
+        if not self.above():
+            return []
+        return [watched for _, watched in self._passed({}) if watched.level.threshold is None]
+
     def crossed(self) -> list[Watched]:
         """Thresholds that are passed and that this process has not lately seen to; each is in one answer only."""
-        return list(self._crossed()) if self.above() else []
+        if not self.above():
+            return []
+        now_s, found = monotonic(), []
+        for fired, name, watched in self._crossed(now_s):
+            fired[name] = now_s
+            found.append(watched)
+        return found
+
+    def has_crossed(self) -> bool:
+        """True if `crossed` would return any."""
+        return any(True for _ in self._crossed(monotonic()))
 
     def again(self, watched: Watched) -> None:
         """See to this threshold another time: whether it has fired could not be found out."""
@@ -165,8 +183,7 @@ class Watch:
                 if used >= level.amount:
                     yield index, watched
 
-    def _crossed(self) -> Iterator[Watched]:
-        now_s = monotonic()
+    def _crossed(self, now_s: float) -> Iterator[tuple[Fired, tuple[str, float], Watched]]:
         for _, watched in self._passed({}):
             threshold = watched.level.threshold
             if threshold is None:
@@ -174,8 +191,7 @@ class Watch:
             fired, name = self.views[watched.place].fired, (watched.level.meter, threshold.at)
             known_s = fired.get(name)
             if known_s is None or now_s - known_s > _ASK_AGAIN_S:
-                fired[name] = now_s
-                yield watched
+                yield fired, name, watched
 
 
 def _levels(account: Account) -> Iterator[tuple[int, int, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
@@ -103,6 +104,8 @@ class ScopeState:
     _views: Sequence[View] = ()
     _router: Router | None = None
     _destinations: dict[tuple[str, str | None], Destination | None]
+    _kept_s: float = -inf
+    """When its views were last kept: once a second is enough."""
     _own: int = 0
     _from_ms: int = 0
     _until_ms: int = 0
@@ -243,7 +246,7 @@ class ScopeState:
         watched = any(account.watch for account in accounts)
         looked_at = services.store.waits or resolved.clocks or watched
         self._views = services.views.of(accounts) if looked_at else []
-        self._own = len(own)
+        self._own, self._kept_s = len(own), -inf
         self.watch = (
             watch_over(observed, resolved, self._views[len(own) - len(observed) :]) if watched else None
         )
@@ -271,7 +274,8 @@ class ScopeState:
         if reply.balances:
             for view, balance in zip(self._views, reply.balances, strict=False):
                 view.balance = balance
-            if self.watch is not None:
+            if self.watch is not None and (now_s := monotonic()) - self._kept_s > 1:
+                self._kept_s = now_s
                 self.services.views.keep(self._views)
 
     def record_some_balances(self, accounts: tuple[Account, ...], reply: Reply) -> None:

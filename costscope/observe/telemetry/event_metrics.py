@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from costscope.observe.events.records import Event
     from costscope.observe.telemetry.attributes import AttributeGuard, Attributes
-    from costscope.observe.telemetry.metrics import Instruments
+    from costscope.observe.telemetry.metrics import Instruments, Meters
 
 _REASONS: Final = frozenset(
     {*Triggers.__struct_fields__, *ACTIONS, *get_args(OnLimit), "route", "stage", "max_tokens"}
@@ -42,13 +42,12 @@ class EventMetrics:
 
     Args:
         guard: makes attributes of labels.
-        instruments: asked for them when the first record comes.
+        meters: has the instruments.
     """
 
-    def __init__(self, guard: AttributeGuard, instruments: Callable[[], Instruments]) -> None:
+    def __init__(self, guard: AttributeGuard, meters: Meters) -> None:
         self._guard = guard
-        self._get_instruments = instruments
-        self._instruments: Instruments | None = None
+        self._meters = meters
         self._open: dict[_OpenRun, Attributes] = {}
         """Runs that began in this process. A run that is found abandoned, of a process that is dead, is not here."""
         self.unexported = False
@@ -61,10 +60,8 @@ class EventMetrics:
         """
         count = self._COUNT.get(type(event))
         if count is not None:
-            if self._instruments is None:
-                self._instruments = self._get_instruments()
             self.unexported = True
-            count(self, self._instruments, event)
+            count(self, self._meters.made or self._meters.instruments(), event)
 
     def _count_threshold(self, instruments: Instruments, event: ThresholdCrossed) -> None:
         attributes = self._guard.attributes(

@@ -275,6 +275,36 @@ _known: WeakKeyDictionary[MeterProvider, dict[str, Instruments]] = WeakKeyDictio
 _making: Final = Lock()
 
 
+class Meters:
+    """The metrics' way out of one runtime: a provider, and its instruments for one currency.
+
+    Args:
+        provider: None for OpenTelemetry's global one, also one that is set later.
+        currency: what amounts are in.
+    """
+
+    def __init__(self, provider: MeterProvider | None, currency: str) -> None:
+        self.given = provider
+        self._currency = currency
+        self.made: Instruments | None = None
+        """The instruments, once they have been asked for."""
+
+    def provider(self) -> MeterProvider:
+        """Return where the metrics go now."""
+        if self.given is not None:
+            return self.given
+        from opentelemetry.metrics import get_meter_provider  # noqa: PLC0415 - 9 ms that the first scope pays
+
+        return get_meter_provider()
+
+    def instruments(self) -> Instruments:
+        """Return the instruments, made when they are first asked for."""
+        # The proxy that stands in for a global provider not set yet passes its instruments on to the real one.
+        if self.made is None:
+            self.made = instruments_for(self.provider(), self._currency)
+        return self.made
+
+
 def instruments_for(provider: MeterProvider, currency: str) -> Instruments:
     """Return the instruments of a provider for a currency, made once however many runtimes share them."""
     with _making:

@@ -9,7 +9,7 @@ from costscope.observe.telemetry.attributes import AttributeGuard
 from costscope.observe.telemetry.call_durations import Backlog, record_durations
 from costscope.observe.telemetry.event_metrics import EventMetrics
 from costscope.observe.telemetry.flush import Flusher, flush
-from costscope.observe.telemetry.metrics import Instruments, instruments_for
+from costscope.observe.telemetry.metrics import Meters
 from costscope.observe.telemetry.totals import EndlessTotals
 from costscope.pricing.money import NANO
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
 
     from costscope.observe.telemetry.attributes import Attributes
+    from costscope.observe.telemetry.metrics import Instruments
     from costscope.observe.telemetry.totals import CallOutcome, CallSum, ScopeTotals, Sums
 
 DEFAULT_LABELS: Final = ("tenant", "workflow")
@@ -51,10 +52,9 @@ class Telemetry:
         currency: str = "USD",
         flush_interval: float = 1.0,
     ) -> None:
-        self._given = provider
-        self._currency = currency
+        self._meters = Meters(provider, currency)
         self._guard = AttributeGuard(allowed_labels)
-        self.events = EventMetrics(self._guard, self._ready)
+        self.events = EventMetrics(self._guard, self._meters)
         """Counts what is rare as it happens: a sink for the event stream."""
         self._backlog = Backlog(self._record_endless)
         self._endless: list[EndlessTotals] = []
@@ -63,7 +63,6 @@ class Telemetry:
         """The next flush is to export."""
         self._unexported = False
         """Something was recorded since the last one that did."""
-        self._instruments: Instruments | None = None
         register(self, "export")
 
     def record(
@@ -89,7 +88,7 @@ class Telemetry:
         Returns:
             What was taken.
         """
-        instruments = self._ready()
+        instruments = self._meters.made or self._meters.instruments()
         attributes = self._guard.attributes(labels)
         level = self._guard.level(labels) if duration_seconds is not None else ""
         sums = totals.take()
@@ -116,7 +115,7 @@ class Telemetry:
     def count_presumed(self, holds: int) -> None:
         """Count holds that this process has found past their lease and presumed lost."""
         if holds > 0:
-            self._ready().presumed.add(holds)
+            self._meters.instruments().presumed.add(holds)
             self._unexported = True
 
     def endless_totals(self) -> EndlessTotals:
@@ -166,25 +165,17 @@ class Telemetry:
         export, self._export = self._export, False
         if export:
             self._unexported = self.events.unexported = False
-            flush(self._provider(), _FLUSH_MS)
-
-    def _has_sdk(self) -> bool:
-        return hasattr(self._provider(), "force_flush")  # the API's own providers have none: nothing to start
+            flush(self._meters.provider(), _FLUSH_MS)
 
     # --------------------------------------------------------------------- details
 
-    def _ready(self) -> Instruments:
-        # The proxy that stands in for a global provider not set yet passes its instruments on to the real one.
-        if self._instruments is None:
-            self._instruments = instruments_for(self._provider(), self._currency)
-        return self._instruments
+    def _has_sdk(self) -> bool:
+        provider = self._meters.given
+        if provider is None:
+            from opentelemetry.metrics import get_meter_provider  # noqa: PLC0415 - as `Meters.provider`
 
-    def _provider(self) -> MeterProvider:
-        if self._given is not None:
-            return self._given
-        from opentelemetry.metrics import get_meter_provider  # noqa: PLC0415 - 9 ms that the first scope pays
-
-        return get_meter_provider()
+            provider = get_meter_provider()
+        return hasattr(provider, "force_flush")  # the API's own providers have none: nothing to start
 
     def _record_sums(self, instruments: Instruments, labels: Attributes, sums: Sums) -> None:
         guard = self._guard

@@ -88,14 +88,11 @@ class WebhookSender:
         self._random = random.Random()  # noqa: S311 - jitter, no secret
         # It looks for ever, so that the thread must not keep alive a runtime that is used nowhere else.
         self._worker = Worker(_look_while_alive(weakref.ref(self)), "costscope-webhooks")
-        self._interrupt: Callable[[], object] = _interrupt_nothing
+        self.wake: Final = self._worker.wake if webhooks else _do_nothing
+        """Look at the board now, and every few seconds from now on. Does not wait."""
+        self._interrupt: Callable[[], object] = _do_nothing
         weakref.finalize(self, self._worker.stop).atexit = False
         register(self, "webhooks")
-
-    def wake(self) -> None:
-        """Look at the board now, and every few seconds from now on. Does not wait."""
-        if self._receivers:
-            self._worker.wake()
 
     def close(self, timeout_s: float = CLOSING_S) -> None:
         """Send what is due, for at most this long, and end the thread. What is left is on the board."""
@@ -110,7 +107,7 @@ class WebhookSender:
     def restart_in_child(self) -> None:
         """Look at nothing until the child has something to be delivered: its parent still does."""
         _inherited.append(self._interrupt)
-        self._interrupt = _interrupt_nothing
+        self._interrupt = _do_nothing
         self._random.seed()  # or parent and child would pause alike
         self._worker.restart_in_child()
 
@@ -140,7 +137,7 @@ class WebhookSender:
             try:
                 asyncio.run(self._send_all(tried, ends_s))
             finally:
-                self._interrupt = _interrupt_nothing
+                self._interrupt = _do_nothing
         return len(deliveries) == _BATCH
 
     async def _send_all(self, deliveries: list[Delivery], ends_s: float) -> None:
@@ -187,8 +184,8 @@ class WebhookSender:
             log.warning("%s: the board cannot be told, so it will arrive again", what)
 
 
-def _interrupt_nothing() -> None:
-    """Do nothing: there is no request to interrupt."""
+def _do_nothing() -> None:
+    """Do nothing: there is no receiver, or no request to interrupt."""
 
 
 def _look_while_alive(sender: weakref.ref[WebhookSender]) -> Callable[[], float | None]:

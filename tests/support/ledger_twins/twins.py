@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from costscope.ledger import Counters, Ledger, Outcome, Read, Reserve, audit
 from costscope_valkey.codec import Codec, decode, source_of
 from costscope_valkey.keys import LedgerKeys
-from costscope_valkey.script import Script
+from costscope_valkey.link import Script
 from costscope_valkey.snapshot import read_snapshot
 
 if TYPE_CHECKING:
