@@ -16,7 +16,7 @@ from costscope.pricing.prices.tiers import STANDARD, asked_tiers, is_discount, i
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from costscope.pricing.usage import Usage
+    from costscope.pricing.usage.usage_fields import Usage
 
 _TEXT_INPUTS: Final = ("input", "cache_read", "cache_write", "cache_write_1h")
 

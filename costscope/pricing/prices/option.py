@@ -14,7 +14,7 @@ from costscope.pricing.money import MoneyLike, to_nano
 from costscope.pricing.prices.model_price import ModelPrice
 from costscope.pricing.prices.price_rules import PriceRule
 from costscope.pricing.prices.tiers import asked_tiers
-from costscope.pricing.usage import Usage
+from costscope.pricing.usage.usage_fields import Usage
 
 
 class Price(Protocol):

@@ -11,7 +11,7 @@ from costscope.errors import InvalidAmount, InvalidInput
 from costscope.pricing.money import to_nano
 
 if TYPE_CHECKING:
-    from costscope.pricing.usage import Usage
+    from costscope.pricing.usage.usage_fields import Usage
 
 Amount = str | int | float
 """A decimal text such as "0.15" (exact), or a number."""

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from costscope.errors import ModelUnpriced
-from costscope.pricing.prices import PriceBook
+from costscope.pricing.prices.book import PriceBook
 from costscope.pricing.prices.bundled import find_bundled
-from costscope.pricing.usage import Usage
+from costscope.pricing.usage.usage_fields import Usage
 
 AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
 PLAIN_KEYS = {

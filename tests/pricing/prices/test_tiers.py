@@ -9,9 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from costscope.errors import InvalidAmount, InvalidInput, ModelUnpriced
-from costscope.pricing.prices import PriceList, PriceRule, TierRates, billed_usage, checked_tier, price_option
-from costscope.pricing.prices.tiers import asked_tiers, billed_tier, plain_name
-from costscope.pricing.usage import Usage
+from costscope.pricing.prices.option import price_option
+from costscope.pricing.prices.price_rules import PriceList, PriceRule
+from costscope.pricing.prices.tiers import (
+    TierRates,
+    asked_tiers,
+    billed_tier,
+    billed_usage,
+    checked_tier,
+    plain_name,
+)
+from costscope.pricing.usage.usage_fields import Usage
 
 AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
 MILLION = 1_000_000
