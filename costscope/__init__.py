@@ -41,7 +41,7 @@ from costscope.metered.decorators import metered_model, metered_tool
 from costscope.metered.options import Return, Wait
 from costscope.metered.reservation import Reservation
 from costscope.metered.reservation import reserve_call as reserve
-from costscope.pricing.usage import Usage
+from costscope.pricing.usage.usage_fields import Usage
 from costscope.scope.balances import AccountBalance, Preview
 from costscope.scope.budget_scope import BudgetScope, budget_scope
 from costscope.scope.default_runtime import configure, get_runtime, set_runtime

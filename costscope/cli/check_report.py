@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from costscope.policy import BudgetExplained, Policy, PolicyExplained, ScopeExplained
     from costscope.policy.explain import RouteExplained
-    from costscope.pricing.prices import PriceRule
+    from costscope.pricing.prices.price_rules import PriceRule
     from costscope.pricing.prices.tiers import Amount, TierRates
 
 

@@ -13,7 +13,7 @@ from costscope.guard.open_runs import OpenCall
 from costscope.guard.requests import model_call, tool_call
 from costscope.ledger import Commit, new_id
 from costscope.metered.build import open_call
-from costscope.pricing.estimate import output_cap
+from costscope.pricing.estimate.arguments import output_cap
 
 if TYPE_CHECKING:
     from costscope.engine.state.call import Call

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypedDict
 from costscope.errors import InvalidInput
 from costscope.metered.described import DescribedCall, described_model, described_tool, keyed, model_arguments
 from costscope.metered.options import Options
-from costscope.pricing.usage import read_usage
+from costscope.pricing.usage.shapes import read_usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable

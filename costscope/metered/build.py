@@ -16,7 +16,8 @@ from costscope.engine.state.scope_state import open_scope_of, outside_scope
 from costscope.errors import ModelUnpriced
 from costscope.metered.reroute import CallRoutes, effects_over
 from costscope.metered.spec import key_of
-from costscope.pricing.estimate import Estimate, model_of, tool_estimate
+from costscope.pricing.estimate.amounts import Estimate, tool_estimate
+from costscope.pricing.estimate.arguments import model_of
 from costscope.scope.default_runtime import default, get_runtime
 from costscope.scope.runtime import services_of
 

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
     from costscope.ledger import OnLost
     from costscope.metered.options import OnDeniedOption
     from costscope.observe.telemetry import CallKind
-    from costscope.pricing.estimate import Estimate
+    from costscope.pricing.estimate.amounts import Estimate
     from costscope.pricing.money import MoneyLike
-    from costscope.pricing.usage import Usage
+    from costscope.pricing.usage.usage_fields import Usage
     from costscope.scope.runtime import Runtime
 
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from costscope.ledger import OnLost
-    from costscope.pricing.estimate import Described
+    from costscope.pricing.estimate.model_call import Described
 
 DescribedCall = tuple[Spec, Arguments]
 """How it is estimated and settled, and what it is called with."""

@@ -18,7 +18,7 @@ from costscope.engine.enforcement.refusals import value_instead
 from costscope.errors import CallDenied
 from costscope.metered.build import open_call, scope_of
 from costscope.metered.results import broken_stream_command, error_command, stream_command
-from costscope.pricing.usage import StreamUsage
+from costscope.pricing.usage.stream_usage import StreamUsage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -10,13 +10,14 @@ import msgspec
 from costscope.errors import InvalidAmount, InvalidInput
 from costscope.policy.model.controls import OnDenied
 from costscope.policy.model.durations import to_ms
-from costscope.pricing.estimate import given_estimate
+from costscope.pricing.estimate.amounts import given_estimate
 from costscope.pricing.money import to_count
-from costscope.pricing.prices import checked_tier, price_option
+from costscope.pricing.prices.option import price_option
+from costscope.pricing.prices.tiers import checked_tier
 
 if TYPE_CHECKING:
     from costscope.ledger import OnLost
-    from costscope.pricing.prices import Price
+    from costscope.pricing.prices.option import Price
 
 
 class Return(msgspec.Struct, frozen=True):

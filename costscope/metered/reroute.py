@@ -12,7 +12,8 @@ from costscope.engine.control.effects import NOTHING, Effects
 from costscope.engine.control.router import Routing
 from costscope.engine.state.route import Arguments, Route
 from costscope.errors import InvalidInput, ModelUnpriced
-from costscope.pricing.estimate import DEFAULT_OUTPUT_CAP, output_cap
+from costscope.pricing.estimate.arguments import output_cap
+from costscope.pricing.estimate.model_call import DEFAULT_OUTPUT_CAP
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,8 +21,8 @@ if TYPE_CHECKING:
     from costscope.engine.control.router import CostRow, Destination  # noqa: TC004
     from costscope.engine.state.scope_state import ScopeState  # noqa: TC004
     from costscope.metered.spec import Spec  # noqa: TC004 - it imports this; and nobody decodes its routes
-    from costscope.pricing.estimate import Estimate
-    from costscope.pricing.prices import Price
+    from costscope.pricing.estimate.amounts import Estimate
+    from costscope.pricing.prices.option import Price
 
 log = logging.getLogger("costscope")
 

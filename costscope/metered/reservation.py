@@ -14,9 +14,11 @@ from costscope.metered.build import build_call, scope_for
 from costscope.metered.described import routed_call
 from costscope.metered.options import on_denied_option
 from costscope.metered.results import not_billed, price_usage
-from costscope.pricing.estimate import Described, Estimate, estimate_of, given_estimate, output_cap
-from costscope.pricing.prices import checked_tier
-from costscope.pricing.usage import coerce_usage, read_usage
+from costscope.pricing.estimate.amounts import Estimate, given_estimate
+from costscope.pricing.estimate.arguments import output_cap
+from costscope.pricing.estimate.model_call import Described, estimate_of
+from costscope.pricing.prices.tiers import checked_tier
+from costscope.pricing.usage.shapes import coerce_usage, read_usage
 from costscope.scope.default_runtime import get_runtime
 from costscope.scope.runtime import services_of
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
     from costscope.metered.described import DescribedCall
     from costscope.metered.options import Wait
     from costscope.policy.model.controls import OnDenied
-    from costscope.pricing.prices import Price
+    from costscope.pricing.prices.option import Price
     from costscope.scope.runtime import Runtime
 
 

@@ -9,9 +9,9 @@ import warnings
 from typing import TYPE_CHECKING, Final
 
 from costscope.errors import NotBilled, UsageWarning
-from costscope.pricing.estimate import given_estimate, settled_amounts
-from costscope.pricing.prices import billed_usage
-from costscope.pricing.usage import coerce_usage, read_usage
+from costscope.pricing.estimate.amounts import given_estimate, settled_amounts
+from costscope.pricing.prices.tiers import billed_usage
+from costscope.pricing.usage.shapes import coerce_usage, read_usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from costscope.engine.state.call import Call
     from costscope.ledger import Amounts, Commit, Release
     from costscope.metered.spec import Spec
-    from costscope.pricing.usage import StreamUsage, Usage
+    from costscope.pricing.usage.stream_usage import StreamUsage
+    from costscope.pricing.usage.usage_fields import Usage
 
 
 _FIRST_ERROR_STATUS: Final = 400

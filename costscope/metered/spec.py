@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from costscope.errors import InvalidInput
 from costscope.metered.options import ESTIMATE_MODES, Options
-from costscope.pricing.estimate import CallShape, Estimate, estimate_call, given_hold, tier_of, tool_estimate
-from costscope.pricing.prices import FixedPrice
+from costscope.pricing.estimate.amounts import Estimate, given_hold, tool_estimate
+from costscope.pricing.estimate.arguments import CallShape, tier_of
+from costscope.pricing.estimate.model_call import estimate_call
+from costscope.pricing.prices.option import FixedPrice
 from costscope.scope.runtime import services_of
 
 if TYPE_CHECKING:
@@ -19,7 +21,8 @@ if TYPE_CHECKING:
     from costscope.engine.state.call import Call
     from costscope.engine.state.services import Services
     from costscope.observe.telemetry import CallKind
-    from costscope.pricing.prices import Price, PriceBook
+    from costscope.pricing.prices.book import PriceBook
+    from costscope.pricing.prices.option import Price
     from costscope.scope.runtime import Runtime
 
 

@@ -15,7 +15,8 @@ import wrapt
 
 from costscope.engine.call.drive import asettle, enqueue_settlement, settle
 from costscope.metered.results import broken_stream_command, error_command, result_command, stream_command
-from costscope.pricing.usage import StreamUsage, read_usage
+from costscope.pricing.usage.shapes import read_usage
+from costscope.pricing.usage.stream_usage import StreamUsage
 
 if TYPE_CHECKING:
     from costscope.engine.state.call import Call

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from costscope.engine.state.scope_state import ScopeState
     from costscope.ledger import Account, Balance
-    from costscope.pricing.estimate import Estimate
+    from costscope.pricing.estimate.amounts import Estimate
 
 
 class AccountBalance(msgspec.Struct, frozen=True):

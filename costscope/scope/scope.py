@@ -9,7 +9,7 @@ from costscope.engine.run.halting import halt_run
 from costscope.engine.run.iterations import Iteration, Iterations
 from costscope.errors import InvalidInput
 from costscope.ledger import Read
-from costscope.pricing.estimate import estimate_of
+from costscope.pricing.estimate.model_call import estimate_of
 from costscope.pricing.money import currency
 from costscope.scope.balances import balances, own_cost, own_limit, preview, remaining
 from costscope.scope.report import report
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from costscope.engine.state.run import Run
     from costscope.engine.state.scope_state import ScopeState
     from costscope.observe.events.records import AccountReset
-    from costscope.pricing.estimate import Described
+    from costscope.pricing.estimate.model_call import Described
     from costscope.scope.balances import AccountBalance, Preview
     from costscope.scope.report import ScopeReport
     from costscope.scope.summary import ScopeSummary

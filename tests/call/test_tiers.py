@@ -6,7 +6,7 @@ import pytest
 
 import costscope
 from costscope import BudgetExceeded, InvalidInput, ModelUnpriced, Usage, budget_scope, metered_model
-from costscope.pricing.estimate import settled_amounts
+from costscope.pricing.estimate.amounts import settled_amounts
 from costscope.scope.runtime import services_of
 
 PRICES = {

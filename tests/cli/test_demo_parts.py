@@ -21,8 +21,9 @@ from costscope.cli.demo.verdict import over_budget
 from costscope.ledger import Account, AuditReport, Commit, Difference, Release, Reserve, new_id
 from costscope.policy import load_policy
 from costscope.pricing.money import to_nano
-from costscope.pricing.prices import PriceBook
-from costscope.pricing.usage import Usage, read_usage
+from costscope.pricing.prices.book import PriceBook
+from costscope.pricing.usage.shapes import read_usage
+from costscope.pricing.usage.usage_fields import Usage
 from costscope.scope.default_runtime import set_runtime
 from costscope.scope.runtime import Runtime
 from costscope.stores import open_store

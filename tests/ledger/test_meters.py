@@ -19,8 +19,9 @@ from costscope.ledger.meters import (
     Slot,
 )
 from costscope.policy.model.controls import Constraints
-from costscope.pricing.estimate import settled_amounts, strict_estimate
-from costscope.pricing.prices import price_option
+from costscope.pricing.estimate.amounts import settled_amounts
+from costscope.pricing.estimate.model_call import model_estimate
+from costscope.pricing.prices.option import price_option
 
 PRICE = price_option({"input": "1", "output": "2"})
 
@@ -67,7 +68,7 @@ def test_the_constraints_of_a_run_are_meters():
 
 def test_a_model_call_holds_and_takes_of_every_meter_with_a_bound():
     bound = {name for name, row in METERS.items() if row.bound is not None}
-    held = strict_estimate(PRICE, input_tokens=10, output_tokens=5).amounts
+    held = model_estimate(PRICE, input_tokens=10, output_tokens=5).amounts
     taken = settled_amounts(PRICE, Usage(8, 3))
     assert held.keys() == taken.keys() == bound
     assert held == {"cost": 20_000, "tokens": 15, "input_tokens": 10, "output_tokens": 5, "model_calls": 1}

@@ -26,9 +26,9 @@ if TYPE_CHECKING:
     from costscope.ledger import Commit, OnLost, Release
     from costscope.observe.telemetry import CallKind, CallOutcome
     from costscope.policy.model.controls import OnDenied
-    from costscope.pricing.estimate import Estimate
-    from costscope.pricing.prices import Price
-    from costscope.pricing.usage import Usage
+    from costscope.pricing.estimate.amounts import Estimate
+    from costscope.pricing.prices.option import Price
+    from costscope.pricing.usage.usage_fields import Usage
 
 
 class Call(Hold):

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from costscope.ledger import Account, Amounts, OnLost, Reply
     from costscope.observe.telemetry import CallKind, CallOutcome, Settlement, SpanHandle
     from costscope.policy.model.controls import OnDenied
-    from costscope.pricing.estimate import Estimate
-    from costscope.pricing.usage import Usage
+    from costscope.pricing.estimate.amounts import Estimate
+    from costscope.pricing.usage.usage_fields import Usage
 
 ASKED: Final = 0
 """Nothing is held."""

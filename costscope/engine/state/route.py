@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from costscope.engine.control.router import Routing
-    from costscope.pricing.estimate import Estimate
-    from costscope.pricing.prices import Price
+    from costscope.pricing.estimate.amounts import Estimate
+    from costscope.pricing.prices.option import Price
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 """`(args, kwargs)` of a call."""

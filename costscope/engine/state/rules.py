@@ -8,7 +8,7 @@ from costscope.engine.control.router import Router
 from costscope.policy import rules_hold, rules_of
 from costscope.policy.resolve.accounts import SLOTS_SUFFIX
 from costscope.policy.resolve.resolved import BudgetResolver
-from costscope.pricing.prices import PriceBook
+from costscope.pricing.prices.book import PriceBook
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

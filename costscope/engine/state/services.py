@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from costscope.observe.webhooks import WebhookSender
     from costscope.policy import Policy
     from costscope.policy.resolve.resolved import BudgetResolver
-    from costscope.pricing.prices import PriceBook
+    from costscope.pricing.prices.book import PriceBook
     from costscope.stores import Store
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from costscope.errors import CallDenied
     from costscope.observe.telemetry.totals import CallKind, CallOutcome
-    from costscope.pricing.usage import Usage
+    from costscope.pricing.usage.usage_fields import Usage
 
 
 # The names below are those of the conventions' own repository (2026-11). They are still in development, and other

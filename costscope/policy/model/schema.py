@@ -29,7 +29,7 @@ from costscope.policy.model.controls import (
 from costscope.policy.model.durations import to_ms
 from costscope.policy.model.patterns import RuleIndex, Rules, Specificity, rules_of, specificity
 from costscope.policy.model.periods import Period, Weekday, Window, load_zone, month_day, window
-from costscope.pricing.prices import PriceList
+from costscope.pricing.prices.price_rules import PriceList
 
 Outage = Literal["closed", "open"]
 Unscoped = Literal["allow", "deny"]

@@ -14,8 +14,8 @@ from costscope.ledger.meters import CALL_METERS, MAX_AMOUNT, METERS, MONEY
 from costscope.pricing.money import to_count, to_nano
 
 if TYPE_CHECKING:
-    from costscope.pricing.prices import FixedPrice, Price
-    from costscope.pricing.usage import Usage
+    from costscope.pricing.prices.option import FixedPrice, Price
+    from costscope.pricing.usage.usage_fields import Usage
 
 OF_MODELS: Final = tuple(meter for meter in METERS.values() if meter.bound is not None)
 """The meters that a model call holds and takes of."""

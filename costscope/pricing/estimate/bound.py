@@ -17,7 +17,7 @@ from costscope.errors import ModelUnpriced
 from costscope.pricing.estimate.parts import Opaque, unfold
 
 if TYPE_CHECKING:
-    from costscope.pricing.prices import Price
+    from costscope.pricing.prices.option import Price
 
 CALL_SLACK: Final = 1024
 """Tokens a provider may add to any call: its own preamble, the frame of tools and of a response format."""

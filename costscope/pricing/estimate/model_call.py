@@ -21,14 +21,16 @@ from costscope.pricing.estimate.arguments import (
 from costscope.pricing.estimate.bound import Bound, input_bound, text_bound
 from costscope.pricing.estimate.parts import FEATURES, server_state, unbounded_features
 from costscope.pricing.money import format_money, to_count
-from costscope.pricing.prices import FixedPrice, checked_tier, price_option
+from costscope.pricing.prices.option import FixedPrice, price_option
+from costscope.pricing.prices.tiers import checked_tier
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from costscope.ledger.commands import Amounts
     from costscope.pricing.estimate.arguments import CallShape
-    from costscope.pricing.prices import Price, PriceBook
+    from costscope.pricing.prices.book import PriceBook
+    from costscope.pricing.prices.option import Price
 
 DEFAULT_OUTPUT_CAP: Final = 4096
 """The output tokens a call gets when it sets no cap itself: older models make no more."""
@@ -54,7 +56,6 @@ def estimate_call(
     mode: Literal["strict", "capped"] = "strict",
     tier: str | None = None,
     shape: CallShape | None = None,
-    default_cap: int = DEFAULT_OUTPUT_CAP,
     more_input: int = 0,
 ) -> Estimate:
     """Bound what a model call can use from above, by its arguments.
@@ -67,7 +68,6 @@ def estimate_call(
         mode: `strict` holds all of it; `capped` cuts the output to what the budgets have left.
         tier: the service tier where its arguments do not say.
         shape: the function's signature, if a cap can be put into the call; None when nothing can.
-        default_cap: the output cap of a call that has none.
         more_input: input tokens beside those of the arguments, where they are known.
 
     Raises:
@@ -78,31 +78,24 @@ def estimate_call(
     can_cap = shape is not None and (
         output_tokens is not None or shape.can_cap(arguments, provider=price.provider)
     )
-    estimate = capped_estimate if mode == "capped" else strict_estimate
     plain = _LOOKED_AT.isdisjoint(arguments) and type(arguments.get("prompt")) in _PLAIN_PROMPTS
     bound = text_bound(arguments) if plain else arguments_bound(arguments, model=model)
-    input_tokens = input_bound(bound, price, model=model) + more_input
-    if plain:  # most calls: nothing in them changes what a token costs
-        return estimate(
-            price,
-            input_tokens=input_tokens,
-            output_tokens=output_tokens,
-            tier=tier,
-            audio=bound.audio,
-            can_cap=can_cap,
-            default_cap=default_cap,
-        )
-    prediction = arguments.get("prediction")
-    return estimate(
+    choices, more_output, audio = 1, 0, bound.audio
+    if not plain:  # in most calls nothing changes what a token costs
+        prediction = arguments.get("prediction")
+        choices, tier = choices_of(arguments), tier_of(arguments, tier)
+        more_output = 0 if prediction is None else text_bound(prediction).tokens
+        audio = audio or wants_audio(arguments)
+    return model_estimate(
         price,
-        input_tokens=input_tokens,
+        mode=mode,
+        input_tokens=input_bound(bound, price, model=model) + more_input,
         output_tokens=output_tokens,
-        choices=choices_of(arguments),
-        more_output=0 if prediction is None else text_bound(prediction).tokens,
-        tier=tier_of(arguments, tier),
-        audio=bound.audio or wants_audio(arguments),
+        choices=choices,
+        more_output=more_output,
+        tier=tier,
+        audio=audio,
         can_cap=can_cap,
-        default_cap=default_cap,
     )
 
 
@@ -131,30 +124,32 @@ def arguments_bound(arguments: Mapping[str, object], *, model: str) -> Bound:
     return Bound(bound.tokens, (*bound.media, *state), audio=True) if state else bound
 
 
-def strict_estimate(
+def model_estimate(
     price: Price,
     *,
     input_tokens: int,
     output_tokens: int | None,
+    mode: Literal["strict", "capped"] = "strict",
     choices: int = 1,
     more_output: int = 0,
     tier: str | None = None,
     audio: bool = False,
-    can_cap: bool = False,
-    default_cap: int = DEFAULT_OUTPUT_CAP,
+    can_cap: bool = True,
 ) -> Estimate:
-    """Hold the most that the call can use.
+    """Return what to hold for a call whose tokens are bounded.
 
     Args:
         price: what its tokens cost.
         input_tokens: an upper bound of the input, see `input_bound`.
         output_tokens: the output cap of the call, per choice; None when it has none.
-        choices: how many answers it asks for (`n`, `candidate_count`).
-        more_output: output tokens billed beyond the cap (a rejected `prediction`).
-        tier: the service tier it asks for; None when it does not say.
+        mode: `strict` holds the most that the call can use. `capped` holds the output as far as the budget goes: the
+            call's cap becomes what was granted. Where the output cannot be cut (no way to set a cap, no output at
+            all, a computed price) it is `strict`.
+        choices: how many answers it asks for.
+        more_output: output tokens billed beyond the cap, such as those of a prediction that is rejected.
+        tier: the service tier it asks for.
         audio: the call may have audio in it.
         can_cap: a cap can be put into the call if it has none.
-        default_cap: which one.
 
     Raises:
         ModelUnpriced: the output is bounded by nothing, or the tier has no price.
@@ -166,85 +161,36 @@ def strict_estimate(
     elif output_tokens is not None:
         output = output_tokens
     elif can_cap:
-        output = needs_cap = _lower_to_longest(default_cap, price)
+        output = needs_cap = _default_cap(price)
     else:
-        output = _uncapped_output(price, input_tokens, default_cap)
+        output = _uncapped_output(price, input_tokens)
+    if mode == "capped" and can_cap and output:
+        rate = price.output_step(input_tokens, tier=tier, audio=audio)
+        if rate is not None:
+            base = price.ceiling(input_tokens, more_output, tier=tier, audio=audio)
+            _call_amounts(base + output * choices * rate, input_tokens, more_output + output * choices)
+            step = dict.fromkeys(_OF_OUTPUT, choices)
+            if rate:
+                step["cost"] = choices * rate
+            amounts = _call_amounts(base, input_tokens, more_output)
+            return Estimate(amounts, step, min(MIN_OUTPUT_TOKENS, output), output)
     output = output * choices + more_output
     cost = price.ceiling(input_tokens, output, tier=tier, audio=audio)
     return Estimate(_call_amounts(cost, input_tokens, output), needs_cap=needs_cap)
 
 
-def capped_estimate(
-    price: Price,
-    *,
-    input_tokens: int,
-    output_tokens: int | None,
-    choices: int = 1,
-    more_output: int = 0,
-    tier: str | None = None,
-    audio: bool = False,
-    can_cap: bool = True,
-    default_cap: int = DEFAULT_OUTPUT_CAP,
-    units_min: int = MIN_OUTPUT_TOKENS,
-) -> Estimate:
-    """Hold the input in full, and the output as far as the budget goes: the call's cap becomes what was granted.
-
-    Falls back to `strict_estimate` where the output cannot be cut: no way to set a cap, no output at all, or
-    a computed price.
-
-    Args:
-        price: what its tokens cost.
-        input_tokens: an upper bound of the input.
-        output_tokens: the output cap of the call, per choice: the most that is asked for.
-        choices: how many answers it asks for.
-        more_output: output tokens billed beyond the cap.
-        tier: the service tier it asks for.
-        audio: the call may have audio in it.
-        can_cap: a cap can be put into the call.
-        default_cap: the most that is asked for when the call has no cap.
-        units_min: the fewest output tokens that are still of use.
-
-    Raises:
-        ModelUnpriced: as `strict_estimate`.
-        InvalidAmount: as `strict_estimate`.
-    """
-    rate = price.output_step(input_tokens, tier=tier, audio=audio) if can_cap and price.has_output else None
-    units_max = _lower_to_longest(default_cap, price) if output_tokens is None else output_tokens
-    if rate is None or units_max == 0:
-        return strict_estimate(
-            price,
-            input_tokens=input_tokens,
-            output_tokens=output_tokens,
-            choices=choices,
-            more_output=more_output,
-            tier=tier,
-            audio=audio,
-            can_cap=can_cap,
-            default_cap=default_cap,
-        )
-    base = price.ceiling(input_tokens, more_output, tier=tier, audio=audio)
-    output = units_max * choices
-    _call_amounts(base + output * rate, input_tokens, more_output + output)
-    step = dict.fromkeys(_OF_OUTPUT, choices)
-    if rate:
-        step["cost"] = choices * rate
-    return Estimate(
-        _call_amounts(base, input_tokens, more_output), step, min(units_min, units_max), units_max
-    )
-
-
-def _lower_to_longest(cap: int, price: Price) -> int:
+def _default_cap(price: Price) -> int:
     longest = price.max_output_tokens
-    return cap if longest is None else min(cap, longest)
+    return DEFAULT_OUTPUT_CAP if longest is None else min(DEFAULT_OUTPUT_CAP, longest)
 
 
-def _uncapped_output(price: Price, input_tokens: int, default_cap: int) -> int:
+def _uncapped_output(price: Price, input_tokens: int) -> int:
     """Return the most output, in tokens, of a call that has no cap and can get none."""
     longest = price.max_output_tokens or price.trusted_window
     if longest is not None:
         return longest
     if price.output_step(input_tokens) == 0:
-        return default_cap  # output costs nothing; this only makes room in the token meters
+        return DEFAULT_OUTPUT_CAP  # output costs nothing; this only makes room in the token meters
     msg = (
         "the output of this call has no cap and can be given none: let the function take max_tokens (or "
         "max_completion_tokens, max_output_tokens, or **kwargs), set max_output_tokens for the model under "
@@ -309,10 +255,15 @@ def estimate_of(prices: PriceBook, call: Described) -> tuple[Estimate, Price | N
     if call.get("input_text") is not None:
         bound = text_bound(call["input_text"])
         tokens, audio = tokens + input_bound(bound, price, model=model), bound.audio
-    make = capped_estimate if estimate == "capped" else strict_estimate
-    cap = _count(call.get("max_output_tokens"), "max_output_tokens")
-    tier = checked_tier(call.get("tier"))
-    return make(price, input_tokens=tokens, output_tokens=cap, tier=tier, audio=audio, can_cap=True), price
+    wanted = model_estimate(
+        price,
+        mode="capped" if estimate == "capped" else "strict",
+        input_tokens=tokens,
+        output_tokens=_count(call.get("max_output_tokens"), "max_output_tokens"),
+        tier=checked_tier(call.get("tier")),
+        audio=audio,
+    )
+    return wanted, price
 
 
 def _count(value: int | None, what: str) -> int | None:

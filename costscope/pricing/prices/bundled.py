@@ -149,38 +149,33 @@ class BundledPrices:
     currency: Final = "USD"
 
     def find(self, model: str, *, provider: str | None, at: datetime) -> Quote | None:
-        """Find the price of a model, as `find_bundled` has it."""
-        price, until = find_bundled(model, provider, at)
-        return None if price is None else Quote(price, until)
+        """Find the price of a model at one moment, and until when it holds.
+
+        Args:
+            model: the name in any of its usual forms.
+            provider: the provider, when known.
+            at: the moment of the request, with a time zone.
+
+        Returns:
+            The price with the moment of its next change; None when there is none that can be relied on.
+        """
+        at = at.astimezone(UTC)
+        snapshot = _snapshot()
+        if snapshot is None:
+            return None
+        for provider_id, name in readings(model, provider):
+            try:
+                owner, info = snapshot.find_provider_model(name, None, provider_id, None)
+            except LookupError:
+                continue
+            price = _model_price(model, owner, info, at)
+            return None if price is None else Quote(price, min(_changes(info, at), default=_NEVER))
+        return None
 
 
 def load() -> bool:
     """Import the price table now (0.8 s, blocking) rather than at the first call; False if it is not installed."""
     return _snapshot() is not None
-
-
-def find_bundled(model: str, provider: str | None, at: datetime) -> tuple[ModelPrice | None, datetime]:
-    """Find the price of a model at one moment, and until when that answer holds.
-
-    Args:
-        model: the name in any of its usual forms.
-        provider: the provider, when known.
-        at: the moment of the request, with a time zone.
-
-    Returns:
-        The price, None when there is none that can be relied on; and the moment of the next price change.
-    """
-    at = at.astimezone(UTC)
-    snapshot = _snapshot()
-    if snapshot is None:
-        return None, _NEVER
-    for provider_id, name in readings(model, provider):
-        try:
-            owner, info = snapshot.find_provider_model(name, None, provider_id, None)
-        except LookupError:
-            continue
-        return _model_price(model, owner, info, at), min(_changes(info, at), default=_NEVER)
-    return None, _NEVER
 
 
 def _snapshot() -> DataSnapshot | None:

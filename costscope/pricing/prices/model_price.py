@@ -16,7 +16,7 @@ from costscope.pricing.prices.tiers import STANDARD, asked_tiers, is_discount, i
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
 
-    from costscope.pricing.usage import Usage
+    from costscope.pricing.usage.usage_fields import Usage
 
 _TEXT_INPUTS: Final = ("input", "cache_read", "cache_write", "cache_write_1h")
 
@@ -68,17 +68,11 @@ class RateBand(msgspec.Struct, frozen=True, gc=False):
         scaled = {name: int(rate * scale) for name, rate in exact.items()}
         text = max(exact[name] for name in _TEXT_INPUTS), max(exact["output"], exact["reasoning"])
         audio = max(text[0], exact["input_audio"], exact["cache_audio"]), max(text[1], exact["output_audio"])
+        scaled_output = scaled.pop("output")
         return cls(
-            scale=scale,
-            input=scaled["input"],
-            cache_read=scaled["cache_read"],
-            cache_write=scaled["cache_write"],
-            cache_write_1h=scaled["cache_write_1h"],
-            input_audio=scaled["input_audio"],
-            cache_audio=scaled["cache_audio"],
-            output=None if output is None else scaled["output"],
-            reasoning=scaled["reasoning"],
-            output_audio=scaled["output_audio"],
+            scale,
+            **scaled,
+            output=None if output is None else scaled_output,
             dearest_text=(ceil(text[0]), ceil(text[1])),
             dearest_audio=(ceil(audio[0]), ceil(audio[1])),
         )

@@ -5,51 +5,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from decimal import Decimal
-from typing import Protocol
 
 import msgspec
 
 from costscope.errors import InvalidAmount
 from costscope.pricing.money import MoneyLike, to_nano
 from costscope.pricing.prices.model_price import ModelPrice
-from costscope.pricing.prices.price_rules import PriceRule
+from costscope.pricing.prices.price_rules import PriceRule, convert_price
 from costscope.pricing.prices.tiers import asked_tiers
-from costscope.pricing.usage import Usage
-
-
-class Price(Protocol):
-    """What every kind of price can say about a call. All amounts are in nano-units, rounded up."""
-
-    @property
-    def context_window(self) -> int | None:
-        """The most input tokens the provider accepts, when known."""
-
-    @property
-    def max_output_tokens(self) -> int | None:
-        """The most output tokens the model makes, when known."""
-
-    @property
-    def trusted_window(self) -> int | None:
-        """The context window when it can stand as an upper bound of the input."""
-
-    @property
-    def has_output(self) -> bool:
-        """False when the model makes no output at all."""
-
-    @property
-    def provider(self) -> str | None:
-        """Id of the provider, when known."""
-
-    def cost(self, usage: Usage) -> int:
-        """Price `usage`."""
-
-    def ceiling(
-        self, input_tokens: int, output_tokens: int, *, tier: str | None = None, audio: bool = False
-    ) -> int:
-        """Return the most a call of at most so many tokens can cost."""
-
-    def output_step(self, input_tokens: int, *, tier: str | None = None, audio: bool = False) -> int | None:
-        """Return what one more output token can cost; None when that is not the same for each."""
+from costscope.pricing.usage.usage_fields import Usage
 
 
 class _OwnPrice(msgspec.Struct, frozen=True, kw_only=True):
@@ -119,6 +83,10 @@ class ComputedPrice(_OwnPrice, frozen=True):
         return
 
 
+Price = ModelPrice | FixedPrice | ComputedPrice
+"""All that can price a call. They answer the same questions; all amounts are in nano-units, rounded up."""
+
+
 def price_option(price: object, *, what: str = "price") -> Price:
     """Read `price=` of a decorator or of `reserve`.
 
@@ -131,7 +99,7 @@ def price_option(price: object, *, what: str = "price") -> Price:
     Raises:
         InvalidAmount: something else, or amounts that cannot be prices.
     """
-    if isinstance(price, ModelPrice | FixedPrice | ComputedPrice):
+    if isinstance(price, Price):
         return price
     if isinstance(price, str | int | float | Decimal):
         return FixedPrice(to_nano(price, what=what))
@@ -149,12 +117,10 @@ def price_option(price: object, *, what: str = "price") -> Price:
 def _price_per_million(price: Mapping[object, object], what: str) -> ModelPrice:
     plain = {key: str(value) if isinstance(value, Decimal) else value for key, value in price.items()}
     try:
-        rule = msgspec.convert(plain, PriceRule)
+        return convert_price(plain, what, source="call")
     except msgspec.ValidationError as error:
         msg = f"{what}: {error}; the keys are {', '.join(PriceRule.__struct_fields__)}"
         raise InvalidAmount(msg) from error
-    found = rule.price(what, source="call")
-    if found is None:
-        msg = f"{what}: {dict(plain)!r:.80} prices nothing; give at least `input`, per million tokens"
-        raise InvalidAmount(msg)
-    return found
+    except InvalidAmount as error:
+        msg = f"{what}: {error}"
+        raise InvalidAmount(msg) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from fractions import Fraction
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -10,6 +11,9 @@ from costscope.errors import InvalidAmount
 from costscope.pricing.money import to_count, to_nano
 from costscope.pricing.prices.model_price import ModelPrice, RateTable
 from costscope.pricing.prices.tiers import OWN_TIERS, STANDARD, Amount, Rates, TierRates, own_tables
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class PriceRule(Rates, frozen=True, forbid_unknown_fields=True):
@@ -82,6 +86,20 @@ class PriceRule(Rates, frozen=True, forbid_unknown_fields=True):
     def _limit(self, name: str) -> int | None:
         value = getattr(self, name)
         return None if value is None else to_count(value, what=name)
+
+
+def convert_price(given: Mapping[object, object], model: str, *, source: str) -> ModelPrice:
+    """Build the price of a model from amounts per million tokens, with the keys of `PriceRule`.
+
+    Raises:
+        InvalidAmount: they price nothing.
+        msgspec.ValidationError: they cannot be prices.
+    """
+    price = msgspec.convert(given, PriceRule).price(model, source=source)
+    if price is None:
+        msg = f"{given!r:.80} prices nothing; give at least `input`, per million tokens"
+        raise InvalidAmount(msg)
+    return price
 
 
 class PriceList(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -15,7 +15,7 @@ import msgspec
 
 from costscope.errors import InvalidAmount, ModelUnpriced
 from costscope.pricing.prices.model_price import ModelPrice
-from costscope.pricing.prices.price_rules import PriceRule
+from costscope.pricing.prices.price_rules import convert_price
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -128,11 +128,7 @@ class CheckedSource:
             msg = f"{given!r:.60} is no mapping of amounts per million tokens"
             raise InvalidAmount(msg)
         plain = msgspec.to_builtins(given, builtin_types=(), str_keys=True)
-        price = msgspec.convert(plain, PriceRule).price(model, source=self.name)
-        if price is None:
-            msg = f"{dict(given)!r:.80} prices nothing; give at least `input`, per million tokens"
-            raise InvalidAmount(msg)
-        return price
+        return convert_price(plain, model, source=self.name)
 
 
 def _check_until(until: datetime | None) -> datetime | None:
@@ -148,16 +144,10 @@ def installed_sources() -> tuple[CheckedSource, ...]:
     from importlib.metadata import entry_points  # noqa: PLC0415 - costs 17 ms, which a model with an own price saves
 
     points = sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value))
-    return tuple(CheckedSource(point.name, _words(point), _opener(point)) for point in points)
+    return tuple(_installed_source(point) for point in points)
 
 
-def _opener(point: EntryPoint) -> Callable[[], object]:
-    def make() -> object:
-        return point.load()()
-
-    return make
-
-
-def _words(point: EntryPoint) -> str:
+def _installed_source(point: EntryPoint) -> CheckedSource:
     package = point.dist.name if point.dist is not None else point.module
-    return f"the price source {point.name!r} of the package {package}"
+    what = f"the price source {point.name!r} of the package {package}"
+    return CheckedSource(point.name, what, lambda: point.load()())  # noqa: PLW0108 - loaded late

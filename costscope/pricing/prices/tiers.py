@@ -11,7 +11,7 @@ from costscope.errors import InvalidAmount, InvalidInput
 from costscope.pricing.money import to_nano
 
 if TYPE_CHECKING:
-    from costscope.pricing.usage import Usage
+    from costscope.pricing.usage.usage_fields import Usage
 
 Amount = str | int | float
 """A decimal text such as "0.15" (exact), or a number."""
@@ -90,26 +90,19 @@ def asked_tiers(stated: str | None) -> tuple[str, ...] | None:
     return (STANDARD, name)
 
 
-def billed_tier(stated: str | None, reported: str | None) -> str | None:
-    """Return the tier that a call is settled at.
+def billed_usage(usage: Usage, stated: str | None) -> Usage:
+    """Return the usage with the tier that it is billed at.
 
     What the response says counts: a provider that is short of a tier falls back. Where it says nothing, the call's
     word does. A batch is the exception: there is no falling back, and its responses do not know that they are one.
 
     Args:
+        usage: with the tier that the response says.
         stated: what the call said, in its arguments or by `tier=`.
-        reported: what the response says.
     """
-    if reported is None:
-        return stated
-    if stated == _BATCH and (is_standard(reported) or is_discount(reported)):
-        return _BATCH
-    return reported
-
-
-def billed_usage(usage: Usage, stated: str | None) -> Usage:
-    """Return the usage with the tier that it is billed at, see `billed_tier`."""
-    tier = billed_tier(stated, usage.tier)
+    tier = usage.tier
+    if tier is None or (stated == _BATCH and (is_standard(tier) or is_discount(tier))):
+        tier = stated
     return usage if tier == usage.tier else msgspec.structs.replace(usage, tier=tier)
 
 
@@ -158,12 +151,12 @@ class Rates(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             msg = f"{where}cached_input: another name for cache_read; give one of them"
             raise InvalidAmount(msg)
         found = {
-            name: rate(value, f"{where}{name}")
+            name: _rate(value, f"{where}{name}")
             for name in RATES
             if (value := getattr(self, name)) is not None
         }
         if self.cached_input is not None:
-            found["cache_read"] = rate(self.cached_input, f"{where}cached_input")
+            found["cache_read"] = _rate(self.cached_input, f"{where}cached_input")
         return found
 
 
@@ -171,26 +164,12 @@ class TierRates(Rates, frozen=True, forbid_unknown_fields=True):
     """What the tokens of one tier cost. It stands alone: what it leaves out costs what its whole does in this tier."""
 
 
-def rate(amount: Amount, name: str) -> Fraction:
-    """Convert an amount per million tokens to nano-units per token.
-
-    Raises:
-        InvalidAmount: it cannot be a price.
-    """
+def _rate(amount: Amount, name: str) -> Fraction:
+    """Convert an amount per million tokens to nano-units per token."""
     return Fraction(to_nano(amount, what=f"{name} (per million tokens)"), _PER_MILLION)
 
 
-def tier_rates(tier: str, price: Amount | TierRates, standard: dict[str, Fraction]) -> dict[str, Fraction]:
-    """Return the rates of one tier of a user's own price, in nano-units per token.
-
-    Args:
-        tier: one of `OWN_TIERS`.
-        price: a factor of the standard rates, or rates of its own.
-        standard: the standard rates.
-
-    Raises:
-        InvalidAmount: a discount above 1, a surcharge below 1 or above 100, or rates that leave out what standard has.
-    """
+def _tier_rates(tier: str, price: Amount | TierRates, standard: dict[str, Fraction]) -> dict[str, Fraction]:
     if isinstance(price, TierRates):
         found = price.rates(f"{tier}.")
         for name in ("input", "output"):
@@ -214,13 +193,13 @@ def own_tables(
 
     Args:
         model: whose they are.
-        prices: by tier, as for `tier_rates`.
-        standard: the standard rates.
+        prices: by tier, one of `OWN_TIERS`: a factor of the standard rates, or rates of its own.
+        standard: the standard rates, as those returned in nano-units per token.
 
     Raises:
-        InvalidAmount: as `tier_rates`.
+        InvalidAmount: a discount above 1, a surcharge below 1 or above 100, or rates that leave out what standard has.
     """
-    tables = {tier: tier_rates(tier, price, standard) for tier, price in prices.items()}
+    tables = {tier: _tier_rates(tier, price, standard) for tier, price in prices.items()}
     claude = "claude" in model.lower()
     if not claude:  # OpenAI's two words for one tier; Anthropic's `priority` is no price per token
         for one, other in (_SURCHARGED, _SURCHARGED[::-1]):

@@ -6,6 +6,7 @@ LangChain's `UsageMetadata` and Bedrock's Converse API. The shapes are told apar
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Final
 
 from costscope.errors import InvalidUsage
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 _OPAQUE: Final = (str, bytes, bytearray, int, float, complex, list, tuple, set, frozenset)
-_USAGE_FIELDS: Final = ("usage", "usage_metadata", "usageMetadata")
+USAGE_FIELDS: Final = ("usage", "usage_metadata", "usageMetadata")
 
 
 def read_usage(result: object) -> Usage | None:
@@ -43,7 +44,7 @@ def read_usage(result: object) -> Usage | None:
     if result is None or isinstance(result, _OPAQUE):
         return None
     fields = fields_of(result)
-    for name in _USAGE_FIELDS:
+    for name in USAGE_FIELDS:
         found = fields(name)
         if found is None or callable(found) or isinstance(found, _OPAQUE):
             continue
@@ -185,62 +186,40 @@ def _parse_anthropic(usage: Fields, outputs: Fields) -> Usage:
     )
 
 
-def _parse_gemini(usage: Fields) -> Usage:
-    return _parse_google(
-        usage,
-        prompt="prompt_token_count",
-        candidates="candidates_token_count",
-        thoughts="thoughts_token_count",
-        tools="tool_use_prompt_token_count",
-        cached="cached_content_token_count",
-        total="total_token_count",
-        modalities=("prompt_tokens_details", "candidates_tokens_details", "token_count"),
-    )
-
-
-def _parse_gemini_json(usage: Fields) -> Usage:
-    return _parse_google(
-        usage,
-        prompt="promptTokenCount",
-        candidates="candidatesTokenCount",
-        thoughts="thoughtsTokenCount",
-        tools="toolUsePromptTokenCount",
-        cached="cachedContentTokenCount",
-        total="totalTokenCount",
-        modalities=("promptTokensDetails", "candidatesTokensDetails", "tokenCount"),
-    )
-
-
-def _parse_google(
-    usage: Fields,
-    *,
-    prompt: str,
-    candidates: str,
-    thoughts: str,
-    tools: str,
-    cached: str,
-    total: str,
-    modalities: tuple[str, str, str],
-) -> Usage:
+def _parse_gemini(usage: Fields, spell: Callable[[str], str] = str) -> Usage:
     """Read Gemini: results of server-side tools are more input, thoughts are more output; the total has all four."""
-    total_in = first_count(usage, prompt) + first_count(usage, tools)
-    answer, thinking = first_count(usage, candidates), first_count(usage, thoughts)
-    everything = count(usage, total)
+
+    def tokens(name: str) -> int:
+        return first_count(usage, spell(name))
+
+    total_in = tokens("prompt_token_count") + tokens("tool_use_prompt_token_count")
+    answer, thinking = tokens("candidates_token_count"), tokens("thoughts_token_count")
+    everything = count(usage, spell("total_token_count"))
     if everything is None:
         output = answer + thinking
     elif everything == total_in + answer >= total_in + thinking:
         output = answer  # some Vertex models count the thoughts among the candidates
     else:
         output = _output_within(everything, total_in, answer + thinking)
-    prompt_details, answer_details, per_modality = modalities
+    per_modality = spell("token_count")
     return Usage(
         total_in,
         output,
-        first_count(usage, cached),
+        tokens("cached_content_token_count"),
         reasoning_tokens=thinking,
-        input_audio_tokens=_audio_tokens(usage(prompt_details), per_modality),
-        output_audio_tokens=_audio_tokens(usage(answer_details), per_modality),
+        input_audio_tokens=_audio_tokens(usage(spell("prompt_tokens_details")), per_modality),
+        output_audio_tokens=_audio_tokens(usage(spell("candidates_tokens_details")), per_modality),
     )
+
+
+def _parse_gemini_json(usage: Fields) -> Usage:
+    return _parse_gemini(usage, _camel_case)
+
+
+@cache
+def _camel_case(name: str) -> str:
+    first, *others = name.split("_")
+    return first + "".join(map(str.capitalize, others))
 
 
 def _parse_bedrock(usage: Fields) -> Usage:

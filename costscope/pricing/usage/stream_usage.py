@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from costscope.pricing.usage.shapes import parse_usage, read_usage
+from costscope.pricing.usage.shapes import USAGE_FIELDS, parse_usage, read_usage
 from costscope.pricing.usage.usage_fields import Fields, Usage, fields_of, with_source
 
 _TEXT: Final = (str, bytes)
 _ENDINGS: Final = frozenset({"response.completed", "response.incomplete", "response.failed"})
-_REPORTS: Final = ("usage", "usage_metadata", "usageMetadata")
 _MERGED: Final = (
     "input_tokens",
     "output_tokens",
@@ -60,7 +59,7 @@ class StreamUsage:
         if isinstance(kind, str):
             self._note_event(kind, item, fields)
             return
-        if any(fields(name) is not None for name in _REPORTS):
+        if any(fields(name) is not None for name in USAGE_FIELDS):
             self._last = item
         candidates = fields("candidates")
         if candidates is not None:
@@ -90,7 +89,7 @@ class StreamUsage:
         elif kind in _ENDINGS:
             self._last = fields("response")
             self.complete = True
-        elif any(fields(name) is not None for name in _REPORTS):
+        elif any(fields(name) is not None for name in USAGE_FIELDS):
             self._last = item  # an event of a framework that wraps the provider's
 
     def _note_chunk(self, item: object, fields: Fields, choices: object) -> None:

@@ -51,20 +51,10 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
     """What the provider or gateway says it billed, in nano-units: OpenRouter `usage.cost`, LiteLLM `response_cost`."""
 
     def __post_init__(self) -> None:
-        counts = (
-            self.input_tokens,
-            self.output_tokens,
-            self.cache_read_tokens,
-            self.cache_write_tokens,
-            self.cache_write_1h_tokens,
-            self.reasoning_tokens,
-            self.input_audio_tokens,
-            self.output_audio_tokens,
-            self.web_searches,
-        )
+        counts = msgspec.structs.astuple(self)[:_COUNTS]
         for value in counts:
             if type(value) is not int or not 0 <= value <= MAX_TOKENS:
-                name = _COUNTS[[item is value for item in counts].index(True)]
+                name = self.__struct_fields__[[item is value for item in counts].index(True)]
                 msg = f"usage: {name} is {_shown(value)}; expected an int from 0 to {MAX_TOKENS}"
                 raise InvalidUsage(msg)
         inputs, outputs, read, write, hour, reasoning, audio_in, audio_out, _ = counts
@@ -94,18 +84,8 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
         return self.input_tokens + self.output_tokens
 
 
-_COUNTS: Final = (
-    "input_tokens",
-    "output_tokens",
-    "cache_read_tokens",
-    "cache_write_tokens",
-    "cache_write_1h_tokens",
-    "reasoning_tokens",
-    "input_audio_tokens",
-    "output_audio_tokens",
-    "web_searches",
-)
-
+_COUNTS: Final = 9
+"""So many fields come first that count something."""
 _PARTS: Final = (
     ("cache_write_1h_tokens", "cache_write_tokens"),
     ("reasoning_tokens", "output_tokens"),
@@ -123,6 +103,8 @@ def _shown(value: object) -> str:
     return "a huge int" if huge else f"{value!r:.60}"
 
 
+_NOTHING: Final[dict[str, object]] = {}
+
 Fields = Callable[[str], object]
 """Field name to value; None for a field that is absent."""
 
@@ -132,7 +114,7 @@ def fields_of(source: object) -> Fields:
     if type(source) is dict:
         return source.get
     if source is None:
-        return _no_field
+        return _NOTHING.get
     if hasattr(type(source), "__pydantic_fields__"):
         # pydantic's own __getattr__ costs a microsecond for each field that is absent
         extra = getattr(source, "__pydantic_extra__", None)
@@ -176,10 +158,6 @@ def first_count(fields: Fields, *names: str) -> int:
     return 0
 
 
-def _no_field(_name: str) -> None:
-    return None
-
-
 def _attribute_of(source: object, name: str) -> object:
     try:
         return getattr(source, name, None)
@@ -187,11 +165,10 @@ def _attribute_of(source: object, name: str) -> object:
         return None
 
 
-_NO_FIELDS: Final = fields_of(None)
 _TIERS: Final = ("service_tier", "serviceTier", "traffic_type", "trafficType")
 
 
-def with_source(usage: Usage, reported: Fields, result: Fields, hidden: Fields = _NO_FIELDS) -> Usage:
+def with_source(usage: Usage, reported: Fields, result: Fields, hidden: Fields = _NOTHING.get) -> Usage:
     """Return `usage` with the model, provider, service tier and cost that the result names."""
     model = text(result, "model") or text(result, "model_version") or text(result, "modelVersion")
     provider = text(result, "provider") or text(hidden, "custom_llm_provider")

@@ -14,7 +14,7 @@ from costscope import HoldClosed, budget_scope
 from costscope.engine.call.drive import areserve, asettle, defer, enqueue_settlement, rescue, reserve, settle
 from costscope.engine.state.call import Call
 from costscope.ledger import Release
-from costscope.pricing.estimate import Estimate
+from costscope.pricing.estimate.amounts import Estimate
 from costscope.scope.runtime import services_of
 from costscope.scope.scope import state_of
 from costscope.testing.outage import OutageStore

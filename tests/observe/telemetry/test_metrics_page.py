@@ -10,7 +10,7 @@ from costscope.observe.events import records
 from costscope.observe.exporter.series import families
 from costscope.observe.telemetry import DEFAULT_LABELS, METRICS, ScopeTotals
 from costscope.observe.telemetry.metrics import CURRENCY
-from costscope.pricing.usage import Usage
+from costscope.pricing.usage.usage_fields import Usage
 
 PAGE = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text(encoding="utf-8")
 ROWS = [

@@ -13,7 +13,7 @@ from opentelemetry.trace import NoOpTracerProvider, SpanKind, StatusCode
 
 from costscope.errors import BudgetExceeded, InvalidLabel, StoreUnavailable
 from costscope.observe.telemetry import Spans
-from costscope.pricing.usage import Usage
+from costscope.pricing.usage.usage_fields import Usage
 
 LABELS = {"tenant": "acme", "workflow": "report", "run": "r-1", "user": "u-1"}
 USAGE = Usage(100, 20, 30, 10, 0, 5, model="gpt-4o-2024-08-06")

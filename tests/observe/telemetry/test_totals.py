@@ -7,7 +7,7 @@ import pytest
 
 from costscope.observe.telemetry import EndlessTotals, ScopeTotals
 from costscope.observe.telemetry.totals import FAILED_MAX, FOLD_AT
-from costscope.pricing.usage import Usage
+from costscope.pricing.usage.usage_fields import Usage
 
 USAGE = Usage(
     input_tokens=100, output_tokens=20, cache_read_tokens=30, cache_write_tokens=4, reasoning_tokens=5

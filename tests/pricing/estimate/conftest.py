@@ -2,7 +2,8 @@
 
 import pytest
 
-from costscope.pricing.prices import PriceBook, PriceRule
+from costscope.pricing.prices.book import PriceBook
+from costscope.pricing.prices.price_rules import PriceRule
 
 
 @pytest.fixture(scope="session")

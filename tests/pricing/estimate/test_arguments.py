@@ -5,8 +5,14 @@ import inspect
 import pytest
 
 from costscope.errors import InvalidInput
-from costscope.pricing.estimate import CallShape, choices_of, model_of, output_cap, tier_of
-from costscope.pricing.estimate.arguments import wants_audio
+from costscope.pricing.estimate.arguments import (
+    CallShape,
+    choices_of,
+    model_of,
+    output_cap,
+    tier_of,
+    wants_audio,
+)
 
 
 def complete(messages, model="gpt-4o-mini", *, max_tokens=300, **options): ...

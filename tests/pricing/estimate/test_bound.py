@@ -14,9 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from costscope.errors import ModelUnpriced
-from costscope.pricing.estimate import Bound, input_bound, text_bound
-from costscope.pricing.estimate.bound import CALL_SLACK
-from costscope.pricing.prices import PriceRule
+from costscope.pricing.estimate.bound import CALL_SLACK, Bound, input_bound, text_bound
+from costscope.pricing.prices.price_rules import PriceRule
 
 any_text = st.text(st.characters(exclude_categories=()))  # lone surrogates as well
 json_values = st.recursive(

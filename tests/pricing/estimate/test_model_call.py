@@ -9,22 +9,18 @@ from hypothesis import strategies as st
 
 from costscope.errors import InvalidAmount, ModelUnpriced
 from costscope.ledger.meters import MAX_AMOUNT
-from costscope.pricing.estimate import (
+from costscope.pricing.estimate.amounts import Estimate, given_estimate, settled_amounts, tool_estimate
+from costscope.pricing.estimate.arguments import CallShape, output_cap
+from costscope.pricing.estimate.bound import CALL_SLACK
+from costscope.pricing.estimate.model_call import (
     DEFAULT_OUTPUT_CAP,
     MIN_OUTPUT_TOKENS,
-    CallShape,
-    Estimate,
-    capped_estimate,
     estimate_call,
-    given_estimate,
-    output_cap,
-    settled_amounts,
-    strict_estimate,
-    tool_estimate,
+    model_estimate,
 )
-from costscope.pricing.estimate.bound import CALL_SLACK
-from costscope.pricing.prices import FixedPrice, PriceRule, price_option
-from costscope.pricing.usage import Usage
+from costscope.pricing.prices.option import FixedPrice, price_option
+from costscope.pricing.prices.price_rules import PriceRule
+from costscope.pricing.usage.usage_fields import Usage
 
 AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
 NAMED = [
@@ -80,8 +76,7 @@ def test_no_call_within_its_bounds_costs_more_than_was_held(book, mode, data):
     price = book.find(data.draw(st.sampled_from(NAMED)), at=AT)
     inputs, cap = data.draw(st.integers(0, 1_000_000)), data.draw(st.integers(0, 50_000))
     choices = data.draw(st.integers(1, 4))
-    make = strict_estimate if mode == "strict" else capped_estimate
-    estimate = make(price, input_tokens=inputs, output_tokens=cap, choices=choices, can_cap=True)
+    estimate = model_estimate(price, mode=mode, input_tokens=inputs, output_tokens=cap, choices=choices)
     units = data.draw(st.integers(estimate.units_min, estimate.units_max))
     granted = cap if mode == "strict" or not estimate.units_max else units
     held = {meter: amount + units * estimate.step.get(meter, 0) for meter, amount in estimate.amounts.items()}
@@ -91,7 +86,7 @@ def test_no_call_within_its_bounds_costs_more_than_was_held(book, mode, data):
 
 
 def test_a_strict_estimate_holds_all_of_the_call(price):
-    estimate = strict_estimate(price, input_tokens=1000, output_tokens=300, choices=2)
+    estimate = model_estimate(price, input_tokens=1000, output_tokens=300, choices=2)
     assert estimate == Estimate(
         {
             "cost": 10_000 + 60_000,
@@ -105,7 +100,7 @@ def test_a_strict_estimate_holds_all_of_the_call(price):
 
 
 def test_a_capped_estimate_holds_the_input_and_as_much_output_as_fits(price):
-    estimate = capped_estimate(price, input_tokens=1000, output_tokens=300, choices=2)
+    estimate = model_estimate(price, mode="capped", input_tokens=1000, output_tokens=300, choices=2)
     assert estimate.amounts == {
         "cost": 10_000,
         "tokens": 1000,
@@ -119,18 +114,18 @@ def test_a_capped_estimate_holds_the_input_and_as_much_output_as_fits(price):
 
 
 def test_the_least_useful_output_is_no_more_than_was_asked_for(price):
-    assert capped_estimate(price, input_tokens=1, output_tokens=5).units_min == 5
-    assert capped_estimate(price, input_tokens=1, output_tokens=0).units_max == 0
+    assert model_estimate(price, mode="capped", input_tokens=1, output_tokens=5).units_min == 5
+    assert model_estimate(price, mode="capped", input_tokens=1, output_tokens=0).units_max == 0
 
 
 def test_a_call_without_a_cap_gets_one_no_larger_than_the_model_makes(price):
+    assert model_estimate(price, input_tokens=1, output_tokens=None).needs_cap == DEFAULT_OUTPUT_CAP
     assert (
-        strict_estimate(price, input_tokens=1, output_tokens=None, can_cap=True).needs_cap
+        model_estimate(price, mode="capped", input_tokens=1, output_tokens=None).units_max
         == DEFAULT_OUTPUT_CAP
     )
-    assert capped_estimate(price, input_tokens=1, output_tokens=None).units_max == DEFAULT_OUTPUT_CAP
     short = PriceRule(input=1, output=1, max_output_tokens=1000).price("m", source="policy")
-    estimate = strict_estimate(short, input_tokens=1, output_tokens=None, can_cap=True)
+    estimate = model_estimate(short, input_tokens=1, output_tokens=None)
     assert (estimate.needs_cap, estimate.amounts["output_tokens"]) == (1000, 1000)
     assert estimate.cap_for(0) == 1000
 
@@ -139,18 +134,24 @@ def test_a_call_that_can_be_given_no_cap_is_bounded_by_the_model_or_refused(pric
     longest = PriceRule(input=1, output=1, max_output_tokens=1000, context_window=9000).price(
         "m", source="policy"
     )
-    assert strict_estimate(longest, input_tokens=1, output_tokens=None).amounts["output_tokens"] == 1000
+    assert (
+        model_estimate(longest, input_tokens=1, output_tokens=None, can_cap=False).amounts["output_tokens"]
+        == 1000
+    )
     window = PriceRule(input=1, output=1, context_window=9000).price("m", source="policy")
-    assert strict_estimate(window, input_tokens=1, output_tokens=None).amounts["output_tokens"] == 9000
-    for make in (strict_estimate, capped_estimate):
+    assert (
+        model_estimate(window, input_tokens=1, output_tokens=None, can_cap=False).amounts["output_tokens"]
+        == 9000
+    )
+    for mode in ("strict", "capped"):
         with pytest.raises(ModelUnpriced, match=r"no cap.*max_output_tokens.*estimate="):
-            make(price, input_tokens=1, output_tokens=None, can_cap=False)
+            model_estimate(price, mode=mode, input_tokens=1, output_tokens=None, can_cap=False)
 
 
 def test_a_model_without_output_holds_none():
     price = PriceRule(input=1).price("embedder", source="policy")
-    for make in (strict_estimate, capped_estimate):
-        estimate = make(price, input_tokens=10, output_tokens=None)
+    for mode in ("strict", "capped"):
+        estimate = model_estimate(price, mode=mode, input_tokens=10, output_tokens=None)
         assert (estimate.amounts["output_tokens"], estimate.amounts["cost"], estimate.units_max) == (
             0,
             10_000,
@@ -160,15 +161,15 @@ def test_a_model_without_output_holds_none():
 
 def test_a_fixed_price_is_held_as_it_is_and_needs_no_bound():
     price = FixedPrice(5)
-    assert strict_estimate(price, input_tokens=10, output_tokens=20).amounts["cost"] == 5
-    assert strict_estimate(price, input_tokens=10, output_tokens=None).amounts["cost"] == 5
-    capped = capped_estimate(price, input_tokens=10, output_tokens=20)
+    assert model_estimate(price, input_tokens=10, output_tokens=20).amounts["cost"] == 5
+    assert model_estimate(price, input_tokens=10, output_tokens=None).amounts["cost"] == 5
+    capped = model_estimate(price, mode="capped", input_tokens=10, output_tokens=20)
     assert (capped.amounts["cost"], capped.step) == (5, {"tokens": 1, "output_tokens": 1})
 
 
 def test_a_computed_price_is_held_in_full_in_either_mode():
     price = price_option(lambda usage: usage.output_tokens)
-    estimate = capped_estimate(price, input_tokens=10, output_tokens=20)
+    estimate = model_estimate(price, mode="capped", input_tokens=10, output_tokens=20)
     assert (estimate.amounts["cost"], estimate.units_max) == (20_000_000_000, 0)
 
 
@@ -176,10 +177,10 @@ def test_a_tool_holds_its_fee_and_one_call():
     assert tool_estimate(FixedPrice(10)).amounts == {"cost": 10, "tool_calls": 1}
 
 
-@pytest.mark.parametrize("make", [strict_estimate, capped_estimate])
-def test_a_bound_beyond_the_ledger_is_refused(price, make):
+@pytest.mark.parametrize("mode", ["strict", "capped"])
+def test_a_bound_beyond_the_ledger_is_refused(price, mode):
     with pytest.raises(InvalidAmount, match="more than a ledger can hold"):
-        make(price, input_tokens=1, output_tokens=MAX_AMOUNT, can_cap=True)
+        model_estimate(price, mode=mode, input_tokens=1, output_tokens=MAX_AMOUNT)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import pytest
 
-from costscope.pricing.prices import PriceBook
+from costscope.pricing.prices.book import PriceBook
 
 NAMED = [
     "gpt-5.2",

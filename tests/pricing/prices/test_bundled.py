@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from costscope.errors import ModelUnpriced
-from costscope.pricing.prices import PriceBook
-from costscope.pricing.prices.bundled import find_bundled
-from costscope.pricing.usage import Usage
+from costscope.pricing.prices.book import PriceBook
+from costscope.pricing.prices.bundled import BundledPrices
+from costscope.pricing.usage.usage_fields import Usage
 
 AT = datetime(2026, 11, 22, 12, tzinfo=UTC)
 PLAIN_KEYS = {
@@ -73,7 +73,8 @@ def test_the_whole_table_costs_what_genai_prices_says():
     compared = refused = 0
     for provider in data_snapshot.get_snapshot().providers:
         for info in provider.models:
-            price, _ = find_bundled(info.id, provider.id, AT)
+            quote = BundledPrices().find(info.id, provider=provider.id, at=AT)
+            price = quote and quote.price
             found, matched = provider.find_model(info.id), info
             if price is None or found is not info:  # an id that another entry matches first
                 refused += price is None
@@ -197,11 +198,12 @@ def test_a_price_holds_until_the_moment_it_is_said_to(model):
     """Sampled every 7 minutes over days around a change: constant up to `until`, never past a change."""
     at = datetime(2026, 12, 31, 20, tzinfo=UTC)
     for _ in range(3):
-        price, until = find_bundled(model, None, at)
+        quote = BundledPrices().find(model, provider=None, at=at)
+        price, until = quote.price, quote.until
         assert until > at
         if until - at > timedelta(days=30):
             break
-        last, _ = find_bundled(model, None, until - timedelta(seconds=1))
+        last = BundledPrices().find(model, provider=None, at=until - timedelta(seconds=1)).price
         assert last.cost(Usage(10**6, 10**6)) == price.cost(Usage(10**6, 10**6))
         at = until
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from costscope.errors import ModelUnpriced
 from costscope.pricing.prices.model_price import RateTable
-from costscope.pricing.usage import Usage
+from costscope.pricing.usage.usage_fields import Usage
 
 RATES = (
     "input",

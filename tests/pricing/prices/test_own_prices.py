@@ -9,8 +9,10 @@ import msgspec
 import pytest
 
 from costscope.errors import InvalidAmount, ModelUnpriced
-from costscope.pricing.prices import ComputedPrice, FixedPrice, PriceBook, PriceList, PriceRule, price_option
-from costscope.pricing.usage import Usage
+from costscope.pricing.prices.book import PriceBook
+from costscope.pricing.prices.option import ComputedPrice, FixedPrice, price_option
+from costscope.pricing.prices.price_rules import PriceList, PriceRule
+from costscope.pricing.usage.usage_fields import Usage
 
 
 def decode(text):

@@ -12,8 +12,9 @@ from costscope import ModelUnpriced, Runtime, Usage, budget_scope, metered_model
 from costscope.policy import load_policy
 from costscope.policy.lint import lint_policy
 from costscope.prices import PriceSource, Quote
-from costscope.pricing.prices import PriceBook, PriceList, PriceRule
+from costscope.pricing.prices.book import PriceBook
 from costscope.pricing.prices.bundled import BundledPrices
+from costscope.pricing.prices.price_rules import PriceList, PriceRule
 
 AT = datetime(2026, 3, 1, tzinfo=UTC)
 

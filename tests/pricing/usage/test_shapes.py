@@ -6,7 +6,8 @@ from types import SimpleNamespace
 import pytest
 
 from costscope.errors import InvalidUsage
-from costscope.pricing.usage import Usage, coerce_usage, read_usage
+from costscope.pricing.usage.shapes import coerce_usage, read_usage
+from costscope.pricing.usage.usage_fields import Usage
 
 CHAT = {
     "id": "c",

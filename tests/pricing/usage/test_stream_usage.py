@@ -3,7 +3,8 @@
 import pytest
 
 from costscope.errors import InvalidUsage
-from costscope.pricing.usage import StreamUsage, Usage
+from costscope.pricing.usage.stream_usage import StreamUsage
+from costscope.pricing.usage.usage_fields import Usage
 
 
 def chunk(*, content=None, finish=None, usage=None, choices=None):

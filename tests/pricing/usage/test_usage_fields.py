@@ -6,7 +6,7 @@ import pickle
 import pytest
 
 from costscope.errors import InvalidUsage
-from costscope.pricing.usage import MAX_TOKENS, Usage
+from costscope.pricing.usage.usage_fields import MAX_TOKENS, Usage
 
 COUNTS = [
     "input_tokens",
