@@ -37,6 +37,10 @@ from hypothesis import HealthCheck, settings
 settings.register_profile("costscope", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("costscope")
 
+# A shell that starts the suite in the background lets it, and all that it starts, ignore Ctrl-C.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
 pytest_plugins = ["fake_providers.plugin"]  # the `provider` fixture: answers like OpenAI and Anthropic
 
 

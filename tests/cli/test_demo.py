@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+from programs import started
 
 OWED = {
     "limit_usd", "provider_billed_usd", "ledger_spent_usd", "presumed_usd", "over_budget_usd", "calls", "denials",
@@ -145,12 +146,12 @@ def test_an_interrupted_demo_leaves_nothing_behind(environment, temporary, numbe
     ]
     more = {"TMPDIR": str(temporary), "PYTHONUNBUFFERED": "1"}
     pipe = subprocess.PIPE
-    with subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment | more) as process:
-        started = any("all agents start" in line for line in process.stdout)
+    with started(command, stdout=pipe, stderr=pipe, text=True, env=environment | more) as process:
+        ready = any("all agents start" in line for line in process.stdout)
         workers = _children(process.pid)
         process.send_signal(number)
         _, err = process.communicate(timeout=60)
-    assert started, err
+    assert ready, err
     assert len(workers) >= 2
     assert process.returncode == 130
     assert err == "costscope: demo stopped; nothing of it is left running\n"
@@ -163,14 +164,14 @@ def test_a_worker_that_ends_by_itself_is_said_in_one_line_and_ends_the_demo(envi
     command = [sys.executable, "-m", "costscope", "demo", "--no-kill", "--processes", "2", "--tasks", "2"]
     more = {"TMPDIR": str(temporary), "PYTHONUNBUFFERED": "1"}
     pipe = subprocess.PIPE
-    with subprocess.Popen(
+    with started(
         [*command, "--calls", "100000"], stdout=pipe, stderr=pipe, text=True, env=environment | more
     ) as process:
-        started = any("all agents start" in line for line in process.stdout)
+        ready = any("all agents start" in line for line in process.stdout)
         workers = [pid for pid in _children(process.pid) if "processes" in _command_of(pid)]
         os.kill(workers[0], signal.SIGKILL)
         _, err = process.communicate(timeout=60)
-    assert started, err
+    assert ready, err
     assert len(workers) == 2
     assert process.returncode == 2
     assert re.fullmatch(r"costscope: worker [12] of the demo ended: it left with code -9\n", err)

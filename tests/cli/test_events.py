@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 import pytest
+from programs import started
 
 from costscope.board import Publish
 from costscope.cli.events_command import short_line
@@ -162,7 +163,7 @@ def test_what_this_version_does_not_know_is_passed_over(costscope, stream):
 def test_following_prints_what_comes_until_interrupted(environment, stream):
     url, publish = stream
     command = [sys.executable, "-m", "costscope", "events", "--follow", "--count", "1", "--store", url]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+    with started(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         assert "r-29" in process.stdout.readline()
         publish("later")
         assert "run later was admitted" in process.stdout.readline()

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from programs import started
 
 from costscope import Runtime, budget_scope
 
@@ -136,7 +137,7 @@ def test_watch_refreshes_until_interrupted(environment, books):
 
     _, url = books
     command = [sys.executable, "-m", "costscope", "status", "--watch", "--store", url]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+    with started(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         screens = 0
         for line in process.stdout:
             screens += "live hold" in line

@@ -17,6 +17,7 @@ import termios
 
 import pytest
 from books_of import DAY_MS, NOON_MS, account, snapshot
+from programs import started
 from rich.console import Console
 
 from costscope.cli.status_watch import WatchScreen
@@ -212,7 +213,7 @@ def test_a_pace_is_told_in_the_unit_in_which_it_can_be_read(meter, rate, words):
 def test_it_draws_again_and_again_until_interrupted(environment, books):
     _, url = books
     command = [sys.executable, "-m", "costscope", "status", "--watch", "--interval", "0.1", "--store", url]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+    with started(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         screens = 0
         for line in process.stdout:
             screens += "live hold" in line
@@ -231,7 +232,7 @@ def test_on_a_small_terminal_the_last_lines_are_there(environment, books):
     command = [sys.executable, "-m", "costscope", "status", "--watch", "--store", url]
     asked = {name: value for name, value in environment.items() if name not in {"COLUMNS", "LINES"}}
     sized = asked | {"TERM": "xterm"}
-    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=sized) as process:
+    with started(command, stdin=theirs, stdout=theirs, stderr=theirs, env=sized) as process:
         os.close(theirs)
         drawn = b""
         try:
@@ -254,7 +255,7 @@ def test_on_a_small_terminal_the_last_lines_are_there(environment, books):
 def test_it_goes_on_when_the_server_is_away(environment, books):
     server, url = books
     command = [sys.executable, "-m", "costscope", "status", "--watch", "--interval", "0.1", "--store", url]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
+    with started(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         away = False
         for line in process.stdout:
             if "live hold" in line and not away:

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from programs import started
 
 LEFT_BEHIND = """
 import asyncio, sys
@@ -44,7 +45,7 @@ late = Late()
 def test_requests_without_an_answer_do_not_outlive_their_loop(valkey_server_factory):
     server = valkey_server_factory(appendonly="yes")
     words = [sys.executable, "-X", "dev", "-c", LEFT_BEHIND, server.url]
-    with subprocess.Popen(
+    with started(
         words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as program:
         assert program.stdout.readline() == "ready\n"
