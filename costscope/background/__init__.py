@@ -1,3 +1,1 @@
 """What goes on beside the calls: the worker, the outbox, lease renewal. Import from the modules."""
-
-__all__: list[str] = []

@@ -103,7 +103,7 @@ class Worker:
         self.stop(max(0.0, deadline - time.monotonic()))
 
     def stop(self, timeout_s: float = 0.0) -> None:
-        """End the thread, whatever waits; wait for its end at most so long."""
+        """End the thread, even with work waiting; wait for its end at most so long."""
         self.closing.set()
         self._hurry.set()
         if self._running.locked():

@@ -46,15 +46,19 @@ def left(scope: ScopeState) -> dict[str, Any]:
 def warnings(scope: ScopeState) -> tuple[DecisionWarning, ...]:
     """Every level over the scope that is passed, as last seen."""
     watch = scope.watch
-    return () if watch is None else tuple(_passed(watch, watched) for watched in watch.passed())
+    return (
+        () if watch is None else tuple(_describe_level(watch, watched) for watched in watch.passed_levels())
+    )
 
 
 def changes(call: Call, asked: str, own_cap: int | None, cap: int | None) -> tuple[DecisionWarning, ...]:
     """In which way a call is to be made otherwise than asked."""
-    return tuple(_changed(call, asked, own_cap, cap))
+    return tuple(_describe_change(call, asked, own_cap, cap))
 
 
-def _changed(call: Call, asked: str, own_cap: int | None, cap: int | None) -> Iterator[DecisionWarning]:
+def _describe_change(
+    call: Call, asked: str, own_cap: int | None, cap: int | None
+) -> Iterator[DecisionWarning]:
     routing = call.routing
     if call.name != asked:
         reason = routing.reason if routing is not None else ""
@@ -67,9 +71,9 @@ def _changed(call: Call, asked: str, own_cap: int | None, cap: int | None) -> It
         )
 
 
-def _passed(watch: Watch, watched: Watched) -> DecisionWarning:
+def _describe_level(watch: Watch, watched: Watched) -> DecisionWarning:
     level, budget = watched.level, watched.budget
-    used, what = sum(watch.used(watched)), f"of {format_amount(level.meter, level.limit)}"
+    used, what = sum(watch.balance_of(watched)), f"of {format_amount(level.meter, level.limit)}"
     so_far = f"{format_amount(level.meter, used)} {what} are spent or held"
     if level.threshold is not None:
         actions = ", ".join(action.do for action in level.threshold.actions)
@@ -96,16 +100,16 @@ def _passed(watch: Watch, watched: Watched) -> DecisionWarning:
 D = TypeVar("D", bound=Decision)
 
 
-def allowed(
+def allow(
     cls: type[D], opened: OpenRun, *, more_warnings: tuple[DecisionWarning, ...] = (), **fields: Any
 ) -> D:
     """The step may be taken."""
-    return cls(allowed=True, **_standing(opened, more_warnings), **fields)
+    return cls(allowed=True, **_balances_of(opened, more_warnings), **fields)
 
 
-def refused(cls: type[D], opened: OpenRun, error: CallDenied, **fields: Any) -> D:
+def refuse(cls: type[D], opened: OpenRun, error: CallDenied, **fields: Any) -> D:
     """It may not."""
-    return cls(allowed=False, **why(error), **_standing(opened, ()), **fields)
+    return cls(allowed=False, **why(error), **_balances_of(opened, ()), **fields)
 
 
 def afterwards(
@@ -115,8 +119,8 @@ def afterwards(
     try:
         opened.run.check()
     except RunHalted as error:
-        return cls(allowed=False, **why(error), **_standing(opened, more_warnings), **fields)
-    return allowed(cls, opened, more_warnings=more_warnings, **fields)
+        return cls(allowed=False, **why(error), **_balances_of(opened, more_warnings), **fields)
+    return allow(cls, opened, more_warnings=more_warnings, **fields)
 
 
 def why(error: CallDenied) -> dict[str, Any]:
@@ -132,7 +136,7 @@ def why(error: CallDenied) -> dict[str, Any]:
     }
 
 
-def _standing(opened: OpenRun, more_warnings: tuple[DecisionWarning, ...]) -> dict[str, Any]:
+def _balances_of(opened: OpenRun, more_warnings: tuple[DecisionWarning, ...]) -> dict[str, Any]:
     """What every decision says, as last seen; `left` looks, and so comes first."""
     figures = left(opened.scope)
     return {"run_id": opened.run_id, "warnings": (*more_warnings, *warnings(opened.scope)), **figures}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from costscope.engine.call.drive import rescue, reserve_steps, settle_steps
 from costscope.engine.enforcement.refusals import value_instead
 from costscope.errors import CallDenied
-from costscope.guard.answers import afterwards, allowed, changes, refused
+from costscope.guard.answers import afterwards, allow, changes, refuse
 from costscope.guard.decisions import DecisionWarning, ModelDecision, SettledDecision, ToolDecision
 from costscope.guard.open_runs import OpenCall
 from costscope.guard.requests import model_call, tool_call
@@ -38,11 +38,11 @@ def model_begins(opened: OpenRun, model: str, given: ModelRequest) -> Steps[Mode
     call, refusal = yield from _held(opened, spec, arguments)
     if refusal is not None:
         instead = _instead(call, refusal)
-        return refused(ModelDecision, opened, refusal, call_id=call_id, model=model, instead=instead)
+        return refuse(ModelDecision, opened, refusal, call_id=call_id, model=model, instead=instead)
     request = arguments[1]
     try:
         if call is not None:
-            _, request = spec.granted(call, *arguments)
+            _, request = spec.granted_arguments(call, *arguments)
         name = model if call is None else call.name
         opened.add(OpenCall(call_id, spec, "model", name, call))
     except BaseException:
@@ -50,7 +50,7 @@ def model_begins(opened: OpenRun, model: str, given: ModelRequest) -> Steps[Mode
         raise
     cap = output_cap(request)
     if call is None:
-        return allowed(
+        return allow(
             ModelDecision,
             opened,
             call_id=call_id,
@@ -59,7 +59,7 @@ def model_begins(opened: OpenRun, model: str, given: ModelRequest) -> Steps[Mode
             max_tokens=cap,
             request=request,
         )
-    return allowed(
+    return allow(
         ModelDecision,
         opened,
         reason=call.routing.reason if call.routing is not None else "",
@@ -85,14 +85,14 @@ def tool_begins(opened: OpenRun, tool: str, given: ToolRequest) -> Steps[ToolDec
     call, refusal = yield from _held(opened, spec, arguments)
     if refusal is not None:
         instead = _instead(call, refusal)
-        return refused(ToolDecision, opened, refusal, call_id=call_id, tool=tool, instead=instead)
+        return refuse(ToolDecision, opened, refusal, call_id=call_id, tool=tool, instead=instead)
     try:
         opened.add(OpenCall(call_id, spec, "tool", tool, call))
     except BaseException:
         _give_up(call)
         raise
     held = {} if call is None else dict(call.amounts)
-    return allowed(ToolDecision, opened, call_id=call_id, tool=tool, held=held)
+    return allow(ToolDecision, opened, call_id=call_id, tool=tool, held=held)
 
 
 def call_ends(
@@ -113,7 +113,7 @@ def call_ends(
     failure = RuntimeError(error) if isinstance(error, str) else error
     call = ended.call
     try:
-        command = ended.ending(reported, failure, model)
+        command = ended.settle_command(reported, failure, model)
         if call is not None:
             yield from settle_steps(call, command)
     except Exception:
@@ -126,7 +126,7 @@ def call_ends(
         SettledDecision,
         opened,
         call_id=ended.call_id,
-        charged=_charged(call, command),
+        charged=_entered_amounts(call, command),
         more_warnings=_doubts(kind, call, reported),
     )
 
@@ -144,14 +144,14 @@ def _held(opened: OpenRun, spec: Spec, arguments: Arguments) -> Steps[tuple[Call
 
 
 def _instead(call: Call | None, refusal: CallDenied) -> Any:
-    """What the refused call is to answer, if anybody said so."""
+    """Return what the refused call is to answer, if the policy says so."""
     try:
         return None if call is None else value_instead(call.scope, call.on_denied, refusal)
-    except CallDenied:  # nobody did
+    except CallDenied:  # it does not
         return None
 
 
-def _charged(call: Call | None, command: Commit | Release | None) -> dict[str, int]:
+def _entered_amounts(call: Call | None, command: Commit | Release | None) -> dict[str, int]:
     """What was entered into the books; of a call that no budget covers, what it cost all the same."""
     if type(command) is Commit:
         return dict(command.amounts)
@@ -160,7 +160,7 @@ def _charged(call: Call | None, command: Commit | Release | None) -> dict[str, i
 
 
 def _give_up(call: Call | None) -> None:
-    """The hold stands and its decision never reached anybody."""
+    """Give a hold back whose decision never reached its caller."""
     if call is not None:
         call.abandon()
 

@@ -11,7 +11,7 @@ from costscope.engine.run.iterations import Iteration
 from costscope.engine.run.run_life import admit_run, close_scope, leave_scope
 from costscope.engine.state.run import status_of
 from costscope.errors import CallDenied, InvalidInput, InvalidLabel, StoreUnavailable
-from costscope.guard.answers import afterwards, allowed, left, refused, warnings, why
+from costscope.guard.answers import afterwards, allow, left, refuse, warnings, why
 from costscope.guard.decisions import AdmissionDecision, IterationDecision, RunSummary, SettledDecision
 from costscope.guard.open_runs import OpenRun
 from costscope.ledger import Read
@@ -51,12 +51,12 @@ def run_starts(
                 yield from admit_run(scope)
         except CallDenied as error:
             runs.drop(run_id)
-            return refused(AdmissionDecision, opened, error)
+            return refuse(AdmissionDecision, opened, error)
         try:
-            yield from _looked(scope)
-            runs.admitted(opened)
-            return allowed(AdmissionDecision, opened)
-        except BaseException as error:  # cancelled with its slots in hand: nobody will ever end it
+            yield from _read_balances(scope)
+            runs.on_admitted(opened)
+            return allow(AdmissionDecision, opened)
+        except BaseException as error:  # cancelled with its slots in hand: nothing would ever end it
             close_scope(scope, error)
             raise
     except BaseException:
@@ -70,8 +70,8 @@ def iteration_begins(opened: OpenRun) -> Steps[IterationDecision]:
     try:
         yield from iteration.begin()
     except CallDenied as error:
-        return refused(IterationDecision, opened, error)
-    return allowed(IterationDecision, opened, iteration=opened.turn_begins(iteration))
+        return refuse(IterationDecision, opened, error)
+    return allow(IterationDecision, opened, iteration=opened.turn_begins(iteration))
 
 
 def iteration_ends(opened: OpenRun, number: int | None) -> Steps[SettledDecision]:
@@ -97,7 +97,7 @@ def run_ends(
     scope = opened.scope
     try:
         for one in calls:
-            yield from _charged(opened, one)
+            yield from _charge_of(opened, one)
         for turn in turns:
             yield from turn.end()
         ended = _ended_as(opened, status, reason, error)
@@ -112,7 +112,7 @@ def run_ends(
     return _summary(opened, ended, len(calls), figures)
 
 
-def _looked(scope: ScopeState) -> Steps[None]:
+def _read_balances(scope: ScopeState) -> Steps[None]:
     """See how the budgets stand where the admission has not: a run that was admitted elsewhere asked for none.
 
     So that what has come about elsewhere acts on the very first call.
@@ -126,7 +126,7 @@ def _looked(scope: ScopeState) -> Steps[None]:
             scope.record_balances(accounts, (yield Execute((Read(accounts),)))[0])
 
 
-def _charged(opened: OpenRun, one: OpenCall) -> Steps[None]:
+def _charge_of(opened: OpenRun, one: OpenCall) -> Steps[None]:
     call = one.call
     if call is None:
         return
@@ -161,7 +161,7 @@ def _summary(
     opened: OpenRun, ended: tuple[RunStatus, str], unsettled: int, figures: dict[str, Any]
 ) -> RunSummary:
     status, reason = ended
-    said = why(opened.run.halted()) if status == "halted" else {}
+    said = why(opened.run.halted_error()) if status == "halted" else {}
     return RunSummary(
         allowed=status != "halted",
         run_id=opened.run_id,

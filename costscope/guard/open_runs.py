@@ -34,7 +34,7 @@ class OpenCall:
         self.call = call
         """None inside a metered function of the same run: the outer call is charged."""
 
-    def ending(
+    def settle_command(
         self, reported: object, error: BaseException | None, model: str | None
     ) -> Commit | Release | None:
         """What settles it.
@@ -97,7 +97,7 @@ class OpenRun:
             HookRepeated: it has.
         """
         if call_id in self._calls:
-            raise self._repeated(call_id)
+            raise self._hook_repeated(call_id)
 
     def add(self, opened: OpenCall) -> None:
         """This call is open from now on.
@@ -110,7 +110,7 @@ class OpenRun:
             if self._over:
                 raise unknown_run(self.run_id)
             if opened.call_id in self._calls:
-                raise self._repeated(opened.call_id)
+                raise self._hook_repeated(opened.call_id)
             self._calls[opened.call_id] = opened
 
     def take(self, kind: CallKind, call_id: str | None) -> OpenCall:
@@ -121,7 +121,7 @@ class OpenRun:
         """
         with self._lock:
             if call_id is None:
-                call_id = self._only(kind)
+                call_id = self._find_only(kind)
             found = self._calls.get(call_id)
             if found is None or found.kind != kind:
                 msg = (
@@ -170,7 +170,7 @@ class OpenRun:
             self._turns.clear()
         return calls, turns
 
-    def _only(self, kind: CallKind) -> str:
+    def _find_only(self, kind: CallKind) -> str:
         found = [opened.call_id for opened in self._calls.values() if opened.kind == kind]
         if len(found) == 1:
             return found[0]
@@ -186,7 +186,7 @@ class OpenRun:
             )
         raise CallUnknown(msg)
 
-    def _repeated(self, call_id: str) -> HookRepeated:
+    def _hook_repeated(self, call_id: str) -> HookRepeated:
         msg = (
             f"run {self.run_id}: call {call_id!r} is open already; settle it first, or give every call an id of its "
             "own (or none: the decision has one)"
@@ -211,7 +211,7 @@ class Runs:
         self._lock = threading.Lock()
 
     def claim(self, run_id: str) -> None:
-        """Somebody asks for this run to be admitted.
+        """Claim the admission of this run for one hook.
 
         Raises:
             HookRepeated: it is open already, or asked for.
@@ -225,7 +225,7 @@ class Runs:
                 raise HookRepeated(msg)
             self._open[run_id] = None
 
-    def admitted(self, opened: OpenRun) -> None:
+    def on_admitted(self, opened: OpenRun) -> None:
         """It is open from now on."""
         with self._lock:
             self._open[opened.run_id] = opened

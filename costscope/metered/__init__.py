@@ -2,5 +2,3 @@
 
 Each drives the same two phases (`drive`) and differs in where it waits. Import from the modules.
 """
-
-__all__: list[str] = []

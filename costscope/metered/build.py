@@ -10,7 +10,7 @@ import msgspec
 from costscope.context import current_call, current_scope
 from costscope.engine.control.effects import NOTHING
 from costscope.engine.enforcement.refusal_events import emit_call_refused
-from costscope.engine.enforcement.refusals import unscoped
+from costscope.engine.enforcement.refusals import call_unscoped
 from costscope.engine.state.call import Call
 from costscope.engine.state.scope_state import open_scope_of, outside_scope
 from costscope.errors import ModelUnpriced
@@ -61,7 +61,7 @@ def scope_for(services: Services, kind: CallKind, name: str) -> ScopeState:
     outside = outside_scope(services)
     if services.unscoped == "allow":
         return outside
-    error = unscoped()
+    error = call_unscoped()
     emit_call_refused(outside, kind, name, error)
     raise error
 
@@ -85,7 +85,7 @@ def open_call(
 def build_call(
     spec: Spec, scope: ScopeState, args: tuple[Any, ...], kwargs: dict[str, Any], outer: Call | None
 ) -> Call:
-    """Return the call to reserve, whatever is around it.
+    """Return the call to reserve, from its arguments and the scope around it.
 
     Raises:
         ModelUnpriced: refused before anything was asked of a store.
@@ -150,7 +150,7 @@ def _model_call(
     key = None if options.idempotency_key is None else key_of(spec, args, kwargs)
     if not scope.acts or (routes := _routes(spec, scope, (args, kwargs), arguments, model)) is None:
         price = spec.price_of(scope.services.prices, model, asked=model)
-        estimate, tier = spec.estimated(model, args, kwargs, arguments, price)
+        estimate, tier = spec.hold_estimate(model, args, kwargs, arguments, price)
         return Call(scope, "model", model, estimate, options.on_lost, key, outer, price, tier)
     routing = routes.routing()
     if routing is not None and (routing.model != model or routing.limits_output):
@@ -158,7 +158,7 @@ def _model_call(
         call.send_to(routes.route_of(routing))
     else:
         price = spec.price_of(scope.services.prices, model, asked=model)
-        estimate, tier = spec.estimated(model, args, kwargs, arguments, price)
+        estimate, tier = spec.hold_estimate(model, args, kwargs, arguments, price)
         call = Call(scope, "model", model, estimate, options.on_lost, key, outer, price, tier)
     call.set_routes(routes, call.routing or routing)
     call.describe(stage=options.stage or scope.labels.get("stage"))

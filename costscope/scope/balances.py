@@ -139,7 +139,7 @@ def own_limit(state: ScopeState) -> Decimal | None:
     return currency(min(limits)) if limits else None
 
 
-def remaining(state: ScopeState) -> Decimal | None:
+def least_remaining(state: ScopeState) -> Decimal | None:
     """Return the least that any budget over a scope has left for `cost`; None where none limits it."""
     left = [row.remaining for row in balances(state) if row.meter == "cost"]
     return currency(min(left)) if left else None

@@ -100,7 +100,7 @@ def budget_scope(
         max_tool_calls,
         max_iterations,
     )
-    limits = _checked(given, labels)
+    limits = _limits_of(given, labels)
     if (
         max_wall_clock is None
         and not join_run
@@ -118,7 +118,7 @@ def budget_scope(
     return BudgetScope(runtime, labels, limits, ScopeOptions(listeners, clock_ms, join_run))
 
 
-def _checked(given: tuple[MoneyLike | None, ...], labels: Iterable[str]) -> dict[str, int]:
+def _limits_of(given: tuple[MoneyLike | None, ...], labels: Iterable[str]) -> dict[str, int]:
     """The limits by meter, in the ledger's units.
 
     Args:

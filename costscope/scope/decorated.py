@@ -1,4 +1,4 @@
-"""The wrapper that a decorated function becomes, whatever its kind."""
+"""The wrapper that a decorated function of any kind becomes."""
 
 from __future__ import annotations
 

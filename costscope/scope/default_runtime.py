@@ -97,7 +97,7 @@ def get_runtime() -> Runtime:
     if default.runtime is None:
         if not os.environ.get("COSTSCOPE_STORE"):
             warnings.warn(
-                "costscope was not configured: the books are in this process's memory, shared with nobody and gone "
+                "costscope was not configured: the books are in this process's memory, shared with no other process and gone "
                 "when it ends. Call costscope.configure(store=...) or set COSTSCOPE_STORE.",
                 StoreWarning,
                 stacklevel=_callers_level(),

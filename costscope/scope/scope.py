@@ -11,7 +11,7 @@ from costscope.errors import InvalidInput
 from costscope.ledger import Read
 from costscope.pricing.estimate.model_call import estimate_of
 from costscope.pricing.money import currency
-from costscope.scope.balances import balances, own_cost, own_limit, preview, remaining
+from costscope.scope.balances import balances, least_remaining, own_cost, own_limit, preview
 from costscope.scope.report import report
 from costscope.scope.reset import reset
 from costscope.scope.summary import summary
@@ -75,7 +75,7 @@ class Scope:
     @property
     def remaining(self) -> Decimal | None:
         """The least that any budget over this scope has left for `cost`; None where none limits it."""
-        return remaining(self._state)
+        return least_remaining(self._state)
 
     @property
     def limit(self) -> Decimal | None:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from costscope.engine.state.activity import joined, past_of
+from costscope.engine.state.activity import join_past, past_of
 from costscope.observe.events.records import RunStatus
 from costscope.pricing.money import currency
-from costscope.scope.balances import own_cost, own_limit, remaining
+from costscope.scope.balances import least_remaining, own_cost, own_limit
 
 if TYPE_CHECKING:
     from costscope.engine.state.activity import Past
@@ -88,7 +88,7 @@ def summary(state: ScopeState) -> ScopeSummary:
         spent=currency(spent),
         held=currency(held),
         limit=own_limit(state),
-        remaining=remaining(state),
+        remaining=least_remaining(state),
         calls=sum(row.calls for row in rows),
         iterations=0 if run is None else run.iterations,
         by_model=_by_name(sums, "model"),
@@ -110,7 +110,7 @@ def activity(state: ScopeState) -> Past:
     """Return what has happened in a scope so far, in scopes that are open as well."""
     closed = state.history.all()
     inside = [activity(child) for child in state.children if not child.closed]
-    return joined((closed, past_of(state.totals.peek(), state.labels), *inside))
+    return join_past((closed, past_of(state.totals.peek(), state.labels), *inside))
 
 
 def _by_name(sums: Sums, kind: CallKind) -> dict[str, CallsSummary]:

@@ -39,7 +39,7 @@ def bind_scope(function: Callable[P, R]) -> Callable[P, R]:
 
 
 class ScopedExecutor(ThreadPoolExecutor):
-    """A thread pool whose tasks run in the scope of whoever submitted them."""
+    """A thread pool whose tasks run in the scope in which they were submitted."""
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """As `ThreadPoolExecutor.submit`, with the scope bound; `map` uses it too."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from costscope.engine.call.preflight import interval_ms
-from costscope.engine.control.effects import NOTHING, effects_of, lowered
+from costscope.engine.control.effects import NOTHING, apply_caps, effects_of
 from costscope.policy import levels_of, load_policy
 from costscope.policy.resolve.resolved import Watched
 
@@ -27,7 +27,7 @@ from costscope.policy.resolve.resolved import Watched
     ],
 )
 def test_the_strictest_of_amounts_and_factors_holds_and_something_is_always_left(value, caps, expected):
-    assert lowered(value, caps) == expected
+    assert apply_caps(value, caps) == expected
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def replay(run: Sequence[Request], rule: Runaway) -> list[tuple[int, Suspicion]]
     """What a detector says about a run: at which of its requests, and what; each reason as often as it is suspected."""
     detector, found = Detector(rule), []
     for number, one in enumerate(run):
-        said = detector.settled(one.context, one.cost, round(one.at_s * 1000), failed=one.failed)
+        said = detector.on_settled(one.context, one.cost, round(one.at_s * 1000), failed=one.failed)
         if said is not None:
             found.append((number, said))
     return found

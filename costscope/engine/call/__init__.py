@@ -4,5 +4,3 @@
 `settlement` are its two phases, `results` says what it took. `drivers` are the forms it comes in, `guided` is what
 policies do with it beside refusing.
 """
-
-__all__: list[str] = []

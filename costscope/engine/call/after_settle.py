@@ -59,7 +59,7 @@ def end_of_call(call: Call, command: Commit | Release | None) -> FollowUp | None
         run.cost += cost
         detector = run.detector
         if detector is not None:
-            suspicion = detector.settled(call.digest, cost, int(perf_counter() * 1000), failed=call.failed)
+            suspicion = detector.on_settled(call.digest, cost, int(perf_counter() * 1000), failed=call.failed)
             if detector.shared:
                 reported = Wake() if suspicion is not None else None
                 report_call(run, scope, call.digest, cost, failed=call.failed, wake=reported)
@@ -108,7 +108,7 @@ def _announce_crossed(call: Call) -> Steps[None]:
     if not call.services.store.waits:
         (found,) = yield Execute((Read(call.accounts),))
         scope.record_balances(call.accounts, found)
-    crossed = watch.crossed()
+    crossed = watch.take_crossed()
     if crossed:
         yield from announce(scope, watch, crossed)
 

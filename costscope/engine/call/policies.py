@@ -202,7 +202,7 @@ def _emit_changes(call: Call) -> Steps[None]:
     watch = call.scope.watch
     if watch is None:
         return
-    crossed, over = watch.crossed(), watch.passed_limits()
+    crossed, over = watch.take_crossed(), watch.passed_limits()
     if crossed:
         yield from announce(call.scope, watch, crossed)
     if over:

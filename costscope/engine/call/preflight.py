@@ -45,7 +45,7 @@ def keep_pace(call: Call, watch: Watch, throttled: tuple[Watched, ...]) -> Steps
     for turn, wait_ms in zip(turns, waits, strict=True):
         if wait_ms < 0:
             raise _too_late(turn.watched, watch, call, turn.interval_ms)
-    # Nobody has to wait for a window that ends: the next one has its own pace.
+    # No call has to wait for a window that ends: the next one has its own pace.
     wait_ms = max(min(ms, turn.rest_ms) for turn, ms in zip(turns, waits, strict=True))
     if wait_ms > 0:
         yield Pause(wait_ms / 1000, Wake())
@@ -81,16 +81,16 @@ class _Turn(msgspec.Struct, frozen=True):
 
 
 def _turns(call: Call, watch: Watch, throttled: tuple[Watched, ...]) -> list[_Turn]:
-    """One for each account, whichever of its meters and thresholds slows it down most."""
+    """Return one for each account: that of the meter and threshold which slows it down most."""
     slowest: dict[int, _Turn] = {}
     now_ms = call.services.now_ms()
     for watched in throttled:
         account = watch.accounts[watched.place]
-        expected = call.expected(watched.level.meter)
+        expected = call.usual_amount(watched.level.meter)
         rest_ms = account.end_ms - now_ms
         if not account.end_ms or not expected or rest_ms <= 0:
             continue  # nothing is said about a budget that never resets, or of what the call does not use
-        spent, held = watch.used(watched)
+        spent, held = watch.balance_of(watched)
         interval = interval_ms(expected, max(watched.level.limit - spent - held, 0), rest_ms)
         patience_ms = to_ms(_action(watched).max_wait, what="max_wait")
         known = slowest.get(watched.place)
@@ -121,7 +121,7 @@ def _action(watched: Watched) -> Action:
 
 def _too_late(watched: Watched, watch: Watch, call: Call, interval: int) -> BudgetExceeded:
     account, meter = watch.accounts[watched.place], watched.level.meter
-    spent, held = watch.used(watched)
+    spent, held = watch.balance_of(watched)
     message = (
         f"{call.kind} {call.name}: budget {account_info_of(account.about).budget!r} is throttled: one call in "
         f"{interval / 1000:g} s lasts until its reset, and this one's turn comes later than max_wait. "
@@ -172,7 +172,7 @@ def _check_levels(call: Call, watch: Watch) -> Steps[None]:
     run = call.scope.run
     effects: Effects = watch.effects()
     if effects.holds_up(in_run=run is not None, paced=call.paced):
-        # What this process has seen may be long past: somebody may have given back what was held.
+        # What this process has seen may be long past: what was held may have been given back.
         effects = yield from read_effects(call.scope, watch)
     yield from halt_by_levels(call.scope, effects)
     if effects.throttled and not call.paced:

@@ -2,5 +2,3 @@
 
 Import from the modules.
 """
-
-__all__: list[str] = []

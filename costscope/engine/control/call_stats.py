@@ -47,7 +47,7 @@ LEAST: Final = 8
 """Fewer say nothing."""
 
 RECENT_S: Final = 300.0
-"""Older ones count no more: a model that nobody was sent to for five minutes gets another chance."""
+"""Older ones count no more: a model that no call was sent to for five minutes gets another chance."""
 
 MODELS_MAX: Final = 1024
 

@@ -12,8 +12,6 @@ from costscope.policy.resolve.resolved import Watched
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-__all__ = ["NOTHING", "Effects", "effects_of", "effects_of_actions", "lowered"]
-
 
 class Effects(msgspec.Struct, frozen=True):
     """The actions in force together; of several that say how much, the strictest holds."""
@@ -96,7 +94,7 @@ def _given(cap: float | None) -> tuple[int | float, ...]:
     return () if cap is None else (cap,)
 
 
-def lowered(value: int | None, caps: Iterable[int | float]) -> int | None:
+def apply_caps(value: int | None, caps: Iterable[int | float]) -> int | None:
     """A cap after amounts (whole numbers) and factors (decimals) have been applied; never below 1.
 
     A factor of something without a cap changes nothing.

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from costscope.engine.control.effects import NOTHING, Effects, lowered
+from costscope.engine.control.effects import NOTHING, Effects, apply_caps
 from costscope.policy import rules_hold, rules_of
 from costscope.policy.model.controls import Triggers
 from costscope.policy.model.durations import to_ms
@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from costscope.engine.control.call_stats import Health
     from costscope.policy import Policy
     from costscope.policy.model.controls import Route, Stage
-
-__all__ = ["CostRow", "Destination", "Router", "Routing"]
 
 CostRow = tuple[str, int, int]
 """A budget over the call that limits `cost`: its id, the limit, and what is spent or held (nano-units)."""
@@ -58,7 +56,7 @@ class Routing(msgspec.Struct, frozen=True):
             usual: the one it gets if it states none; a factor is one of that.
         """
         least = min((cap for cap in (own, self.max_tokens) if cap is not None), default=None)
-        return lowered(usual if least is None else least, self.caps) if self.caps else least
+        return apply_caps(usual if least is None else least, self.caps) if self.caps else least
 
 
 class Destination(msgspec.Struct, frozen=True):

@@ -137,7 +137,7 @@ class Detector:
         self._burn = BurnRate()
         self._look_ms = SLICE_MS
 
-    def settled(self, digest: int, cost: int, now_ms: int, *, failed: bool | None) -> Suspicion | None:
+    def on_settled(self, digest: int, cost: int, now_ms: int, *, failed: bool | None) -> Suspicion | None:
         """A call of this process has ended: what that says, in a shared run as far as one process can know.
 
         Args:
@@ -150,30 +150,30 @@ class Detector:
             own, found = self._own, None
             repeats = own.count_call(digest, failed, cost, now_ms)
             if own.failures or repeats > 1:
-                found = self._counted(own.failures, repeats)
+                found = self._count_reports(own.failures, repeats)
             if found is None and own.active_ms >= self._look_ms and not self.shared:
                 return self._burnt((own.active_ms, own.cost, own.calls))
             return found
 
-    def noted(self, answer: CallCounts) -> Suspicion | None:
+    def on_board_answer(self, answer: CallCounts) -> Suspicion | None:
         """The board has answered a note of the run: what all processes together say."""
         with self._lock:
             if answer.calls < self._calls:
-                self.begin_anew()  # somebody has reset the run, or it was silent for a day
+                self.begin_anew()  # the run was reset, or it was silent for a day
             self._calls = answer.calls
-            found = self._counted(answer.failures, answer.repeats)
+            found = self._count_reports(answer.failures, answer.repeats)
             if found is None and answer.active_ms >= self._look_ms:
                 return self._burnt((answer.active_ms, answer.cost, answer.calls))
             return found
 
     def claim(self, reason: str) -> bool:
-        """See to this reason, unless somebody in this process does already; it is never suspected again."""
+        """Claim this reason, unless this process has claimed it already; it is never suspected again."""
         with self._lock:
             news = reason not in self._claimed
             self._claimed.add(reason)
             return news
 
-    def _counted(self, failures: int, repeats: int) -> Suspicion | None:
+    def _count_reports(self, failures: int, repeats: int) -> Suspicion | None:
         rule = self.rule
         if failures >= rule.failures and rule.failures and "failures" not in self._claimed:
             return Suspicion("failures", failures, rule.failures)

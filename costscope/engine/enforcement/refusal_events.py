@@ -80,7 +80,7 @@ def emit_above(scope: ScopeState, what: What, name: str, watch: Watch, watched: 
         asked: what it takes of the meter.
     """
     level = watched.level
-    spent, held = watch.used(watched)
+    spent, held = watch.balance_of(watched)
     if watched.budget.enforcement != "shadow":
         scope.emit(
             CallDegraded(

@@ -29,7 +29,7 @@ RETRY_AFTER_S: Final = 1.0
 """What `in_flight` suggests: a model call lasts seconds, so looking again every second is soon enough."""
 
 
-def exceeded(what: str, accounts: tuple[Account, ...], reply: Reply) -> BudgetExceeded:
+def budget_exceeded(what: str, accounts: tuple[Account, ...], reply: Reply) -> BudgetExceeded:
     """The refusal of a reserve as an exception.
 
     Args:
@@ -165,7 +165,7 @@ def value_instead(scope: ScopeState, told: OnDenied | None, error: CallDenied) -
     return said.value
 
 
-def unscoped() -> CallUnscoped:
+def call_unscoped() -> CallUnscoped:
     """The refusal of a call outside every scope."""
     message = (
         "a metered call was made outside every budget scope. Open one with `with budget_scope(...)`. In a plain "

@@ -39,7 +39,7 @@ def announce_changes(
         name: of it.
         taken: what it holds.
     """
-    crossed = watch.crossed()
+    crossed = watch.take_crossed()
     if crossed:
         yield from announce(scope, watch, crossed)
     for watched in watch.passed_limits():
@@ -48,7 +48,7 @@ def announce_changes(
 
 
 def announce(scope: ScopeState, watch: Watch, crossed: list[Watched]) -> Steps[None]:
-    """Claim each of these crossings; the process that gets it tells everybody."""
+    """Claim each of these crossings; the process that gets it emits the event."""
     events, ops = zip(*[_announcement(scope, watch, watched) for watched in crossed], strict=True)
     try:
         firsts = yield Ask(ops)
@@ -81,7 +81,7 @@ def _announcement(scope: ScopeState, watch: Watch, watched: Watched) -> tuple[Th
     actions = tuple([action.do for action in threshold.actions])
     deliver = webhooks_of(threshold.actions, services.policy.webhooks)
     labels = account_info_of(account.about).present or scope.labels
-    spent, held = watch.used(watched)
+    spent, held = watch.balance_of(watched)
     now_ms = services.now_ms()
     event = ThresholdCrossed(
         **services.stamp(labels),

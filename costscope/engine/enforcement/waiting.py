@@ -17,12 +17,10 @@ if TYPE_CHECKING:
     from costscope.policy.model.controls import OnDenied
     from costscope.stores.effects import Steps
 
-__all__ = ["QueuePlace"]
-
 _FIRST_S: Final = 0.02
 _LONGEST_S: Final = 0.25
 _HONOURED_MS: Final = 2000
-"""How long the place in the queue is kept for whoever does not ask again: eight of the longest pauses. So long those
+"""How long the place in the queue of a caller that does not ask again is kept: eight of the longest pauses. So long those
 behind a process that was killed are held up."""
 
 

@@ -52,12 +52,14 @@ def check_clocks(scope: ScopeState) -> Steps[tuple[Late, ...]]:
         run.ends_at(run.opened_ms + run.clock_ms, late(run))
         if now_ms >= run.opened_ms + run.clock_ms:
             run.halt(late(run))
-            raise run.halted()
-    over = [_judged(account, view, budget, now_ms, run) for account, view, budget in clocks]
+            raise run.halted_error()
+    over = [_report_overdue(account, view, budget, now_ms, run) for account, view, budget in clocks]
     return tuple(late for late in over if late is not None)
 
 
-def _judged(account: Account, view: View, budget: Budget, now_ms: int, run: Run | None) -> Late | None:
+def _report_overdue(
+    account: Account, view: View, budget: Budget, now_ms: int, run: Run | None
+) -> Late | None:
     """Whether the time of an account is over, where that is only told.
 
     Raises:

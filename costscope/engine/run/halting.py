@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from costscope.errors import BudgetExceeded, RunHalted
     from costscope.stores.effects import Steps
 
-__all__ = ["halt_at_limit", "halt_by_levels", "halt_run", "halted_by_order", "read_effects"]
-
 STOPPED_ELSEWHERE: Final = "another process, or an earlier one, ordered it to stop"
 
 log = logging.getLogger("costscope")
@@ -50,7 +48,7 @@ def halted_by_order(run: Run | None, meter: str) -> RunHalted | None:
     if run is None or meter != HALTS:
         return None
     run.halt(STOPPED_ELSEWHERE)
-    return run.halted()
+    return run.halted_error()
 
 
 def halt_at_limit(scope: ScopeState, refusal: BudgetExceeded) -> Steps[None]:

@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from costscope.engine.state.run import Run
     from costscope.errors import RunHalted
 
-__all__ = ["Interrupt"]
-
 
 class Interrupt:
     """From entering a run with `async with` to leaving it. A run in a thread is stopped at its next call instead."""
@@ -27,7 +25,7 @@ class Interrupt:
         try:
             if asyncio.current_task() is None:
                 return None
-        except RuntimeError:  # no loop: somebody steps the coroutine by hand
+        except RuntimeError:  # no loop: the coroutine is stepped by hand
             return None
         interrupt = cls(run)
         await interrupt._timeout.__aenter__()
@@ -42,7 +40,7 @@ class Interrupt:
             await self._timeout.__aexit__(type(error) if error is not None else None, error, None)
         except TimeoutError:
             run.halt(run.ends_why)
-            return run.halted()
+            return run.halted_error()
         return None
 
     def _from_any_thread(self) -> None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from costscope.engine.control.effects import lowered
+from costscope.engine.control.effects import apply_caps
 from costscope.errors import BudgetExceeded
 from costscope.ledger import HALTS, MAX_AMOUNT
 from costscope.policy import RUN_BUDGET
@@ -17,13 +17,11 @@ if TYPE_CHECKING:
     from costscope.engine.state.scope_state import ScopeState
     from costscope.ledger import Account
 
-__all__ = ["TURNS", "cap_of", "capped", "counting", "fewer"]
-
 TURNS: Final = "iterations"
 """The meter."""
 
 
-def counting(scope: ScopeState, now_ms: int) -> tuple[Account, ...]:
+def counting_accounts(scope: ScopeState, now_ms: int) -> tuple[Account, ...]:
     """The accounts that count iterations, or may hold an order to stop; none where nothing does."""
     accounts = scope.accounts(now_ms)
     return tuple(a for a in accounts if any(meter in {TURNS, HALTS} for meter, _ in a.limits))
@@ -38,14 +36,14 @@ def cap_of(scope: ScopeState) -> int | None:
     if not caps:
         return None
     own = [limit for account in (*scope.inline, working.account) if account for limit in _turns(account)]
-    return lowered(min(own, default=None), caps)
+    return apply_caps(min(own, default=None), caps)
 
 
 def _turns(account: Account) -> Iterator[int]:
     yield from (limit for meter, limit in account.limits if meter == TURNS and limit < MAX_AMOUNT)
 
 
-def capped(accounts: tuple[Account, ...], run: Account | None, cap: int) -> tuple[Account, ...]:
+def cap_iterations(accounts: tuple[Account, ...], run: Account | None, cap: int) -> tuple[Account, ...]:
     """The same, with fewer iterations for the run: decided in the store, for all its processes."""
     return tuple(
         msgspec.structs.replace(

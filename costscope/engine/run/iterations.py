@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Final, Self
 import msgspec
 
 from costscope.engine.enforcement.refusal_events import emit_late, emit_refused
-from costscope.engine.enforcement.refusals import exceeded
+from costscope.engine.enforcement.refusals import budget_exceeded
 from costscope.engine.enforcement.thresholds import announce_changes
 from costscope.engine.enforcement.wall_clocks import check_clocks
 from costscope.engine.run.halting import halt_at_limit, halt_by_levels, halted_by_order, read_effects
-from costscope.engine.run.iteration_limits import TURNS, cap_of, capped, counting, fewer
+from costscope.engine.run.iteration_limits import TURNS, cap_iterations, cap_of, counting_accounts, fewer
 from costscope.errors import BudgetExceeded, CallDenied, StoreUnavailable
 from costscope.ledger import HALTS, Commit, Outcome, Release, Reserve, new_id
 from costscope.stores.effects import Execute, run_async, run_sync
@@ -96,12 +96,12 @@ class Iteration:
 
     def end(self) -> Steps[None]:
         """The turn is over."""
-        command, services = self.ending(), self._scope.services
+        command, services = self.settle_command(), self._scope.services
         if command is None:
             return
         try:
             yield Execute((command,))
-        except Exception:  # noqa: BLE001 - whatever it is, the turn was made
+        except Exception:  # noqa: BLE001 - the turn was made in any case
             services.outbox.put(command)
         except BaseException:
             if services.store.waits:
@@ -109,12 +109,12 @@ class Iteration:
             raise
 
     def drop(self) -> None:
-        """The turn is over, and nobody may wait for that: in a finalizer."""
-        command = self.ending()
+        """End the turn without waiting, in a finalizer."""
+        command = self.settle_command()
         if command is not None:
             self._scope.services.outbox.put(command)
 
-    def ending(self) -> Commit | None:
+    def settle_command(self) -> Commit | None:
         """What settles the turn, once; None where nothing counts it."""
         if not self._hold_id:
             return None
@@ -127,12 +127,12 @@ class Iteration:
         services = scope.services
         for _ in range(_ATTEMPTS):
             now_ms = services.now_ms()
-            accounts = counting(scope, now_ms)
+            accounts = counting_accounts(scope, now_ms)
             if not accounts:
                 return
             cap = cap_of(scope)
             if cap is not None and scope.run is not None:
-                accounts = capped(accounts, scope.run.account, cap)
+                accounts = cap_iterations(accounts, scope.run.account, cap)
             self._accounts, self._hold_id = accounts, new_id(now_ms)
             amounts = {TURNS: 1, **({HALTS: 0} if HALTS in scope.extra else {})}
             reserve = Reserve(self._hold_id, accounts, amounts, services.lease_ms)
@@ -156,7 +156,7 @@ class Iteration:
                     raise fewer(cap, reply.denial.spent + reply.denial.held)
                 # A turn that was begun counts: one that is not over yet is no reason to wait for it.
                 spent = msgspec.structs.replace(reply.denial, kind="exhausted")
-                raise exceeded(_WHAT, accounts, msgspec.structs.replace(reply, denial=spent))
+                raise budget_exceeded(_WHAT, accounts, msgspec.structs.replace(reply, denial=spent))
             services.learn_time(reply.now_ms)
         msg = "an iteration: the store's clock does not agree with the proposed window"
         raise StoreUnavailable(msg)
@@ -230,7 +230,7 @@ class Turns:
     def __next__(self) -> int:
         store, following = self._scope.services.store, Iteration(self._scope)
         try:
-            run_sync(following.begin(self._ended()), store)
+            run_sync(following.begin(self._on_end()), store)
         except BudgetExceeded as error:
             if error.meter != TURNS:
                 raise
@@ -240,16 +240,16 @@ class Turns:
     async def __anext__(self) -> int:
         store, following = self._scope.services.store, Iteration(self._scope)
         try:
-            await run_async(following.begin(self._ended()), store)
+            await run_async(following.begin(self._on_end()), store)
         except BudgetExceeded as error:
             if error.meter != TURNS:
                 raise
             raise StopAsyncIteration from None
         return self._begun(following)
 
-    def _ended(self) -> Commit | None:
+    def _on_end(self) -> Commit | None:
         last, self._last = self._last, None
-        return None if last is None else last.ending()
+        return None if last is None else last.settle_command()
 
     def _begun(self, following: Iteration) -> int:
         self._last = following

@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 from costscope.background.heartbeat import awake_s
 from costscope.engine.enforcement.refusal_events import emit_refused
-from costscope.engine.enforcement.refusals import exceeded, forbids_runs
+from costscope.engine.enforcement.refusals import budget_exceeded, forbids_runs
 from costscope.engine.enforcement.thresholds import announce_changes
 from costscope.engine.enforcement.waiting import QueuePlace
 from costscope.engine.enforcement.wall_clocks import late, opened_mark
@@ -153,7 +153,7 @@ def _start(run: Run, scope: ScopeState) -> None:
     if run.clock_ms is not None:
         run.ends_at(run.admitted_ms + run.clock_ms, late(run))
         if not run.joined:
-            # Whoever joins finds it there; this process asks at its first call.
+            # A process that joins finds it there; this one asks at its first call.
             services.publisher.remember(SetOnce(opened_mark(run.key), str(run.admitted_ms), ONCE_KEEP_MS))
     if not run.joined:
         event = RunStarted(**services.stamp(scope.labels), run=run.name)
@@ -171,7 +171,7 @@ def _refusal(run: Run, reply: Reply) -> CallDenied:
             return halted
     if denial.requested == 0:
         return forbids_runs(run.name, run.accounts, reply)
-    return exceeded(f"run {run.name}", run.accounts, reply)
+    return budget_exceeded(f"run {run.name}", run.accounts, reply)
 
 
 def _reserve(run: Run, ticket: str, wait_ms: int) -> Reserve:
@@ -238,7 +238,7 @@ def leave_scope(scope: ScopeState, error: BaseException | None = None) -> Steps[
     services = scope.services
     try:
         yield Execute((command,))
-    except Exception:  # noqa: BLE001 - the run is over, whatever the store says
+    except Exception:  # noqa: BLE001 - the run is over in any case
         services.outbox.put(command)
     except BaseException:
         if services.store.waits:  # else it has been applied already

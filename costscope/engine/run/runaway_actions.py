@@ -101,7 +101,7 @@ def _on_counts(run: Run, scope: ScopeState, counts: CallCounts) -> None:
     for reason in counts.flags.split():
         if detector.claim(reason):
             apply_actions(run)
-    suspicion = detector.noted(counts)
+    suspicion = detector.on_board_answer(counts)
     if suspicion is not None:
         run_sync(act_on(run, scope, suspicion), scope.services.store)
 

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from costscope.ledger import Account, Balance
 
-__all__ = ["AccountViews", "View"]
-
 _KEPT_S: Final = 10.0
 _KEPT_MAX: Final = 4096
 
@@ -33,14 +31,14 @@ class View:
         self.balance: Balance = ()
         self.fired = fired
         self.opened_ms = 0
-        """When the account was first used, where somebody asked; 0 while unknown."""
+        """When the account was first used, where a clock asked; 0 while unknown."""
 
 
 class AccountViews:
     """The views of one runtime, as long as some scope looks at them, and for ten seconds after they heard something.
 
     An agent may have a scope for every step, with a single call in it, that would otherwise begin without knowing
-    what the one before it saw. Nor longer: somebody may have reset an account, and what is believed of it must not
+    what the one before it saw. Nor longer: an account may have been reset, and what is believed of it must not
     stop runs for ever that therefore never ask.
     """
 
@@ -84,7 +82,7 @@ class AccountViews:
 
     def _fired_of(self, account: Account) -> Fired:
         if not account.watch:
-            return {}  # nobody asks
+            return {}  # no level asks
         fired = self._fired.get(account.key)
         if fired is None:
             if len(self._fired) >= _FIRED_MAX:

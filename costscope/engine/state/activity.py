@@ -52,15 +52,15 @@ class History(deque[Past]):
         """Take a part of what has happened. It is handed over."""
         self.append(part)
         if len(self) >= _FOLD_AT:
-            self.append(self._folded())
+            self.append(self._fold())
 
     def all(self) -> Past:
         """Everything so far, to be read only."""
-        folded = self._folded()
+        folded = self._fold()
         self.append(folded)
         return folded
 
-    def _folded(self) -> Past:
+    def _fold(self) -> Past:
         found = Past()
         if len(self) == 1:
             with suppress(IndexError):  # another thread has it
@@ -79,7 +79,7 @@ def past_of(sums: Sums, labels: Mapping[str, str]) -> Past:
     return Past(sums, {label: {value: cost} for label, value in labels.items()} if cost else {})
 
 
-def joined(parts: Iterable[Past]) -> Past:
+def join_past(parts: Iterable[Past]) -> Past:
     """All of these as one."""
     found = Past()
     for part in parts:

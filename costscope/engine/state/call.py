@@ -150,7 +150,7 @@ class Call(Hold):
         """True once nothing is left to be done about it."""
         return self.phase == OVER
 
-    def expected(self, meter: str) -> int:
+    def usual_amount(self, meter: str) -> int:
         """Return what such a call usually uses of a meter; what it holds, as long as none has been seen."""
         return self.services.averages.of(self.name, meter) or self.amounts.get(meter, 0)
 
@@ -238,7 +238,7 @@ class Call(Hold):
         return True
 
     def abandon(self) -> None:
-        """Give back what it holds or may hold: it will not be made, whatever became of its reserve."""
+        """Give back what it holds or may hold: it will not be made, even where its reserve was granted."""
         if self.phase >= SETTLING:
             return
         self.end_span(0, "error")

@@ -13,7 +13,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Final, Literal
 
 from costscope.background.heartbeat import awake_s
-from costscope.engine.enforcement.refusals import contradicts, exceeded
+from costscope.engine.enforcement.refusals import budget_exceeded, contradicts
 from costscope.errors import HoldClosed, StoreUnavailable
 from costscope.ledger import Commit, Outcome, Release, Reserve, id_from_key, new_id
 from costscope.ledger.times import KEY_KEEP_MS
@@ -187,7 +187,7 @@ class Hold:
             return self.reserve_command()
         if outcome is Outcome.DENIED:
             scope.record_balances(self.accounts, reply)
-            error = exceeded(self.what, self.accounts, reply)
+            error = budget_exceeded(self.what, self.accounts, reply)
             if not scope.acts and self.on_denied is None:
                 raise error
             self.refused = error

@@ -21,10 +21,8 @@ if TYPE_CHECKING:
     from costscope.policy import Budget
     from costscope.policy.resolve.resolved import ResolvedBudgets, Watched
 
-__all__ = ["Watch"]
-
 _ASK_AGAIN_S: Final = 10.0
-"""After so long it asks the store again whether a threshold has fired: somebody may have reset the account."""
+"""After so long it asks the store again whether a threshold has fired: the account may have been reset."""
 
 _REMEMBERED: Final = 16
 
@@ -108,7 +106,7 @@ class Watch:
         if not self.above():
             return NOTHING
         own = less or {}
-        passed = tuple([index for index, _ in self._passed(own)])
+        passed = tuple([index for index, _ in self._find_passed(own)])
         if not passed:
             return NOTHING
         found = self._effects.get(passed)
@@ -118,29 +116,29 @@ class Watch:
             found = self._effects[passed] = effects_of([self._watched[index][1] for index in passed])
         return found
 
-    def passed(self) -> list[Watched]:
+    def passed_levels(self) -> list[Watched]:
         """Every level that is passed now, as last seen."""
-        return [watched for _, watched in self._passed({})]
+        return [watched for _, watched in self._find_passed({})]
 
     def passed_limits(self) -> list[Watched]:
         """The limits that are passed now, of budgets that let calls through above theirs."""
         if not self.above():
             return []
-        return [watched for _, watched in self._passed({}) if watched.level.threshold is None]
+        return [watched for _, watched in self._find_passed({}) if watched.level.threshold is None]
 
-    def crossed(self) -> list[Watched]:
+    def take_crossed(self) -> list[Watched]:
         """Thresholds that are passed and that this process has not lately seen to; each is in one answer only."""
         if not self.above():
             return []
         now_s, found = monotonic(), []
-        for fired, name, watched in self._crossed(now_s):
+        for fired, name, watched in self._find_crossed(now_s):
             fired[name] = now_s
             found.append(watched)
         return found
 
     def has_crossed(self) -> bool:
-        """True if `crossed` would return any."""
-        return any(True for _ in self._crossed(monotonic()))
+        """True if `take_crossed` would return any."""
+        return any(True for _ in self._find_crossed(monotonic()))
 
     def again(self, watched: Watched) -> None:
         """See to this threshold another time: whether it has fired could not be found out."""
@@ -155,13 +153,13 @@ class Watch:
                 if balance and meter in meters:
                     view.balance = (*balance[:at], 0, 0, *balance[at + 2 :])
 
-    def used(self, watched: Watched) -> tuple[int, int]:
+    def balance_of(self, watched: Watched) -> tuple[int, int]:
         """`(spent, held)` of the meter a level is about, as last seen."""
         balance = self.views[watched.place].balance
         return (balance[watched.at], balance[watched.at + 1]) if balance else (0, 0)
 
     def costs(self, less: int = 0) -> Iterator[CostRow]:
-        """The budgets that limit `cost`, with what was last seen of them; those nobody has seen are left out.
+        """The budgets that limit `cost`, with what was last seen of them; those not seen yet are left out.
 
         Args:
             less: what a call holds by itself, which is not to count.
@@ -175,7 +173,7 @@ class Watch:
                     limit = dict(budget.ceilings)["cost"]  # the account's own may be none, in a soft budget
                     yield budget.id, limit, balance[2 * index] + balance[2 * index + 1] - less
 
-    def _passed(self, less: Mapping[str, int]) -> Iterator[tuple[int, Watched]]:
+    def _find_passed(self, less: Mapping[str, int]) -> Iterator[tuple[int, Watched]]:
         for index, (view, watched) in enumerate(self._watched):
             balance, level = view.balance, watched.level
             if balance:
@@ -183,8 +181,8 @@ class Watch:
                 if used >= level.amount:
                     yield index, watched
 
-    def _crossed(self, now_s: float) -> Iterator[tuple[Fired, tuple[str, float], Watched]]:
-        for _, watched in self._passed({}):
+    def _find_crossed(self, now_s: float) -> Iterator[tuple[Fired, tuple[str, float], Watched]]:
+        for _, watched in self._find_passed({}):
             threshold = watched.level.threshold
             if threshold is None:
                 continue
@@ -195,7 +193,7 @@ class Watch:
 
 
 def _levels(account: Account) -> Iterator[tuple[int, int, str]]:
-    """`(at, level, meter)`: where in its balance a meter stands, and from where on anybody wants to hear of it."""
+    """`(at, level, meter)`: where in its balance a meter stands, and the lowest level that is watched."""
     for index, (meter, _) in enumerate(account.limits):
         for watched, level in account.watch:
             if watched == meter:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from costscope.ledger import Account
 
 
-def inherited(above: Mapping[str, str], own: dict[str, str]) -> dict[str, str]:
+def inherit_labels(above: Mapping[str, str], own: dict[str, str]) -> dict[str, str]:
     """Return the labels in effect in a scope with these of its own.
 
     Args:

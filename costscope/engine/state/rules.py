@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from costscope.policy import Budget, Policy
     from costscope.policy.model.controls import Runaway
 
-__all__ = ["Rules"]
-
 
 class Rules:
     """What a policy says, by the question that is asked."""

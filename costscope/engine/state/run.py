@@ -126,9 +126,9 @@ class Run:
         if self.lease is not None and awake_s() >= self.lease.lost_at_s and not self.inherited:
             self.halt(SLOT_LOST)
         if self.status == "halted":
-            raise self.halted()
+            raise self.halted_error()
 
-    def halted(self) -> RunHalted:
+    def halted_error(self) -> RunHalted:
         """What is raised in a run that was stopped."""
         msg = f"run {self.name} was halted: {self.reason}. Start another run, or raise what stopped it."
         return RunHalted(msg, run=self.name, reason=self.reason)
@@ -149,7 +149,7 @@ class Run:
         return True
 
     def begin_anew(self) -> None:
-        """The run's limits were set back: whatever stopped it stands no more, and its detector knows nothing."""
+        """The run's limits were set back: what stopped it stands no more, and its detector knows nothing."""
         self.status, self.reason, self.cut_short = None, "", False
         self.opened_ms = self.iterations = self.ends_ms = 0
         if self._reschedule is not None:

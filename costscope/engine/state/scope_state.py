@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from costscope.context import current_scope, set_current_scope
-from costscope.engine.state.activity import History, joined, past_of
+from costscope.engine.state.activity import History, join_past, past_of
 from costscope.engine.state.level_watch import Watch, watch_over
-from costscope.engine.state.nesting import inherited, inline_accounts
+from costscope.engine.state.nesting import inherit_labels, inline_accounts
 from costscope.engine.state.run import run_of
 from costscope.errors import InvalidInput
 from costscope.ledger import HALTS
@@ -73,7 +73,7 @@ class ScopeState:
         services: of the runtime it belongs to.
         labels: every label in effect, the inherited ones included.
         parent: the scope of the same runtime this one is nested in, or None.
-        outer: the scope around it in this context, of whatever runtime.
+        outer: the scope around it in this context, of any runtime.
         closed: True once it was left; calls are then charged to the nearest scope that is still open.
         run: the run it is in, or None.
         callbacks: its own, before those of the scopes around it; None where no callback was given.
@@ -127,7 +127,7 @@ class ScopeState:
         above: dict[str, str] | None = None if parent is None else parent.labels
         in_run = parent is not None and parent.run is not None
         around = () if parent is None else parent.inline
-        self.labels: dict[str, str] = own if above is None else inherited(above, own)
+        self.labels: dict[str, str] = own if above is None else inherit_labels(above, own)
         self.inline: tuple[Account, ...] = around
         if limits:
             self.inline = inline_accounts(around, above, self.labels, own, limits, in_run=in_run)
@@ -315,7 +315,7 @@ class ScopeState:
         sums = self.services.telemetry.record(self.labels, self.totals)
         scope: ScopeState | None = self
         while scope is not None:
-            scope.history.add(joined((past_of(sums, self.labels),)))
+            scope.history.add(join_past((past_of(sums, self.labels),)))
             scope = scope.parent
 
 
