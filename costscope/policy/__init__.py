@@ -22,12 +22,8 @@ from costscope.policy.resolve.levels import Level, amount_at, levels_of, refuses
 from costscope.policy.resolve.resolved import resolve_budgets
 
 if TYPE_CHECKING:
-    from costscope.policy.explain import (
-        BudgetExplained,
-        PolicyExplained,
-        ScopeExplained,
-        explain_scope,
-    )
+    from costscope.policy.explain.budget_text import BudgetExplained
+    from costscope.policy.explain.scope_text import PolicyExplained, ScopeExplained, explain_scope
     from costscope.policy.load.loader import PolicySource, load_policy, parse_policy
 
 __all__ = [
@@ -65,11 +61,11 @@ __all__ = [
 ]
 
 _ON_DEMAND: Final = {
-    "BudgetExplained": "explain",
-    "PolicyExplained": "explain",
+    "BudgetExplained": "explain.budget_text",
+    "PolicyExplained": "explain.scope_text",
     "PolicySource": "load.loader",
-    "ScopeExplained": "explain",
-    "explain_scope": "explain",
+    "ScopeExplained": "explain.scope_text",
+    "explain_scope": "explain.scope_text",
     "load_policy": "load.loader",
     "parse_policy": "load.loader",
 }

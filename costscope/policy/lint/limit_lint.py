@@ -6,7 +6,7 @@ import difflib
 from typing import TYPE_CHECKING, Final
 
 from costscope.ledger.meters import SLOTS
-from costscope.policy.explain.format import format_amount
+from costscope.policy.explain.budget_text import format_amount
 from costscope.policy.model.patterns import LEVELS, is_glob, matches
 from costscope.policy.resolve.levels import refuses
 
