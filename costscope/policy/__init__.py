@@ -9,12 +9,13 @@ from costscope.policy.model.labels import check_labels, encode
 from costscope.policy.model.patterns import rules_hold, rules_of
 from costscope.policy.model.periods import Period, Weekday, load_zone, window
 from costscope.policy.model.schema import Budget, Policy
-from costscope.policy.resolve.account_info import AccountInfo, read_account_info
 from costscope.policy.resolve.accounts import (
     INLINE_BUDGET,
     RUN_BUDGET,
+    AccountInfo,
     account,
     inline_account,
+    read_account_info,
     run_account,
     slot_account,
 )
