@@ -12,10 +12,10 @@ import typer
 from costscope.errors import InvalidInput, InvalidPolicy
 from costscope.observe.reports.as_json import format_count, json_text
 from costscope.policy import check_labels
-from costscope.policy.explain import explain, explain_scope
+from costscope.policy.explain.scope_text import explain, explain_scope
 
 if TYPE_CHECKING:
-    from costscope.policy.lint import Lint
+    from costscope.policy.lint.policy_lint import Lint
     from costscope.policy.load.document import Place
     from costscope.policy.load.loader import LoadedPolicy
 
@@ -51,7 +51,7 @@ def check(
 
     Exit code: 0, also with warnings; 1 with --strict and a warning; 2 where it cannot be a policy.
     """
-    from costscope.policy.lint import lint_policy  # noqa: PLC0415 - may load the table of prices
+    from costscope.policy.lint.policy_lint import lint_policy  # noqa: PLC0415 - may load the table of prices
     from costscope.policy.load.loader import read_policy  # noqa: PLC0415 - with the files' parsers
 
     labels = _labels(scope) if scope else None

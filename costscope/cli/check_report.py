@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
 
     from costscope.policy import BudgetExplained, Policy, PolicyExplained, ScopeExplained
-    from costscope.policy.explain import RouteExplained
+    from costscope.policy.explain.budget_text import RouteExplained
     from costscope.pricing.prices.price_rules import PriceRule
     from costscope.pricing.prices.tiers import Amount, TierRates
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from costscope.errors import RunHalted
 from costscope.guard.decisions import Decision, DecisionWarning
 from costscope.ledger import MAX_AMOUNT
-from costscope.policy.resolve.account_info import account_info_of
+from costscope.policy.resolve.accounts import account_info_of
 from costscope.pricing.money import format_amount
 from costscope.scope.balances import readings
 

@@ -9,12 +9,13 @@ from costscope.policy.model.labels import check_labels, encode
 from costscope.policy.model.patterns import rules_hold, rules_of
 from costscope.policy.model.periods import Period, Weekday, load_zone, window
 from costscope.policy.model.schema import Budget, Policy
-from costscope.policy.resolve.account_info import AccountInfo, read_account_info
 from costscope.policy.resolve.accounts import (
     INLINE_BUDGET,
     RUN_BUDGET,
+    AccountInfo,
     account,
     inline_account,
+    read_account_info,
     run_account,
     slot_account,
 )
@@ -22,12 +23,8 @@ from costscope.policy.resolve.levels import Level, amount_at, levels_of, refuses
 from costscope.policy.resolve.resolved import resolve_budgets
 
 if TYPE_CHECKING:
-    from costscope.policy.explain import (
-        BudgetExplained,
-        PolicyExplained,
-        ScopeExplained,
-        explain_scope,
-    )
+    from costscope.policy.explain.budget_text import BudgetExplained
+    from costscope.policy.explain.scope_text import PolicyExplained, ScopeExplained, explain_scope
     from costscope.policy.load.loader import PolicySource, load_policy, parse_policy
 
 __all__ = [
@@ -65,11 +62,11 @@ __all__ = [
 ]
 
 _ON_DEMAND: Final = {
-    "BudgetExplained": "explain",
-    "PolicyExplained": "explain",
+    "BudgetExplained": "explain.budget_text",
+    "PolicyExplained": "explain.scope_text",
     "PolicySource": "load.loader",
-    "ScopeExplained": "explain",
-    "explain_scope": "explain",
+    "ScopeExplained": "explain.scope_text",
+    "explain_scope": "explain.scope_text",
     "load_policy": "load.loader",
     "parse_policy": "load.loader",
 }

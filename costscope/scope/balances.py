@@ -10,7 +10,7 @@ import msgspec
 from costscope.errors import DENIALS, DenialKind, StoreUnavailable
 from costscope.ledger import Amounts, Read
 from costscope.ledger.admission import denial_kind
-from costscope.policy.resolve.account_info import account_info_of, resets_at
+from costscope.policy.resolve.accounts import account_info_of, resets_at
 from costscope.pricing.money import currency, format_amount
 
 if TYPE_CHECKING:

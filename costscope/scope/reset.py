@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 from costscope.errors import InvalidInput
 from costscope.ledger import HALTS, MAX_AMOUNT, METERS, Account, Forgive, Outcome, Read, new_id
 from costscope.observe.events.records import AccountReset
-from costscope.policy.resolve.account_info import account_info_of
-from costscope.policy.resolve.accounts import SLOTS_SUFFIX
+from costscope.policy.resolve.accounts import SLOTS_SUFFIX, account_info_of
 from costscope.stores.coordination import Forget
 from costscope.stores.effects import Ask, Execute
 

@@ -17,7 +17,7 @@ from costscope.ledger.commands import Account
 from costscope.policy.model.actions import any_paces
 from costscope.policy.model.controls import Threshold
 from costscope.policy.model.durations import to_ms
-from costscope.policy.resolve.account_info import account_info_of
+from costscope.policy.resolve.accounts import account_info_of
 from costscope.policy.resolve.levels import Level
 from costscope.policy.resolve.resolved import Watched, watched_in
 from costscope.stores.coordination import Pace

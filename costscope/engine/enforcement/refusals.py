@@ -15,8 +15,7 @@ from costscope.errors import (
 )
 from costscope.ledger import HALTS, Outcome
 from costscope.policy import INLINE_BUDGET, RUN_BUDGET
-from costscope.policy.resolve.account_info import account_info_of, resets_at
-from costscope.policy.resolve.accounts import SLOTS_SUFFIX
+from costscope.policy.resolve.accounts import SLOTS_SUFFIX, account_info_of, resets_at
 from costscope.pricing.money import format_amount
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from costscope.engine.state.level_watch import Late
 from costscope.ledger.times import ONCE_KEEP_MS
 from costscope.policy import refuses
 from costscope.policy.model.controls import WALL_CLOCK
-from costscope.policy.resolve.account_info import account_info_of
+from costscope.policy.resolve.accounts import account_info_of
 from costscope.stores.coordination import SetOnce
 from costscope.stores.effects import Ask
 

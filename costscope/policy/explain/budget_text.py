@@ -1,4 +1,4 @@
-"""Budgets, routes, the detection of runaways and webhooks in words.
+"""Budgets, routes, the detection of runaways and webhooks in words, and the parts that all of them have.
 
 Of a budget: what it covers, how it is split, when it starts anew, what it does at which level.
 """
@@ -10,20 +10,27 @@ from typing import TYPE_CHECKING, Final
 
 import msgspec
 
-from costscope.policy.explain.format import (
-    format_amount,
-    format_match,
-    format_on_denied,
-    format_pattern,
-    format_triggers,
-)
+from costscope.ledger.meters import MONEY
+from costscope.ledger.times import UNITS_MS
 from costscope.policy.model.actions import format_action
 from costscope.policy.model.controls import WALL_CLOCK
 from costscope.policy.model.periods import load_zone
 from costscope.policy.model.schema import Outage
+from costscope.pricing.money import format_money
 
 if TYPE_CHECKING:
-    from costscope.policy.model.controls import Route, Runaway, Stage, Webhook
+    from collections.abc import Iterator
+
+    from costscope.policy.model.controls import (
+        Constraints,
+        OnDenied,
+        Pattern,
+        Route,
+        Runaway,
+        Stage,
+        Triggers,
+        Webhook,
+    )
     from costscope.policy.model.schema import Budget
 
 
@@ -92,8 +99,8 @@ def explain_budget(budget: Budget, currency: str, at_ms: int) -> BudgetExplained
             for one in sorted(budget.thresholds, key=lambda one: one.at)
         ),
         at_limit=_at_limit(budget),
-        on_denied=format_on_denied(budget.on_denied),
-        constraints=_constraints(budget, currency),
+        on_denied=_format_on_denied(budget.on_denied),
+        constraints=_limits(budget.constraints, currency),
         on_outage=budget.on_outage,
     )
 
@@ -110,21 +117,11 @@ def _resets(budget: Budget) -> str:
     return f"{budget.period}{begins.get(budget.period, '')}, {budget.timezone}"
 
 
-def _limits(budget: Budget, currency: str) -> dict[str, str]:
-    found = {meter: format_amount(meter, limit, currency) for meter, limit in budget.ceilings}
-    if budget.wall_clock_ms is not None:
-        found[WALL_CLOCK] = format_amount(WALL_CLOCK, budget.wall_clock_ms, currency)
-    return found
-
-
-def _constraints(budget: Budget, currency: str) -> dict[str, str]:
-    said = budget.constraints
-    if said is None:
+def _limits(limits: Budget | Constraints | None, currency: str) -> dict[str, str]:
+    if limits is None:
         return {}
-    found = {meter: format_amount(meter, limit, currency) for meter, limit in said.ceilings}
-    if said.wall_clock_ms is not None:
-        found[WALL_CLOCK] = format_amount(WALL_CLOCK, said.wall_clock_ms, currency)
-    return found
+    clock = () if limits.wall_clock_ms is None else ((WALL_CLOCK, limits.wall_clock_ms),)
+    return {meter: format_amount(meter, limit, currency) for meter, limit in (*limits.ceilings, *clock)}
 
 
 def _at_limit(budget: Budget) -> str:
@@ -189,17 +186,63 @@ def explain_webhook(webhook: Webhook) -> str:
 
 def _stage(stage: Stage) -> StageExplained:
     to = f"to {stage.model}" if stage.model else "to the model they ask for"
+    when = "a threshold with downgrade_model is passed"
+    if stage.downgrade_on is not None:
+        when = " or ".join(_triggers(stage.downgrade_on)) or "a budget refuses"
     cap = f", at most {stage.max_tokens:,} output tokens" if stage.max_tokens is not None else ""
     return StageExplained(
         stage="any stage" if stage.stage == "*" else stage.stage,
         goes=to + cap,
-        falls_back=f"to {', then '.join(stage.fallbacks)} {_format_trigger(stage)}"
-        if stage.fallbacks
-        else "",
+        falls_back=f"to {', then '.join(stage.fallbacks)} when {when}" if stage.fallbacks else "",
     )
 
 
-def _format_trigger(stage: Stage) -> str:
-    if stage.downgrade_on is None:
-        return "when a threshold with downgrade_model is passed"
-    return f"when {' or '.join(format_triggers(stage.downgrade_on)) or 'a budget refuses'}"
+def format_amount(meter: str, amount: int, currency: str) -> str:
+    """Format an amount of a meter: `USD 5.00`, `1,000,000 tokens`, `1 run`; of `wall_clock`, in ms, a duration."""
+    if meter in MONEY:
+        return format_money(amount, currency)
+    if meter == WALL_CLOCK:
+        return f"{format_duration(amount)} of wall clock"
+    unit = meter.replace("_", " ")
+    return f"{amount:,} {unit.removesuffix('s') if amount == 1 else unit}"
+
+
+def format_duration(milliseconds: int) -> str:
+    """Format a duration as `1h 30m`; at most two units, the rest is cut off."""
+    parts = []
+    for unit, size in UNITS_MS.items():
+        number, milliseconds = divmod(milliseconds, size)
+        if number:
+            parts.append(f"{number}{unit}")
+        elif parts:
+            break
+    return " ".join(parts[:2]) or "0s"
+
+
+def format_match(match: dict[str, Pattern]) -> str:
+    """Format a `match` as `tenant is acme, user is absent`; empty for everything."""
+    return ", ".join(f"{label} is {format_pattern(pattern)}" for label, pattern in match.items())
+
+
+def _format_on_denied(on_denied: OnDenied) -> str:
+    """Format what a refused call does: `raise`, `return None`, `wait 30s`."""
+    if on_denied.do == "return":
+        return f"return {on_denied.value!r:.40}"
+    return f"wait {on_denied.timeout}" if on_denied.do == "wait" else "raise"
+
+
+def _triggers(triggers: Triggers) -> Iterator[str]:
+    """Yield each trigger as `soft_threshold_exceeded`, `remaining_budget_below 5.00`."""
+    for name in triggers.__struct_fields__:
+        value = getattr(triggers, name)
+        if value is not None and value is not False:
+            yield name if value is True else f"{name} {value}"
+
+
+def format_pattern(pattern: Pattern) -> str:
+    """Format a pattern: `acme or b*`, `present`, `absent`."""
+    if pattern is None:
+        return "absent"
+    if isinstance(pattern, str):
+        return "present" if pattern == "*" else pattern
+    return "present" if "*" in pattern else " or ".join(pattern)

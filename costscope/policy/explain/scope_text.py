@@ -13,8 +13,9 @@ from costscope.policy.explain.budget_text import (
     explain_route,
     explain_runaway,
     explain_webhook,
+    format_amount,
+    format_pattern,
 )
-from costscope.policy.explain.format import format_amount, format_pattern
 from costscope.policy.model.constraints import constraint_candidates, observed_constraints
 from costscope.policy.model.controls import Enforcement
 from costscope.policy.model.patterns import matches, rules_hold, rules_of
@@ -110,12 +111,11 @@ def _keys(budget: Budget, labels: Mapping[str, str], at_ms: int) -> Iterator[str
     counters = account(budget, labels, at_ms)
     if counters.limits or budget.wall_clock_ms is not None:
         yield counters.key
-    slots = {
-        found.key
-        for slot in ("concurrent_runs", "concurrent_calls")
-        if (found := slot_account(budget, labels, slot)) is not None
-    }
-    yield from slots  # both kinds stand in one account
+    slots = slot_account(budget, labels, "concurrent_runs") or slot_account(
+        budget, labels, "concurrent_calls"
+    )
+    if slots is not None:
+        yield slots.key  # both kinds stand in one account
 
 
 def _why_not(budget: Budget, labels: Mapping[str, str]) -> str:

@@ -6,13 +6,14 @@ import difflib
 from typing import TYPE_CHECKING, Final
 
 from costscope.ledger.meters import SLOTS
-from costscope.policy.explain.format import format_amount
+from costscope.policy.explain.budget_text import format_amount
 from costscope.policy.model.patterns import LEVELS, is_glob, matches
+from costscope.policy.resolve.levels import refuses
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from costscope.policy.load.document import Steps
+    from costscope.policy.load.document import Problem, Steps
     from costscope.policy.model.controls import Pattern
     from costscope.policy.model.patterns import Rules
     from costscope.policy.model.schema import Budget, Policy
@@ -63,31 +64,23 @@ _INSIDE: Final = {
 """Periods whose windows lie within one window of these, at any start of those."""
 
 
-def binding_warnings(policy: Policy) -> Iterator[tuple[Steps, str]]:
+def binding_warnings(policy: Policy) -> Iterator[Problem]:
     """Yield each limit below which another budget that covers the same always stops."""
     for index, narrow in enumerate(policy.budgets):
         for meter, limit in narrow.ceilings:
             for before, broad in enumerate(policy.budgets):
                 least = dict(broad.ceilings).get(meter)
-                if broad is narrow or least is None or least > limit or not _stops(broad):
+                if broad is narrow or least is None or least > limit:
                     continue
-                if not _holds_all_of(broad, narrow, meter):
+                if not refuses(broad, in_run=True) or not _holds_all_of(broad, narrow, meter):
                     continue
                 if least == limit and before > index and _holds_all_of(narrow, broad, meter):
                     continue  # they are the same; said once
-                said = format_amount(meter, least, policy.currency)
-                yield (
-                    ("budgets", index, "limits", meter),
-                    (
-                        f"can never bind: the budget {broad.id} covers all of it and stops at {said} "
-                        f"{_how_often(broad)}; lower this limit, or remove it"
-                    ),
-                )
+                often = "in total" if broad.period == "total" else broad.period
+                said = f"{format_amount(meter, least, policy.currency)} {often}"
+                problem = f"can never bind: the budget {broad.id} covers all of it and stops at {said}"
+                yield ("budgets", index, "limits", meter), f"{problem}; lower this limit, or remove it"
                 break
-
-
-def _stops(budget: Budget) -> bool:
-    return budget.enforcement == "hard" and budget.on_limit != "reject_new_runs"
 
 
 def _holds_all_of(broad: Budget, narrow: Budget, meter: str) -> bool:
@@ -123,16 +116,12 @@ def _calendar(budget: Budget) -> tuple[object, ...]:
     return budget.week_start or "monday", budget.year_start or "01-01", budget.cycle_day or 1
 
 
-def _how_often(budget: Budget) -> str:
-    return "in total" if budget.period == "total" else budget.period
-
-
 _USUAL: Final = (*LEVELS, "stage")
 _NEAR: Final = 0.8
 """`tenant_id` is that near to `tenant`, and `region` to nothing."""
 
 
-def label_warnings(policy: Policy) -> Iterator[tuple[Steps, str]]:
+def label_warnings(policy: Policy) -> Iterator[Problem]:
     """Yield each label that is nearly one of the usual ones: a budget that asks for a misspelt one is never met."""
     for index, budget in enumerate(policy.budgets):
         split = [(("per", at), label) for at, label in enumerate(budget.per) if label not in budget.match]
@@ -147,12 +136,10 @@ def _of_match(match: Mapping[str, Pattern]) -> list[tuple[Steps, str]]:
     return [(("match", label), label) for label in match]
 
 
-def _misspelt_labels(labels: list[tuple[Steps, str]], within: Steps) -> Iterator[tuple[Steps, str]]:
+def _misspelt_labels(labels: list[tuple[Steps, str]], within: Steps) -> Iterator[Problem]:
     together = {label for _, label in labels}
     for steps, label in labels:
         near = difflib.get_close_matches(label, _USUAL, n=1, cutoff=_NEAR)
         if near and together.isdisjoint(near):
-            yield (
-                (*within, *steps),
-                f"{label} is no usual label, did you mean {near[0]}? Scopes without it miss this",
-            )
+            problem = f"{label} is no usual label, did you mean {near[0]}? Scopes without it miss this"
+            yield (*within, *steps), problem

@@ -6,11 +6,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from costscope.policy.lint.action_lint import action_warnings, run_warnings
+from costscope.policy.lint.action_lint import action_warnings, route_warnings, run_warnings
 from costscope.policy.lint.limit_lint import binding_warnings, label_warnings
 from costscope.policy.lint.price_lint import price_warnings, prices_can_be_compared, speaks_of_models
-from costscope.policy.lint.route_lint import route_warnings
-from costscope.policy.load.document import Steps
+from costscope.policy.load.document import Problem
 
 if TYPE_CHECKING:
     from costscope.policy.model.schema import Policy
@@ -21,7 +20,7 @@ _NO_TABLE = "prices were not compared with the public ones; pip install 'costsco
 class Lint(msgspec.Struct, frozen=True):
     """What is suspicious in a policy."""
 
-    warnings: tuple[tuple[Steps, str], ...]
+    warnings: tuple[Problem, ...]
     """Where, and what, in the order of the file as far as there is one."""
     notes: tuple[str, ...] = ()
     """What could not be looked at."""
@@ -43,10 +42,10 @@ def lint_policy(policy: Policy) -> Lint:
         else:
             notes = (_NO_TABLE,)
     fields = policy.__struct_fields__
-    found.sort(key=lambda warning: (fields.index(str(warning[0][0])), *_number(warning[0])))
-    return Lint(tuple(found), notes)
 
+    def place(warning: Problem) -> tuple[int, int]:
+        # The number of an item in its list; the rest keeps the order in which it was found.
+        field, index, *_ = (*warning[0], 0)
+        return fields.index(str(field)), index if isinstance(index, int) else 0
 
-def _number(steps: Steps) -> tuple[int, ...]:
-    """Return the index of an item in its list; the rest keeps the order in which it was found."""
-    return (steps[1],) if len(steps) > 1 and isinstance(steps[1], int) else (0,)
+    return Lint(tuple(sorted(found, key=place)), notes)

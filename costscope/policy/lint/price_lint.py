@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import TYPE_CHECKING, Final
 
 from costscope.errors import ModelUnpriced
-from costscope.policy.lint.action_lint import actions_of
+from costscope.policy.lint.action_lint import actions_of, stages_of
 from costscope.pricing.money import format_money, to_nano
 from costscope.pricing.prices.book import PriceBook
 from costscope.pricing.usage.usage_fields import Usage
@@ -14,7 +14,7 @@ from costscope.pricing.usage.usage_fields import Usage
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from costscope.policy.load.document import Steps
+    from costscope.policy.load.document import Problem
     from costscope.policy.model.schema import Policy
     from costscope.pricing.prices.model_price import ModelPrice
 
@@ -34,31 +34,22 @@ def prices_can_be_compared() -> bool:
     return PriceBook(use_installed=False).preload()
 
 
-def price_warnings(policy: Policy) -> Iterator[tuple[Steps, str]]:
+def price_warnings(policy: Policy) -> Iterator[Problem]:
     """Yield what is suspicious about prices and about the models that are routed to."""
     yield from _far_off_prices(policy)
     book = PriceBook(policy.prices, currency=policy.currency)
     for steps, model in _models(policy):
+        default = steps[0] == "routing" and steps[-1] == "model"
+        effect = "its calls are refused" if default else "it is passed over"
         try:
-            known = book.find(model) is not None
+            if book.find(model) is None:
+                yield steps, f"no price is known for {model!r:.80}, so {effect}; add it to prices"
         except ModelUnpriced as error:
-            yield steps, f"{error}; until then {_unpriced_effect(steps)}"
-            continue
-        if not known:
-            yield (
-                steps,
-                f"no price is known for {model!r:.80}, so {_unpriced_effect(steps)}; add it to prices",
-            )
+            yield steps, f"{error}; until then {effect}"
     yield from _dearer_fallbacks(policy, book)
 
 
-def _unpriced_effect(steps: Steps) -> str:
-    """Say what becomes of calls to a model without a price."""
-    default = len(steps) > 1 and steps[0] == "routing" and steps[-1] == "model"
-    return "its calls are refused" if default else "it is passed over"
-
-
-def _far_off_prices(policy: Policy) -> Iterator[tuple[Steps, str]]:
+def _far_off_prices(policy: Policy) -> Iterator[Problem]:
     public = PriceBook(use_installed=False, currency=policy.currency)
     for name, rule in policy.prices.models.items():
         price = None if rule.limits_only else public.find(name)
@@ -81,32 +72,25 @@ def _comparison(name: str, own: int, known: int) -> str | None:
         per_1k = _money(own // _TOKENS) if own % _TOKENS == 0 else _money(own // _TOKENS + 1)
         times = round(Fraction(own, known))
         return f"{per_1k} per 1k is {times} x the known price of {name}: per million? {table}"
-    if known >= FAR_OFF * own:
+    if known and known >= FAR_OFF * own:
         part = "nothing, which is less than" if own == 0 else f"1/{round(Fraction(known, own))} of"
-        return (
-            f"{_money(own)} per million is {part} the known price of {name}: per 1k? {table}"
-            if known
-            else None
-        )
+        return f"{_money(own)} per million is {part} the known price of {name}: per 1k? {table}"
     return None
 
 
-def _dearer_fallbacks(policy: Policy, book: PriceBook) -> Iterator[tuple[Steps, str]]:
-    for index, route in enumerate(policy.routing):
-        for at, stage in enumerate(route.stages):
-            before = stage.model
-            for number, model in enumerate(stage.fallbacks):
-                first, second = _cost(book, before), _cost(book, model)
-                if first is not None and second is not None and second > first:
-                    yield (
-                        ("routing", index, "stages", at, "fallbacks", number),
-                        (
-                            f"{model} is dearer than {before}: {_money(second)} against {_money(first)} for 1,000 "
-                            "tokens in and 1,000 out; it is passed over where less is to be spent"
-                        ),
-                    )
-                else:
-                    before = model
+def _dearer_fallbacks(policy: Policy, book: PriceBook) -> Iterator[Problem]:
+    for steps, stage in stages_of(policy):
+        before = stage.model
+        for number, model in enumerate(stage.fallbacks):
+            first, second = _cost(book, before), _cost(book, model)
+            if first is None or second is None or second <= first:
+                before = model
+                continue
+            dearer = f"{model} is dearer than {before}: {_money(second)} against {_money(first)}"
+            problem = (
+                f"{dearer} for 1,000 tokens in and 1,000 out; it is passed over where less is to be spent"
+            )
+            yield (*steps, "fallbacks", number), problem
 
 
 def _cost(book: PriceBook, model: str | None) -> int | None:
@@ -119,15 +103,13 @@ def _cost(book: PriceBook, model: str | None) -> int | None:
     return price.cost(Usage(_TOKENS, _TOKENS if price.has_output else 0))
 
 
-def _models(policy: Policy) -> Iterator[tuple[Steps, str]]:
+def _models(policy: Policy) -> Iterator[Problem]:
     """Yield the models that the policy itself sends calls to."""
-    for index, route in enumerate(policy.routing):
-        for at, stage in enumerate(route.stages):
-            place: Steps = ("routing", index, "stages", at)
-            if stage.model is not None:
-                yield (*place, "model"), stage.model
-            for number, model in enumerate(stage.fallbacks):
-                yield (*place, "fallbacks", number), model
+    for steps, stage in stages_of(policy):
+        if stage.model is not None:
+            yield (*steps, "model"), stage.model
+        for number, model in enumerate(stage.fallbacks):
+            yield (*steps, "fallbacks", number), model
     for steps, action in actions_of(policy):
         if action.model is not None:
             yield (*steps, "model"), action.model

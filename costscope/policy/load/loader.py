@@ -16,7 +16,7 @@ from costscope.policy.load.environment import environment_documents
 from costscope.policy.load.shorthand import expand
 from costscope.policy.load.sources import FORMATS, Format, Snapshot, merge, read_source, show_path
 from costscope.policy.model.schema import Policy
-from costscope.policy.strands import translate
+from costscope.policy.strands.translate import translate
 
 PolicySource = str | Path | Mapping[str, object] | Policy
 """The path of a `.yaml`, `.yml` or `.toml` file or of a folder of these, `env:`, the same as data, or a policy made in

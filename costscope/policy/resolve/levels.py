@@ -45,9 +45,9 @@ def levels_of(budget: Budget, *, in_run: bool) -> tuple[Level, ...]:
 def watch_levels(policy: Policy, budget: Budget, *, in_run: bool) -> tuple[tuple[str, int], ...]:
     """Find the lowest level of each meter that is watched: for thresholds, and for what routes fall back on."""
     levels = [(level.meter, level.amount) for level in levels_of(budget, in_run=in_run)]
-    for meter, limit in budget.ceilings:
-        if meter == "cost":
-            levels += (("cost", level) for level in _trigger_levels(policy, limit))
+    cost = dict(budget.ceilings).get("cost")
+    if cost is not None:
+        levels += (("cost", level) for level in _trigger_levels(policy, cost))
     return lowest_levels(levels)
 
 
@@ -59,8 +59,8 @@ def lowest_levels(levels: Iterable[tuple[str, int]]) -> tuple[tuple[str, int], .
     return tuple(lowest.items())
 
 
-def forbidding_levels(budget: Budget, *, by_limit: bool) -> Iterator[tuple[str, int, int]]:
-    """Yield `(meter, level, limit)`: from this level on the budget admits no new runs.
+def forbidding_levels(budget: Budget, *, by_limit: bool) -> Iterator[Level]:
+    """Yield the levels from which on the budget admits no new runs.
 
     Args:
         budget: any.
@@ -71,11 +71,11 @@ def forbidding_levels(budget: Budget, *, by_limit: bool) -> Iterator[tuple[str, 
             continue
         if by_limit:
             if budget.on_limit in {"reject_new_runs", "halt_run"}:
-                yield meter, max(limit, 1), limit
+                yield Level(meter, max(limit, 1), limit)
             continue
         for threshold in budget.thresholds:
             if threshold.meter in {None, meter} and any_refuses(threshold.actions, "new_runs"):
-                yield meter, amount_at(limit, threshold.at), limit
+                yield Level(meter, amount_at(limit, threshold.at), limit)
 
 
 def refuses(budget: Budget, *, in_run: bool) -> bool:

@@ -10,8 +10,7 @@ from costscope.ledger.commands import Account
 from costscope.policy.model.actions import any_refuses
 from costscope.policy.model.constraints import observed_constraints, run_limits
 from costscope.policy.model.schema import Budget
-from costscope.policy.resolve.accounts import account, slot_account
-from costscope.policy.resolve.admission_accounts import admission_accounts, admission_levels
+from costscope.policy.resolve.accounts import account, admission_accounts, admission_levels, slot_account
 from costscope.policy.resolve.levels import Level, levels_of, watch_levels
 
 if TYPE_CHECKING:

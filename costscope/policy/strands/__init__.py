@@ -3,7 +3,3 @@
 A file is recognised by what only that format has: `routing_policies`, `pricing`, budgets with `scope` or `max_cost`.
 It may say more, in our own words.
 """
-
-from costscope.policy.strands.translate import translate
-
-__all__ = ["translate"]

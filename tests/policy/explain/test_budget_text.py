@@ -5,7 +5,7 @@ import datetime as dt
 import pytest
 
 from costscope.policy import parse_policy
-from costscope.policy.explain import explain
+from costscope.policy.explain.scope_text import explain
 
 NOW = int(dt.datetime(2026, 3, 29, 12, tzinfo=dt.UTC).timestamp() * 1000)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from costscope.policy import parse_policy
-from costscope.policy.explain import explain
+from costscope.policy.explain.scope_text import explain
 
 
 def explained(text):

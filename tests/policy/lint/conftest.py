@@ -2,7 +2,7 @@
 
 import pytest
 
-from costscope.policy.lint import lint_policy
+from costscope.policy.lint.policy_lint import lint_policy
 from costscope.policy.load.document import show
 from costscope.policy.load.loader import parse_policy
 

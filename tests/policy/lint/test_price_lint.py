@@ -3,7 +3,7 @@
 import pytest
 
 from costscope.policy import parse_policy
-from costscope.policy.lint import lint_policy
+from costscope.policy.lint.policy_lint import lint_policy
 from costscope.pricing.prices.book import PriceBook
 
 pytest.importorskip("genai_prices")

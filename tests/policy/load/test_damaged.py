@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from costscope.errors import InvalidPolicy
 from costscope.policy import load_policy
-from costscope.policy.explain import explain, explain_scope
-from costscope.policy.lint import lint_policy
+from costscope.policy.explain.scope_text import explain, explain_scope
+from costscope.policy.lint.policy_lint import lint_policy
 from costscope.policy.load.loader import read_policy
 from costscope.policy.resolve.resolved import BudgetResolver
 

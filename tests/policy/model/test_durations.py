@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 
 from costscope.errors import InvalidAmount
 from costscope.ledger.times import MAX_DURATION_MS
-from costscope.policy.explain.format import format_duration
+from costscope.policy.explain.budget_text import format_duration
 from costscope.policy.model.durations import to_ms
 
 
