@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from costscope.engine.state.call import Call
     from costscope.engine.state.services import Services
-    from costscope.observe.telemetry import CallKind
+    from costscope.observe.telemetry.totals import CallKind
     from costscope.pricing.prices import Price, PriceBook
     from costscope.scope.runtime import Runtime
 

@@ -10,7 +10,7 @@ from costscope.ledger import HALTS, MAX_AMOUNT, METERS, Account, Forgive, Outcom
 from costscope.observe.events.records import AccountReset
 from costscope.policy.resolve.account_info import account_info_of
 from costscope.policy.resolve.accounts import SLOTS_SUFFIX
-from costscope.stores.coordination import Forget
+from costscope.stores.coordination.operations import Forget
 from costscope.stores.effects import Ask, Execute
 
 if TYPE_CHECKING:

@@ -13,10 +13,10 @@ from costscope.cli.demo.progress import Progress, read_books
 from costscope.cli.demo.provider import Provider
 from costscope.cli.demo.verdict import Verdict
 from costscope.errors import StoreUnavailable
-from costscope.observe.events import decode_event
+from costscope.observe.events.records import decode_event
 from costscope.observe.reports.as_json import format_count
 from costscope.scope.runtime import Runtime
-from costscope.stores.coordination import Published, ReadEvents
+from costscope.stores.coordination.operations import Published, ReadEvents
 
 if TYPE_CHECKING:
     from collections.abc import Callable

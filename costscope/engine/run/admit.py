@@ -20,7 +20,7 @@ from costscope.ledger.meters import ADMISSION_METERS
 from costscope.ledger.times import ONCE_KEEP_MS
 from costscope.observe.events.records import RunStarted
 from costscope.policy.model.controls import OnDenied
-from costscope.stores.coordination import SetOnce
+from costscope.stores.coordination.operations import SetOnce
 from costscope.stores.effects import Ask, Execute
 
 if TYPE_CHECKING:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from costscope.ledger import MAX_AMOUNT
-from costscope.stores.coordination import CallCounts, Pace, RecordCall
+from costscope.stores.coordination.operations import CallCounts, Pace, RecordCall
 from costscope.testing.conformance.callers import KEEP_MS
 from costscope.testing.conformance.telling import HOUR_MS, Telling
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from costscope.stores.coordination import Op
+    from costscope.stores.coordination.operations import Op
     from costscope.testing.conformance.telling import Tell
 
 

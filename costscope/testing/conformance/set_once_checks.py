@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from costscope.stores.coordination import CallCounts, Forget, Pace, Publish, RecordCall, SetOnce
+from costscope.stores.coordination.operations import CallCounts, Forget, Pace, Publish, RecordCall, SetOnce
 from costscope.testing.conformance.callers import KEEP_MS
 from costscope.testing.conformance.telling import HOUR_MS, Telling
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from costscope.stores import Store
-    from costscope.stores.coordination import Op
+    from costscope.stores.coordination.operations import Op
 
 
 HOUR_MS: Final = 3_600_000
