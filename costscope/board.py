@@ -1,9 +1,9 @@
 """The board: what several processes must agree on beside the books. No lock, no clock, no I/O."""
 
-from costscope.stores.coordination import (
+from costscope.stores.coordination.board_state import Board
+from costscope.stores.coordination.operations import (
     AckDeliveries,
     Answer,
-    Board,
     CallCounts,
     Delivery,
     Forget,

@@ -1,19 +1,19 @@
 """One stream of typed records that callbacks, logs, webhooks and telemetry all consume."""
 
-from costscope.observe.events import (
+from costscope.observe.events.callbacks import Callback, Callbacks
+from costscope.observe.events.event_stream import EventStream, level_of
+from costscope.observe.events.log_lines import line_of
+from costscope.observe.events.publisher import Publisher
+from costscope.observe.events.records import (
     KINDS,
     AccountReset,
-    Callback,
-    Callbacks,
     CallDegraded,
     CallRefused,
     CallSettled,
     Downgraded,
     Event,
-    EventStream,
     Kind,
     PolicyReloaded,
-    Publisher,
     RunawayDetected,
     RunEnded,
     RunStarted,
@@ -22,8 +22,6 @@ from costscope.observe.events import (
     decode_event,
     encode_event,
     kind_of,
-    level_of,
-    line_of,
 )
 
 __all__ = [

@@ -1,8 +1,8 @@
 """Records that are sent to other programs, signed; and what these need to verify them."""
 
-from costscope.observe.webhooks import (
+from costscope.observe.webhooks.sender import WebhookSender
+from costscope.observe.webhooks.signature import (
     TOLERANCE_S,
-    WebhookSender,
     WrongSignature,
     check_secret,
     new_secret,

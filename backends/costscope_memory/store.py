@@ -11,13 +11,13 @@ from urllib.parse import urlsplit
 from costscope.errors import StoreMisconfigured
 from costscope.ledger import Ledger, audit
 from costscope.stores import LostListeners
-from costscope.stores.coordination import Board
+from costscope.stores.coordination.board_state import Board
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from costscope.ledger import AuditReport, Command, LostHold, Reply, Snapshot
-    from costscope.stores.coordination import Answer, Op
+    from costscope.stores.coordination.operations import Answer, Op
 
 
 class MemoryStore:

@@ -5,7 +5,10 @@ from __future__ import annotations
 from secrets import token_hex
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from costscope.stores.coordination import (
+from costscope.stores.coordination.board_state import kept_ms, place_key, place_of
+from costscope.stores.coordination.operations import (
+    LEASED_MAX,
+    READ_MAX,
     AckDeliveries,
     CallCounts,
     Delivery,
@@ -18,14 +21,12 @@ from costscope.stores.coordination import (
     RecordCall,
     SetOnce,
 )
-from costscope.stores.coordination.board_state import kept_ms, place_key, place_of
-from costscope.stores.coordination.operations import LEASED_MAX, READ_MAX
 from costscope_valkey.coalesce_threads import BATCH_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from costscope.stores.coordination import Answer, Op
+    from costscope.stores.coordination.operations import Answer, Op
     from costscope_valkey.keys import LedgerKeys
 
 

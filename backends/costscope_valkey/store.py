@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from costscope.ledger import AuditReport, Command, Reply, Snapshot
-    from costscope.stores.coordination import Answer, Op
+    from costscope.stores.coordination.operations import Answer, Op
     from costscope_valkey.codec import Request
     from costscope_valkey.url import ServerAddress
 

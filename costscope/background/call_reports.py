@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from costscope.background.worker import CLOSING_S, Worker, register
 from costscope.errors import StoreUnavailable
-from costscope.stores.coordination import CallCounts, RecordCall
+from costscope.stores.coordination.operations import CallCounts, RecordCall
 
 if TYPE_CHECKING:
     from collections.abc import Callable

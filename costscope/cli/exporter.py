@@ -12,8 +12,9 @@ import typer
 
 from costscope.cli.open_books import StoreOption, open_books
 from costscope.errors import InvalidInput, InvalidPolicy
-from costscope.observe.exporter import DEFAULT_LABELS, Grouping, Reader
-from costscope.observe.reports import BurnRates
+from costscope.observe.exporter.grouping import DEFAULT_LABELS, Grouping
+from costscope.observe.exporter.reading import Reader
+from costscope.observe.reports.forecast import BurnRates
 from costscope.policy.load.watcher import PolicyWatcher
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from costscope.cli.open_books import StoreOption, open_books
-from costscope.observe.reports import account_rows, untouched_budgets
+from costscope.observe.reports.account_rows import account_rows, untouched_budgets
 from costscope.observe.reports.as_json import as_data, json_text
 from costscope.policy import load_policy
 

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from costscope.cli.widgets import bar, legend, percent
 from costscope.ledger.meters import MONEY
-from costscope.observe.reports import account_rows, untouched_budgets
+from costscope.observe.reports.account_rows import account_rows, untouched_budgets
 from costscope.observe.reports.as_json import format_count, format_instant, short_amount
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console, ConsoleOptions, RenderableType
 
     from costscope.ledger import Snapshot
-    from costscope.observe.reports import AccountRow, MeterRow
+    from costscope.observe.reports.account_rows import AccountRow, MeterRow
     from costscope.policy import Policy
 
 

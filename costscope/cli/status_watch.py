@@ -19,8 +19,9 @@ from costscope.cli.widgets import legend, outlook
 from costscope.errors import StoreUnavailable
 from costscope.observe.events.reader import EventReader
 from costscope.observe.events.records import CallSettled
-from costscope.observe.reports import BurnRates, account_rows, forecast, untouched_budgets
+from costscope.observe.reports.account_rows import account_rows, untouched_budgets
 from costscope.observe.reports.as_json import format_count
+from costscope.observe.reports.forecast import BurnRates, forecast
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from costscope.ledger import Snapshot
     from costscope.observe.events.records import Event
-    from costscope.observe.reports import AccountRow, MeterRow
+    from costscope.observe.reports.account_rows import AccountRow, MeterRow
     from costscope.policy import Policy
     from costscope.stores import Store
 

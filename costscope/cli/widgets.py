@@ -11,7 +11,8 @@ from costscope.ledger.times import DAY_MS, HOUR_MS, KEEP_MAX_MS, MINUTE_MS, SECO
 from costscope.pricing.money import NANO
 
 if TYPE_CHECKING:
-    from costscope.observe.reports import Forecast, MeterRow
+    from costscope.observe.reports.account_rows import MeterRow
+    from costscope.observe.reports.forecast import Forecast
 
 
 _BLOCKS: Final = ("█", "▒", "░")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from costscope.guard.requests import ModelRequest, ToolRequest
     from costscope.ledger import Release
     from costscope.metered.spec import Spec
-    from costscope.observe.telemetry import CallKind
+    from costscope.observe.telemetry.totals import CallKind
     from costscope.stores.effects import Steps
 
 

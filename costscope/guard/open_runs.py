@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from costscope.engine.state.scope_state import ScopeState
     from costscope.ledger import Commit, Release
     from costscope.metered.spec import Spec
-    from costscope.observe.telemetry import CallKind
+    from costscope.observe.telemetry.totals import CallKind
     from costscope.stores.base import Store
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from costscope.engine.state.scope_state import ScopeState
     from costscope.engine.state.services import Services
     from costscope.metered.spec import Spec
-    from costscope.observe.telemetry import CallKind
+    from costscope.observe.telemetry.totals import CallKind
 
 _UNDECIDED: Final = Estimate({})
 """Of a call whose model is not decided yet."""

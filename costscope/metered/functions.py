@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from costscope.engine.state.call import Call
     from costscope.metered.spec import Spec
-    from costscope.observe.telemetry import SpanHandle
+    from costscope.observe.telemetry.spans import SpanHandle
 
 
 def metered_result(spec: Spec, call: Call, result: object) -> object | None:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from costscope.engine.state.call import Call
     from costscope.engine.state.services import Services
-    from costscope.observe.telemetry import CallKind
+    from costscope.observe.telemetry.totals import CallKind
     from costscope.pricing.prices.book import PriceBook
     from costscope.pricing.prices.option import Price
     from costscope.scope.runtime import Runtime

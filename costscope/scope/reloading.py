@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from costscope.errors import InvalidPolicy
 from costscope.ledger import new_id
-from costscope.observe.events import PolicyReloaded
+from costscope.observe.events.records import PolicyReloaded
 from costscope.policy.load.watcher import PolicyReloader, PolicyWatcher
 
 if TYPE_CHECKING:

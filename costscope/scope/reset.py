@@ -9,7 +9,7 @@ from costscope.errors import InvalidInput
 from costscope.ledger import HALTS, MAX_AMOUNT, METERS, Account, Forgive, Outcome, Read, new_id
 from costscope.observe.events.records import AccountReset
 from costscope.policy.resolve.accounts import SLOTS_SUFFIX, account_info_of
-from costscope.stores.coordination import Forget
+from costscope.stores.coordination.operations import Forget
 from costscope.stores.effects import Ask, Execute
 
 if TYPE_CHECKING:

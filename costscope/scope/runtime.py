@@ -12,8 +12,8 @@ from costscope.context import current_scope
 from costscope.engine.run.run_life import emit_abandoned
 from costscope.engine.state.scope_state import ScopeState, open_scope_of
 from costscope.engine.state.services import Services
-from costscope.observe.events import Callbacks
-from costscope.observe.telemetry import DEFAULT_LABELS, Telemetry
+from costscope.observe.events.callbacks import Callbacks
+from costscope.observe.telemetry.recorder import DEFAULT_LABELS, Telemetry
 from costscope.policy import Policy
 from costscope.scope.runtime_options import DEFAULT_LEASE_S, DEFAULT_SLOT_LEASE_S, check_options
 from costscope.scope.scope import facade_of
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
     from costscope.ledger import AuditReport, LostHold
-    from costscope.observe.events import (
+    from costscope.observe.events.callbacks import Given
+    from costscope.observe.events.event_stream import EventStream
+    from costscope.observe.events.records import (
         CallRefused,
         CallSettled,
         Downgraded,
-        EventStream,
         RunawayDetected,
         ThresholdCrossed,
     )
-    from costscope.observe.events.callbacks import Given
     from costscope.observe.telemetry.spans import Spans
     from costscope.policy import PolicySource
     from costscope.scope.reloading import Reloading

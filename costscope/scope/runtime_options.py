@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
 
-    from costscope.observe.events import (
+    from costscope.observe.events.callbacks import Given
+    from costscope.observe.events.records import (
         CallRefused,
         CallSettled,
         Downgraded,
         RunawayDetected,
         ThresholdCrossed,
     )
-    from costscope.observe.events.callbacks import Given
 
 DEFAULT_SLOT_LEASE_S: Final = 30.0
 """How long the slot of a process that died stays taken; a live one renews it every ten seconds."""

@@ -16,7 +16,7 @@ from costscope.scope.balances import least_remaining, own_cost, own_limit
 if TYPE_CHECKING:
     from costscope.engine.state.activity import Past
     from costscope.engine.state.scope_state import ScopeState
-    from costscope.observe.telemetry import CallKind, Sums
+    from costscope.observe.telemetry.totals import CallKind, Sums
 
 _TOKENS = ("input", "output", "cache_read", "cache_write", "reasoning")
 _MINUTE_S = 60

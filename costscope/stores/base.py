@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from costscope.ledger import AuditReport, Command, LostHold, Reply, Snapshot
-    from costscope.stores.coordination import Answer, Op
+    from costscope.stores.coordination.operations import Answer, Op
 
 
 @runtime_checkable

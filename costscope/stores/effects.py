@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import msgspec
 
 from costscope.ledger import Command
-from costscope.stores.coordination import Op
+from costscope.stores.coordination.operations import Op
 
 if TYPE_CHECKING:
     import asyncio

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from costscope.ledger import AuditReport, Command, LostHold, Reply, Snapshot
     from costscope.stores import Store
-    from costscope.stores.coordination import Answer, Op
+    from costscope.stores.coordination.operations import Answer, Op
 
 
 class OutageStore:

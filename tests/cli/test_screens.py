@@ -11,7 +11,7 @@ from costscope.cli.demo.scenario import Scenario
 from costscope.cli.demo.screen import DemoScreen, live_view
 from costscope.cli.widgets import bar, percent
 from costscope.ledger import Counters, Snapshot, SnapshotAccount
-from costscope.observe.reports import account_rows
+from costscope.observe.reports.account_rows import account_rows
 from costscope.observe.reports.as_json import short_amount, short_money
 
 

@@ -24,7 +24,8 @@ from costscope.cli.status_watch import WatchScreen
 from costscope.cli.widgets import outlook, pace, span
 from costscope.ledger import Counters
 from costscope.observe.events.records import RunawayDetected
-from costscope.observe.reports import BurnRates, Forecast, MeterRow, account_rows
+from costscope.observe.reports.account_rows import MeterRow, account_rows
+from costscope.observe.reports.forecast import BurnRates, Forecast
 from costscope.policy import parse_policy
 
 USD = 10**9

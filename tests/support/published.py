@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from books_of import snapshot
 
-from costscope.observe.exporter import Grouping, families
-from costscope.observe.reports import BurnRates, account_rows
+from costscope.observe.exporter.grouping import Grouping
+from costscope.observe.exporter.series import families
+from costscope.observe.reports.account_rows import account_rows
+from costscope.observe.reports.forecast import BurnRates
 
 __all__ = ["Published", "as_dict"]
 

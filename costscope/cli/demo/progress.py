@@ -10,7 +10,13 @@ import msgspec
 
 from costscope.cli.demo.scenario import Path, path_of
 from costscope.ledger import Counters
-from costscope.observe.events import CallRefused, Downgraded, RunawayDetected, RunEnded, ThresholdCrossed
+from costscope.observe.events.records import (
+    CallRefused,
+    Downgraded,
+    RunawayDetected,
+    RunEnded,
+    ThresholdCrossed,
+)
 from costscope.observe.reports.as_json import short_money
 from costscope.policy import read_account_info
 
@@ -18,7 +24,7 @@ if TYPE_CHECKING:
     from costscope.cli.demo.provider import Provider
     from costscope.cli.demo.scenario import Scenario
     from costscope.ledger import Snapshot
-    from costscope.observe.events import Event, RunStatus
+    from costscope.observe.events.records import Event, RunStatus
 
 STATUSES: Final[tuple[RunStatus, ...]] = ("completed", "failed", "halted", "abandoned")
 """How a run ends. Of two ends the first one is true: its process knows better than another that found it silent."""

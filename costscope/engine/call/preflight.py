@@ -20,7 +20,7 @@ from costscope.policy.model.durations import to_ms
 from costscope.policy.resolve.accounts import account_info_of
 from costscope.policy.resolve.levels import Level
 from costscope.policy.resolve.resolved import Watched, watched_in
-from costscope.stores.coordination import Pace
+from costscope.stores.coordination.operations import Pace
 from costscope.stores.effects import Ask, Execute, Pause, Wake
 
 if TYPE_CHECKING:

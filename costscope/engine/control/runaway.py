@@ -21,7 +21,7 @@ from costscope.stores.coordination.run_stats import RunStats
 
 if TYPE_CHECKING:
     from costscope.policy.model.controls import Runaway
-    from costscope.stores.coordination import CallCounts
+    from costscope.stores.coordination.operations import CallCounts
 
 
 RECENT_MS: Final = 450_000

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from costscope.engine.state.level_watch import Late, Watch
     from costscope.engine.state.scope_state import ScopeState
     from costscope.errors import CallDenied, DenialKind
-    from costscope.observe.telemetry import CallKind, SpanHandle
+    from costscope.observe.telemetry.spans import SpanHandle
+    from costscope.observe.telemetry.totals import CallKind
     from costscope.policy import Budget
     from costscope.policy.resolve.resolved import Watched
 

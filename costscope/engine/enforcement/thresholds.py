@@ -11,7 +11,7 @@ from costscope.errors import StoreUnavailable
 from costscope.ledger.times import ONCE_KEEP_MS
 from costscope.observe.events.records import ThresholdCrossed, encode_event
 from costscope.policy.resolve.accounts import account_info_of
-from costscope.stores.coordination import Publish
+from costscope.stores.coordination.operations import Publish
 from costscope.stores.effects import Ask
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from costscope.ledger.times import ONCE_KEEP_MS
 from costscope.policy import refuses
 from costscope.policy.model.controls import WALL_CLOCK
 from costscope.policy.resolve.accounts import account_info_of
-from costscope.stores.coordination import SetOnce
+from costscope.stores.coordination.operations import SetOnce
 from costscope.stores.effects import Ask
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from costscope.ledger.times import ENDED_MS, ONCE_KEEP_MS
 from costscope.observe.events.records import RunEnded, RunStarted
 from costscope.policy import INLINE_BUDGET, RUN_BUDGET, encode
 from costscope.policy.model.controls import OnDenied
-from costscope.stores.coordination import SetOnce
+from costscope.stores.coordination.operations import SetOnce
 from costscope.stores.effects import Ask, Execute
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from costscope.ledger import HALTS, Commit, new_id
 from costscope.ledger.times import RUN_STATS_KEEP_MS, RUNAWAY_KEEP_MS
 from costscope.observe.events.records import RunawayDetected, encode_event
 from costscope.policy.model.actions import any_refuses
-from costscope.stores.coordination import CallCounts, Publish, RecordCall
+from costscope.stores.coordination.operations import CallCounts, Publish, RecordCall
 from costscope.stores.effects import Ask, run_sync
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from costscope.observe.telemetry import Sums
+from costscope.observe.telemetry.totals import Sums
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

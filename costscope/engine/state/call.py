@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from costscope.engine.state.scope_state import ScopeState
     from costscope.errors import BudgetExceeded
     from costscope.ledger import Commit, OnLost, Release
-    from costscope.observe.telemetry import CallKind, CallOutcome
+    from costscope.observe.telemetry.totals import CallKind, CallOutcome
     from costscope.policy.model.controls import OnDenied
     from costscope.pricing.estimate.amounts import Estimate
     from costscope.pricing.prices.option import Price

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from costscope.engine.state.services import Services
     from costscope.errors import BudgetExceeded
     from costscope.ledger import Account, Amounts, OnLost, Reply
-    from costscope.observe.telemetry import CallKind, CallOutcome, Settlement, SpanHandle
+    from costscope.observe.telemetry.spans import SpanHandle
+    from costscope.observe.telemetry.totals import CallKind, CallOutcome, Settlement
     from costscope.policy.model.controls import OnDenied
     from costscope.pricing.estimate.amounts import Estimate
     from costscope.pricing.usage.usage_fields import Usage

@@ -17,7 +17,7 @@ from costscope.engine.state.run import run_of
 from costscope.errors import InvalidInput
 from costscope.ledger import HALTS
 from costscope.observe.events.callbacks import Callbacks
-from costscope.observe.telemetry import ScopeTotals
+from costscope.observe.telemetry.totals import ScopeTotals
 from costscope.policy import check_labels
 
 if TYPE_CHECKING:

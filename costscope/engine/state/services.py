@@ -15,17 +15,18 @@ from costscope.engine.state.rules import Rules
 from costscope.engine.state.wait_list import WaitList
 from costscope.errors import InvalidPolicy
 from costscope.ledger import LEASE_MAX_MS, new_id
-from costscope.observe.events import EventStream, Publisher
+from costscope.observe.events.event_stream import EventStream
+from costscope.observe.events.publisher import Publisher
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from costscope.engine.control.router import Router
-    from costscope.observe.events import Callbacks
+    from costscope.observe.events.callbacks import Callbacks
     from costscope.observe.events.records import Stamp
-    from costscope.observe.telemetry import Telemetry
+    from costscope.observe.telemetry.recorder import Telemetry
     from costscope.observe.telemetry.spans import Spans
-    from costscope.observe.webhooks import WebhookSender
+    from costscope.observe.webhooks.sender import WebhookSender
     from costscope.policy import Policy
     from costscope.policy.resolve.resolved import BudgetResolver
     from costscope.pricing.prices.book import PriceBook
@@ -169,7 +170,7 @@ def _sender(store: Store, policy: Policy) -> WebhookSender | None:
     """
     if not policy.webhooks:
         return None
-    from costscope.observe.webhooks import WebhookSender  # noqa: PLC0415 - needs an HTTP client, which few use
+    from costscope.observe.webhooks.sender import WebhookSender  # noqa: PLC0415 - needs an HTTP client, which few use
 
     sender = WebhookSender(store, policy.webhooks)
     if store.waits:  # a process that has died may have left something to be delivered

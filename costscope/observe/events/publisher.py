@@ -14,7 +14,7 @@ from costscope.background.retrying import send_until_taken
 from costscope.background.worker import CLOSING_S, Worker, register
 from costscope.errors import CostscopeError, StoreUnavailable
 from costscope.observe.events.records import ENCODER, CallRefused, CallSettled
-from costscope.stores.coordination import Publish, SetOnce
+from costscope.stores.coordination.operations import Publish, SetOnce
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

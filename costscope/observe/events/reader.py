@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from costscope.observe.events.records import decode_event
-from costscope.stores.coordination import Published, ReadEvents
+from costscope.stores.coordination.operations import Published, ReadEvents
 
 if TYPE_CHECKING:
     from costscope.observe.events.records import Event

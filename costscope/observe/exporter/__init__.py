@@ -6,9 +6,3 @@ each worker. Flows (calls, tokens, cost by model) are the workers' own OpenTelem
 `grouping` and `series` are pure: from a snapshot to samples. `reading` looks into the store, `server` hands the samples
 to Prometheus; only this one needs the extra `prometheus`.
 """
-
-from costscope.observe.exporter.grouping import DEFAULT_LABELS, Grouping
-from costscope.observe.exporter.reading import Reader
-from costscope.observe.exporter.series import Family, families
-
-__all__ = ["DEFAULT_LABELS", "Family", "Grouping", "Reader", "families"]

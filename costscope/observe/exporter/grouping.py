@@ -14,14 +14,15 @@ import msgspec
 
 from costscope.errors import InvalidInput
 from costscope.ledger.meters import MONEY
-from costscope.observe.reports import forecast
+from costscope.observe.reports.forecast import forecast
 from costscope.policy.model.patterns import STANDING_LEVELS
 from costscope.pricing.money import NANO
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator
 
-    from costscope.observe.reports import AccountRow, BurnRates, MeterRow
+    from costscope.observe.reports.account_rows import AccountRow, MeterRow
+    from costscope.observe.reports.forecast import BurnRates
 
 
 class Figures(msgspec.Struct, frozen=True):

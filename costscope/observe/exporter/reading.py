@@ -15,7 +15,8 @@ from costscope.ledger import audit
 from costscope.observe.events.reader import EventReader
 from costscope.observe.events.records import KINDS
 from costscope.observe.exporter.series import Family, families, rules, status, up
-from costscope.observe.reports import BurnRates, account_rows
+from costscope.observe.reports.account_rows import account_rows
+from costscope.observe.reports.forecast import BurnRates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Mapping
 
-    from costscope.observe.reports import AccountRow, MeterRow
+    from costscope.observe.reports.account_rows import AccountRow, MeterRow
 
 
 _WHOLE_ABOVE: Final = 1000 * NANO

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import httpx2
 
     from costscope.observe.webhooks.receivers import Receiver
-    from costscope.stores.coordination import Delivery
+    from costscope.stores.coordination.operations import Delivery
 
 _posting: ContextVar[bool] = ContextVar("costscope_posting", default=False)
 

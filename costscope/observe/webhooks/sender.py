@@ -24,7 +24,7 @@ from costscope.observe.webhooks.receivers import (
     receivers,
     verdict,
 )
-from costscope.stores.coordination import AckDeliveries, Delivery, LeaseDeliveries
+from costscope.stores.coordination.operations import AckDeliveries, Delivery, LeaseDeliveries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from costscope.ledger import Command, Reply
     from costscope.stores import Store
-    from costscope.stores.coordination import Op
+    from costscope.stores.coordination.operations import Op
 
 
 LEASE_MS: Final = 600_000

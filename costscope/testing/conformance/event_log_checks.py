@@ -7,14 +7,21 @@ from typing import TYPE_CHECKING
 import pytest
 
 from costscope.errors import InvalidInput
-from costscope.stores.coordination import AckDeliveries, LeaseDeliveries, Publish, ReadEvents, SetOnce
-from costscope.stores.coordination.operations import EVENTS_MIN, READ_MAX
+from costscope.stores.coordination.operations import (
+    EVENTS_MIN,
+    READ_MAX,
+    AckDeliveries,
+    LeaseDeliveries,
+    Publish,
+    ReadEvents,
+    SetOnce,
+)
 from costscope.testing.conformance.callers import KEEP_MS, LEASE_MS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from costscope.stores.coordination import Op
+    from costscope.stores.coordination.operations import Op
     from costscope.testing.conformance.callers import BatchSender
 
 

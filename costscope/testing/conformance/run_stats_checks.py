@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING
 
 from costscope.ledger import MAX_AMOUNT
 from costscope.ledger.times import HOUR_MS
-from costscope.stores.coordination import CallCounts, Pace, RecordCall
+from costscope.stores.coordination.operations import CallCounts, Pace, RecordCall
 from costscope.testing.conformance.callers import KEEP_MS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from costscope.stores.coordination import Op
+    from costscope.stores.coordination.operations import Op
     from costscope.testing.conformance.callers import BatchSender
 
 

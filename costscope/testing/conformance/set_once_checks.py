@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from costscope.ledger.times import HOUR_MS
-from costscope.stores.coordination import CallCounts, Forget, Pace, Publish, RecordCall, SetOnce
+from costscope.stores.coordination.operations import CallCounts, Forget, Pace, Publish, RecordCall, SetOnce
 from costscope.testing.conformance.callers import KEEP_MS
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import yaml
 from prometheus import EXAMPLE, expressions, panels
 
 from costscope.observe.exporter.series import families, rules, status
-from costscope.observe.telemetry import METRICS
+from costscope.observe.telemetry.metrics import METRICS
 from costscope.policy import Policy
 
 BOARD = json.loads((EXAMPLE / "dashboard.json").read_text(encoding="utf-8"))

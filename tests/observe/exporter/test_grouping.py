@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from published import Published
 
 from costscope.errors import InvalidInput
-from costscope.observe.exporter import Grouping
+from costscope.observe.exporter.grouping import Grouping
 
 USD = 10**9
 COST = "budget=day,meter=cost"

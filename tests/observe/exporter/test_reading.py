@@ -7,7 +7,8 @@ import pytest
 from published import as_dict
 
 from costscope.errors import StoreUnavailable
-from costscope.observe.exporter import Grouping, Reader
+from costscope.observe.exporter.grouping import Grouping
+from costscope.observe.exporter.reading import Reader
 
 
 class Clock:

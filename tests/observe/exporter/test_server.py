@@ -6,7 +6,8 @@ import urllib.request
 import pytest
 
 from costscope.errors import InvalidInput
-from costscope.observe.exporter import Grouping, Reader
+from costscope.observe.exporter.grouping import Grouping
+from costscope.observe.exporter.reading import Reader
 
 pytest.importorskip("prometheus_client", reason="the extra `prometheus` is not installed")
 

@@ -2,7 +2,7 @@
 
 from books_of import account, snapshot
 
-from costscope.observe.reports import account_rows
+from costscope.observe.reports.account_rows import account_rows
 
 
 def test_a_row_says_what_the_account_is_about():

@@ -5,7 +5,8 @@ from books_of import NOON_MS, account, snapshot
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costscope.observe.reports import BurnRates, account_rows
+from costscope.observe.reports.account_rows import account_rows
+from costscope.observe.reports.forecast import BurnRates
 
 TOTAL = (0, 0)
 

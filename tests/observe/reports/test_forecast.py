@@ -7,7 +7,8 @@ from books_of import DAY_MS, account, snapshot
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costscope.observe.reports import account_rows, forecast
+from costscope.observe.reports.account_rows import account_rows
+from costscope.observe.reports.forecast import forecast
 
 HALF_A_DAY = DAY_MS / 2000
 

@@ -4,7 +4,7 @@ import pytest
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from costscope.observe.telemetry import Telemetry
+from costscope.observe.telemetry.recorder import Telemetry
 
 
 class Measured:

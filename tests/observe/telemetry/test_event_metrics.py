@@ -6,8 +6,9 @@ import pytest
 from opentelemetry.metrics import NoOpMeterProvider
 
 from costscope.observe.events import records
-from costscope.observe.telemetry import ScopeTotals, Telemetry
 from costscope.observe.telemetry.attributes import OTHER
+from costscope.observe.telemetry.recorder import Telemetry
+from costscope.observe.telemetry.totals import ScopeTotals
 
 NOW = datetime(2026, 11, 25, 12, tzinfo=UTC)
 LABELS = {"tenant": "acme", "workflow": "report", "run": "r-1", "user": "u-1"}

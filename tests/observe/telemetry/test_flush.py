@@ -10,8 +10,9 @@ import time
 import pytest
 from opentelemetry.metrics import NoOpMeterProvider
 
-from costscope.observe.telemetry import ScopeTotals, Telemetry
 from costscope.observe.telemetry.flush import Flusher
+from costscope.observe.telemetry.recorder import Telemetry
+from costscope.observe.telemetry.totals import ScopeTotals
 
 LONG = 20.0
 

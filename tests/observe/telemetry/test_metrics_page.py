@@ -8,8 +8,9 @@ import pytest
 
 from costscope.observe.events import records
 from costscope.observe.exporter.series import families
-from costscope.observe.telemetry import DEFAULT_LABELS, METRICS, ScopeTotals
-from costscope.observe.telemetry.metrics import CURRENCY
+from costscope.observe.telemetry.metrics import CURRENCY, METRICS
+from costscope.observe.telemetry.recorder import DEFAULT_LABELS
+from costscope.observe.telemetry.totals import ScopeTotals
 from costscope.pricing.usage.usage_fields import Usage
 
 PAGE = (Path(__file__).parents[3] / "docs" / "metrics.md").read_text(encoding="utf-8")

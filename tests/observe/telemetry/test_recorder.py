@@ -9,9 +9,10 @@ import pytest
 from opentelemetry.metrics import NoOpMeterProvider
 
 from costscope.errors import InvalidLabel
-from costscope.observe.telemetry import DEFAULT_LABELS, ScopeTotals, Telemetry
 from costscope.observe.telemetry.attributes import MAX_VALUES, OTHER
 from costscope.observe.telemetry.metrics import CALL_SECONDS, METRICS
+from costscope.observe.telemetry.recorder import DEFAULT_LABELS, Telemetry
+from costscope.observe.telemetry.totals import ScopeTotals
 from costscope.pricing.usage.usage_fields import Usage
 
 LABELS = {"tenant": "acme", "workflow": "report", "run": "r-1", "agent": "a-1", "user": "u-1"}

@@ -12,7 +12,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 from opentelemetry.trace import NoOpTracerProvider, SpanKind, StatusCode
 
 from costscope.errors import BudgetExceeded, InvalidLabel, StoreUnavailable
-from costscope.observe.telemetry import Spans
+from costscope.observe.telemetry.spans import Spans
 from costscope.pricing.usage.usage_fields import Usage
 
 LABELS = {"tenant": "acme", "workflow": "report", "run": "r-1", "user": "u-1"}

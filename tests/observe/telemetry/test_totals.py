@@ -5,8 +5,7 @@ import threading
 
 import pytest
 
-from costscope.observe.telemetry import EndlessTotals, ScopeTotals
-from costscope.observe.telemetry.totals import FAILED_MAX, FOLD_AT
+from costscope.observe.telemetry.totals import FAILED_MAX, FOLD_AT, EndlessTotals, ScopeTotals
 from costscope.pricing.usage.usage_fields import Usage
 
 USAGE = Usage(
