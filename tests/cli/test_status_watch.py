@@ -24,7 +24,7 @@ from costscope.cli.widgets import outlook, pace, span
 from costscope.ledger import Counters
 from costscope.observe.events.records import RunawayDetected
 from costscope.observe.reports import BurnRates, Forecast, MeterRow, account_rows
-from costscope.policy import parse_policy
+from costscope.policy.load.loader import parse_policy
 
 USD = 10**9
 MONTH = (NOON_MS - 12 * DAY_MS, NOON_MS + 18 * DAY_MS)
