@@ -15,8 +15,9 @@ if TYPE_CHECKING:
 
     from rich.console import Console, ConsoleOptions, RenderableType
 
-    from costscope.policy import BudgetExplained, Policy, PolicyExplained, ScopeExplained
-    from costscope.policy.explain.budget_text import RouteExplained
+    from costscope.policy import Policy
+    from costscope.policy.explain.budget_text import BudgetExplained, RouteExplained
+    from costscope.policy.explain.scope_text import PolicyExplained, ScopeExplained
     from costscope.pricing.prices.price_rules import PriceRule
     from costscope.pricing.prices.tiers import Amount, TierRates
 

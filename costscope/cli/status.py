@@ -10,7 +10,7 @@ import typer
 from costscope.cli.open_books import StoreOption, open_books
 from costscope.observe.reports.account_rows import account_rows, untouched_budgets
 from costscope.observe.reports.as_json import as_data, json_text
-from costscope.policy import load_policy
+from costscope.policy.load.loader import load_policy
 
 if TYPE_CHECKING:
     from costscope.policy import Policy

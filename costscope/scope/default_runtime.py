@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from costscope.engine.state.services import Services
-    from costscope.policy import PolicySource
+    from costscope.policy.load.loader import PolicySource
     from costscope.scope.runtime_options import RuntimeOptions
     from costscope.stores import Store
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
         ThresholdCrossed,
     )
     from costscope.observe.telemetry.spans import Spans
-    from costscope.policy import PolicySource
+    from costscope.policy.load.loader import PolicySource
     from costscope.scope.reloading import Reloading
     from costscope.scope.scope import Scope
     from costscope.stores import Store
@@ -196,7 +196,7 @@ def _policy_of(policy: PolicySource | None) -> Policy:
     """Return the policy; one without budgets where none is given."""
     if policy is None:
         return Policy()
-    from costscope.policy import load_policy  # noqa: PLC0415 - on demand
+    from costscope.policy.load.loader import load_policy  # noqa: PLC0415 - on demand
 
     return load_policy(policy)
 

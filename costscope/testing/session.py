@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Unpack
 
-    from costscope.policy import PolicySource
+    from costscope.policy.load.loader import PolicySource
     from costscope.scope.runtime_options import RuntimeOptions
 
 

@@ -64,7 +64,9 @@ def tcp_store(valkey_server_factory):
 def books(tcp_store):
     """A ledger with a day of acme, a run with limits of its own, and one hold that is live."""
     from costscope.ledger import Commit, Reserve, new_id
-    from costscope.policy import account, inline_account, parse_policy
+    from costscope.policy import inline_account
+    from costscope.policy.load.loader import parse_policy
+    from costscope.policy.resolve.accounts import account
     from costscope.stores import open_store
 
     server, url = tcp_store

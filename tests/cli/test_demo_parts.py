@@ -19,7 +19,7 @@ from costscope.cli.demo.provider import Answer, Provider, Request
 from costscope.cli.demo.scenario import MODELS, TOOLS, TURN_CALLS, Scenario, policy_of, run_of
 from costscope.cli.demo.verdict import over_budget
 from costscope.ledger import Account, AuditReport, Commit, Difference, Release, Reserve, new_id
-from costscope.policy import load_policy
+from costscope.policy.load.loader import load_policy
 from costscope.pricing.money import to_nano
 from costscope.pricing.prices.book import PriceBook
 from costscope.pricing.usage.shapes import read_usage

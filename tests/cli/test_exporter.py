@@ -203,7 +203,8 @@ def _replace(file, text):
 
 def _spend_of_tenants(url, number):
     from costscope.ledger import Reserve, new_id
-    from costscope.policy import account, parse_policy
+    from costscope.policy.load.loader import parse_policy
+    from costscope.policy.resolve.accounts import account
     from costscope.stores import open_store
 
     policy = parse_policy("budgets: [{id: tenant-day, per: [tenant], period: daily, limits: {cost: '5'}}]")

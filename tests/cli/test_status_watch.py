@@ -26,7 +26,7 @@ from costscope.ledger import Counters
 from costscope.observe.events.records import RunawayDetected
 from costscope.observe.reports.account_rows import MeterRow, account_rows
 from costscope.observe.reports.forecast import BurnRates, Forecast
-from costscope.policy import parse_policy
+from costscope.policy.load.loader import parse_policy
 
 USD = 10**9
 MONTH = (NOON_MS - 12 * DAY_MS, NOON_MS + 18 * DAY_MS)

@@ -6,7 +6,8 @@ import pytest
 
 from costscope.engine.call.preflight import interval_ms
 from costscope.engine.control.effects import NOTHING, apply_caps, effects_of
-from costscope.policy import levels_of, load_policy
+from costscope.policy import levels_of
+from costscope.policy.load.loader import load_policy
 from costscope.policy.resolve.resolved import Watched
 
 

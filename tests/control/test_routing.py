@@ -7,7 +7,7 @@ import pytest
 from costscope.engine.control.call_stats import Health
 from costscope.engine.control.effects import NOTHING, Effects
 from costscope.engine.control.router import Router
-from costscope.policy import load_policy
+from costscope.policy.load.loader import load_policy
 
 NANO = 10**9
 

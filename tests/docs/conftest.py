@@ -33,7 +33,7 @@ from sybil.evaluators.python import PythonEvaluator
 from sybil.parsers.markdown import CodeBlockParser, PythonCodeBlockParser
 
 from costscope import InvalidPolicy, Runtime, get_runtime
-from costscope.policy import load_policy, parse_policy
+from costscope.policy.load.loader import load_policy, parse_policy
 from costscope.scope.default_runtime import default_in_block
 
 SHOWN = ("sh", "text", "lua")

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 
 from costscope.errors import InvalidPolicy
-from costscope.policy import load_policy
 from costscope.policy.load import decode as module
 from costscope.policy.load.document import Document
+from costscope.policy.load.loader import load_policy
 
 
 class Inner(msgspec.Struct, forbid_unknown_fields=True):

@@ -13,6 +13,7 @@ import msgspec
 from costscope.ledger.meters import MONEY
 from costscope.ledger.times import UNITS_MS
 from costscope.policy.model.actions import format_action
+from costscope.policy.model.constraints import limits_of
 from costscope.policy.model.controls import WALL_CLOCK
 from costscope.policy.model.periods import load_zone
 from costscope.policy.model.schema import Outage
@@ -118,10 +119,7 @@ def _resets(budget: Budget) -> str:
 
 
 def _limits(limits: Budget | Constraints | None, currency: str) -> dict[str, str]:
-    if limits is None:
-        return {}
-    clock = () if limits.wall_clock_ms is None else ((WALL_CLOCK, limits.wall_clock_ms),)
-    return {meter: format_amount(meter, limit, currency) for meter, limit in (*limits.ceilings, *clock)}
+    return {field: format_amount(field, limit, currency) for field, limit in limits_of(limits)}
 
 
 def _at_limit(budget: Budget) -> str:

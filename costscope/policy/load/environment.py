@@ -25,10 +25,6 @@ _WHOLE: Final = re.compile(r"[0-9]{1,40}", re.ASCII)
 _NUMBER: Final = re.compile(r"[0-9]{1,20}(\.[0-9]{1,20})?", re.ASCII)
 
 
-def _text(text: str) -> str:
-    return text
-
-
 def _words(text: str) -> list[str]:
     return [word.strip() for word in text.split(",")]
 
@@ -86,17 +82,15 @@ class Field(NamedTuple):
 
 
 _LIMITS: Final = {
-    name.upper(): _text if name in MONEY else _whole
-    for name, meter in METERS.items()
-    if meter.kind != "order"
-} | {WALL_CLOCK.upper(): _text}
+    name.upper(): str if name in MONEY else _whole for name, meter in METERS.items() if meter.kind != "order"
+} | {WALL_CLOCK.upper(): str}
 _CONSTRAINTS: Final = tuple(field.upper() for field in Constraints.__struct_fields__)
 
 OF_BUDGETS: Final = (
     {name: Field(("limits", name.lower()), read) for name, read in _LIMITS.items()}
     | {f"CONSTRAINTS_{name}": Field(("constraints", name.lower()), _LIMITS[name]) for name in _CONSTRAINTS}
     | {
-        name: Field((name.lower(),), _text)
+        name: Field((name.lower(),), str)
         for name in ("PERIOD", "TIMEZONE", "WEEK_START", "YEAR_START", "ENFORCEMENT", "ON_LIMIT", "ON_OUTAGE")
     }
     | {
@@ -106,18 +100,18 @@ OF_BUDGETS: Final = (
         "ON_DENIED": Field(("on_denied",), _on_denied),
     }
 )
-OF_WEBHOOKS: Final = {name: Field((name.lower(),), _text) for name in ("URL", "SECRET_ENV", "TIMEOUT")}
+OF_WEBHOOKS: Final = {name: Field((name.lower(),), str) for name in ("URL", "SECRET_ENV", "TIMEOUT")}
 
 STAGE: Final[Steps] = ("routing", 0, "stages", 0)
 PLAIN: Final = {
-    "COSTSCOPE_UNSCOPED": Field(("unscoped",), _text),
-    "COSTSCOPE_CURRENCY": Field(("currency",), _text),
+    "COSTSCOPE_UNSCOPED": Field(("unscoped",), str),
+    "COSTSCOPE_CURRENCY": Field(("currency",), str),
     "COSTSCOPE_RUNAWAY": Field(("runaway",), _switch),
     "COSTSCOPE_RUNAWAY_FAILURES": Field(("runaway", "failures"), _whole),
     "COSTSCOPE_RUNAWAY_BURN_RATE": Field(("runaway", "burn_rate"), _number),
     "COSTSCOPE_RUNAWAY_REPEATS": Field(("runaway", "repeats"), _whole),
     "COSTSCOPE_RUNAWAY_ACTIONS": Field(("runaway", "actions"), _words),
-    "COSTSCOPE_ROUTE_MODEL": Field((*STAGE, "model"), _text),
+    "COSTSCOPE_ROUTE_MODEL": Field((*STAGE, "model"), str),
     "COSTSCOPE_ROUTE_FALLBACKS": Field((*STAGE, "fallbacks"), _words),
     "COSTSCOPE_ROUTE_MAX_TOKENS": Field((*STAGE, "max_tokens"), _whole),
 }

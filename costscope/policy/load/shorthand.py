@@ -49,15 +49,8 @@ def expand(document: Document) -> Document:
     Raises:
         InvalidPolicy: a short form that is none.
     """
-    data = document.data
-    if not isinstance(data, dict):
-        return document
     work = Rewriting(document)
-    found = dict(data)
-    _rewrite_field(work, found, "budgets", (), (), _each(_budget))
-    _rewrite_field(work, found, "routing", (), (), _each(_route))
-    _rewrite_field(work, found, "runaway", (), (), _runaway)
-    return work.finish(found)
+    return work.finish(_POLICY(work, document.data, (), ()))
 
 
 def action_name(text: str) -> str:
@@ -67,11 +60,19 @@ def action_name(text: str) -> str:
     return name if name in ACTIONS else text
 
 
-def _rewrite_field(
-    work: Rewriting, mapping: dict[Any, Any], field: str, to: Steps, origin: Steps, how: Rewrite
-) -> None:
-    if field in mapping:
-        mapping[field] = how(work, mapping[field], (*to, field), (*origin, field))
+def _fields(**rules: Rewrite) -> Rewrite:
+    """Rewrite these fields of a mapping, each by its rule."""
+
+    def rewrite(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
+        if not isinstance(value, dict):
+            return value
+        return value | {
+            field: rule(work, value[field], (*to, field), (*origin, field))
+            for field, rule in rules.items()
+            if field in value
+        }
+
+    return rewrite
 
 
 def _each(how: Rewrite) -> Rewrite:
@@ -99,34 +100,17 @@ def _keep(_work: Rewriting, value: Any, _to: Steps, _origin: Steps) -> Any:
     return value
 
 
-def _budget(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
-    if not isinstance(value, dict):
-        return value
-    found = dict(value)
-    _rewrite_field(work, found, "thresholds", to, origin, _each(_threshold))
-    _rewrite_field(work, found, "on_denied", to, origin, _on_denied)
-    return found
-
-
 def _threshold(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
     if isinstance(value, int | float) and not isinstance(value, bool):
         work.note((*to, "at"), origin)
         return {"at": value}
-    return _with_actions(work, value, to, origin)
+    return _WITH_ACTIONS(work, value, to, origin)
 
 
 def _runaway(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
     if isinstance(value, bool):
         return {} if value else None
-    return _with_actions(work, value, to, origin)
-
-
-def _with_actions(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
-    if not isinstance(value, dict):
-        return value
-    found = dict(value)
-    _rewrite_field(work, found, "actions", to, origin, _each_or_one(_action))
-    return found
+    return _WITH_ACTIONS(work, value, to, origin)
 
 
 def _action(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
@@ -185,26 +169,19 @@ def _on_denied(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
     return {"do": name, field: value[name]}
 
 
-def _route(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
-    if not isinstance(value, dict):
-        return value
-    found = dict(value)
-    _rewrite_field(work, found, "models", to, origin, _each_or_one(_keep))
-    _rewrite_field(work, found, "stages", to, origin, _each(_stage))
-    return found
-
-
 def _stage(work: Rewriting, value: Any, to: Steps, origin: Steps) -> Any:
-    if not isinstance(value, dict):
-        return value
-    found = dict(value)
-    if "fallback" in found:
-        if "fallbacks" in found:
-            work.refuse("fallback and fallbacks; keep one of them", (*origin, "fallback"))
-        work.note((*to, "fallbacks"), (*origin, "fallback"))
-        found["fallbacks"] = _each_or_one(_keep)(
-            work, found.pop("fallback"), (*to, "fallbacks"), (*origin, "fallback")
-        )
-    else:
-        _rewrite_field(work, found, "fallbacks", to, origin, _each_or_one(_keep))
-    return found
+    if not isinstance(value, dict) or "fallback" not in value:
+        return _FALLBACKS(work, value, to, origin)
+    to, origin = (*to, "fallbacks"), (*origin, "fallback")
+    if "fallbacks" in value:
+        work.refuse("fallback and fallbacks; keep one of them", origin)
+    work.note(to, origin)
+    found = {field: inner for field, inner in value.items() if field != "fallback"}
+    return found | {"fallbacks": _each_or_one(_keep)(work, value["fallback"], to, origin)}
+
+
+_WITH_ACTIONS: Final = _fields(actions=_each_or_one(_action))
+_FALLBACKS: Final = _fields(fallbacks=_each_or_one(_keep))
+_ROUTE: Final = _fields(models=_each_or_one(_keep), stages=_each(_stage))
+_BUDGET: Final = _fields(thresholds=_each(_threshold), on_denied=_on_denied)
+_POLICY: Final = _fields(budgets=_each(_BUDGET), routing=_each(_ROUTE), runaway=_runaway)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, NoReturn
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple
 
 from costscope.errors import InvalidPolicy
 from costscope.policy.load.document import MAX_BYTES, Document, cut
@@ -159,22 +159,18 @@ def merge(documents: Iterable[Document], name: str) -> Document:
     Raises:
         InvalidPolicy: two of them have a budget or route of the same id, or say different things about the same.
     """
-    merging = _Merging(name)
+    merging = _Merging()
     for document in documents:
         merging.add(document)
-    return merging.document()
+    return Document(merging.data, name, moved=merging.moved)
 
 
 class _Merging:
-    def __init__(self, name: str) -> None:
-        self._name = name
+    def __init__(self) -> None:
         # What a policy says, as plain data; its types are the decoder's matter.
-        self._data: dict[str, Any] = {}
-        self._moved: dict[Steps, tuple[Document, Steps]] = {}
+        self.data: dict[str, Any] = {}
+        self.moved: dict[Steps, tuple[Document, Steps]] = {}
         self._ids: dict[tuple[str, str], tuple[Document, Steps]] = {}
-
-    def document(self) -> Document:
-        return Document(self._data, self._name, moved=self._moved)
 
     def add(self, document: Document) -> None:
         assert isinstance(document.data, dict), "the decoder takes mappings only"
@@ -182,10 +178,10 @@ class _Merging:
             if field in _LISTS:
                 self._extend(document, field, value)
             else:
-                self._put(document, self._data, (field,), value, _MAPPINGS.get(field, 0))
+                self._put(document, self.data, (field,), value, _MAPPINGS.get(field, 0))
 
     def _extend(self, document: Document, field: str, items: list[dict[str, Any]]) -> None:
-        joined = self._data.setdefault(field, [])
+        joined = self.data.setdefault(field, [])
         for index, item in enumerate(items):
             place = (document, (field, index))
             first = self._ids.setdefault((field, item["id"]), place)
@@ -195,7 +191,7 @@ class _Merging:
                     f"{cut(item['id'])} is the id of one in {_where(there)} too; ids are unique over all files",
                     (field, index, "id"),
                 )
-            self._moved[field, len(joined)] = place
+            self.moved[field, len(joined)] = place
             joined.append(item)
 
     def _put(self, document: Document, mapping: dict[str, Any], steps: Steps, value: Any, depth: int) -> None:
@@ -207,13 +203,10 @@ class _Merging:
                 self._put(document, inside, (*steps, name), inner, depth - 1)
         elif key not in mapping:
             mapping[key] = value
-            self._moved[steps] = (document, steps)
+            self.moved[steps] = (document, steps)
         elif mapping[key] != value:
-            self._contradicts(document, steps)
-
-    def _contradicts(self, document: Document, steps: Steps) -> NoReturn:
-        first, place = self._moved[steps]
-        document.refuse(f"{_where(first.place(place))} says otherwise; say it in one place only", steps)
+            first, place = self.moved[steps]
+            document.refuse(f"{_where(first.place(place))} says otherwise; say it in one place only", steps)
 
 
 def _where(place: Place) -> str:

@@ -36,7 +36,7 @@ def constraint_candidates(budgets: Iterable[Budget]) -> dict[str, list[tuple[int
     """List everything that any budget says about each field: first what holds, as in `merged_constraints`."""
     said: dict[str, list[tuple[Budget, int]]] = {}
     for budget in budgets:
-        for field, value in _fields(budget.constraints):
+        for field, value in limits_of(budget.constraints):
             said.setdefault(field, []).append((budget, value))
     found = {}
     for field in (*METERS, WALL_CLOCK):
@@ -80,9 +80,9 @@ def observed_constraints(budgets: Iterable[Budget]) -> Iterator[Budget]:
                 )
 
 
-def _fields(constraints: Constraints | None) -> Iterator[tuple[str, int]]:
-    if constraints is None:
-        return
-    yield from constraints.ceilings
-    if constraints.wall_clock_ms is not None:
-        yield WALL_CLOCK, constraints.wall_clock_ms
+def limits_of(limits: Budget | Constraints | None) -> Iterator[tuple[str, int]]:
+    """Yield each limit in the ledger's unit, last the wall clock in ms."""
+    if limits is not None:
+        yield from limits.ceilings
+        if limits.wall_clock_ms is not None:
+            yield WALL_CLOCK, limits.wall_clock_ms

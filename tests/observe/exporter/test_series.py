@@ -7,7 +7,7 @@ from books_of import DAY_MS, NOON_MS, account
 from published import Published, as_dict
 
 from costscope.observe.exporter.series import rules, status
-from costscope.policy import parse_policy
+from costscope.policy.load.loader import parse_policy
 
 USD = 10**9
 

@@ -3,8 +3,8 @@
 import pytest
 
 from costscope.errors import InvalidPolicy
-from costscope.policy import parse_policy
 from costscope.policy.checks.policy_checks import check_policy
+from costscope.policy.load.loader import parse_policy
 
 
 def budget_yaml(**changes):

@@ -3,7 +3,7 @@
 import pytest
 
 from costscope.errors import InvalidPolicy
-from costscope.policy import parse_policy
+from costscope.policy.load.loader import parse_policy
 
 
 def refused(text):
@@ -147,7 +147,7 @@ def test_of_several_webhooks_an_action_says_which():
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
 def test_numbers_that_only_python_can_say(number):
-    from costscope.policy import load_policy
+    from costscope.policy.load.loader import load_policy
 
     for data in (
         {"runaway": {"burn_rate": number}},

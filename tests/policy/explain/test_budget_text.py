@@ -4,8 +4,8 @@ import datetime as dt
 
 import pytest
 
-from costscope.policy import parse_policy
 from costscope.policy.explain.scope_text import explain
+from costscope.policy.load.loader import parse_policy
 
 NOW = int(dt.datetime(2026, 3, 29, 12, tzinfo=dt.UTC).timestamp() * 1000)
 

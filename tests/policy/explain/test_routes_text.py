@@ -2,8 +2,8 @@
 
 import pytest
 
-from costscope.policy import parse_policy
 from costscope.policy.explain.scope_text import explain
+from costscope.policy.load.loader import parse_policy
 
 
 def explained(text):

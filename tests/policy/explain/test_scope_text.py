@@ -3,7 +3,8 @@
 import pytest
 
 from costscope import Runtime, budget_scope, reserve
-from costscope.policy import explain_scope, parse_policy
+from costscope.policy.explain.scope_text import explain_scope
+from costscope.policy.load.loader import parse_policy
 from costscope.policy.model.constraints import merged_constraints
 from costscope.scope.runtime import services_of
 

@@ -6,10 +6,11 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from costscope.policy import Budget, account, rules_hold
+from costscope.policy import Budget, rules_hold
 from costscope.policy.lint.limit_lint import binding_warnings
 from costscope.policy.model.periods import PERIODS, WEEKDAYS
 from costscope.policy.model.schema import Policy
+from costscope.policy.resolve.accounts import account
 
 
 def test_a_tenant_may_not_spend_more_than_everybody_together(of_budgets):

@@ -1,8 +1,7 @@
 """All warnings together: in the order of the policy's parts, each at a place that was written."""
 
-from costscope.policy import parse_policy
 from costscope.policy.lint.policy_lint import lint_policy
-from costscope.policy.load.loader import read_policy
+from costscope.policy.load.loader import parse_policy, read_policy
 
 
 def test_the_examples_of_the_project_have_no_warning():

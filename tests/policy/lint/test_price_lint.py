@@ -2,8 +2,8 @@
 
 import pytest
 
-from costscope.policy import parse_policy
 from costscope.policy.lint.policy_lint import lint_policy
+from costscope.policy.load.loader import parse_policy
 from costscope.pricing.prices.book import PriceBook
 
 pytest.importorskip("genai_prices")

@@ -11,10 +11,9 @@ from hypothesis import HealthCheck, event, given, settings
 from hypothesis import strategies as st
 
 from costscope.errors import InvalidPolicy
-from costscope.policy import load_policy
 from costscope.policy.explain.scope_text import explain, explain_scope
 from costscope.policy.lint.policy_lint import lint_policy
-from costscope.policy.load.loader import read_policy
+from costscope.policy.load.loader import load_policy, read_policy
 from costscope.policy.resolve.resolved import BudgetResolver
 
 HERE = Path(__file__).parents[1]

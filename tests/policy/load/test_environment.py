@@ -8,9 +8,8 @@ import pytest
 from no_default import no_default_runtime
 
 from costscope.errors import InvalidPolicy
-from costscope.policy import load_policy
 from costscope.policy.load.environment import VARIABLES, environment_source
-from costscope.policy.load.loader import policy_of
+from costscope.policy.load.loader import load_policy, policy_of
 from costscope.policy.load.sources import read_source
 
 PAGE = Path(__file__).parents[3] / "docs" / "policy.md"

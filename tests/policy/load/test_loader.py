@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from costscope.errors import InvalidPolicy
 from costscope.ledger.meters import COUNTERS, MAX_AMOUNT
-from costscope.policy import Budget, Policy, load_policy, parse_policy
+from costscope.policy import Budget, Policy
+from costscope.policy.load.loader import load_policy, parse_policy
 
 # other work on the machine must not decide whether a test passes
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -3,7 +3,7 @@
 import pytest
 
 from costscope.errors import InvalidPolicy
-from costscope.policy import parse_policy
+from costscope.policy.load.loader import parse_policy
 
 HOOKS = "webhooks: {ops: {url: 'https://x.example', secret_env: S}}\n"
 

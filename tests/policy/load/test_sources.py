@@ -6,8 +6,8 @@ import pytest
 from config_map import mount_config_map
 
 from costscope.errors import InvalidPolicy
-from costscope.policy import load_policy
 from costscope.policy.load.document import MAX_BYTES
+from costscope.policy.load.loader import load_policy
 from costscope.policy.load.sources import policy_paths, read_source
 
 

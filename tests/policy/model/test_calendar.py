@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from costscope.errors import InvalidPolicy
-from costscope.policy import load_zone, parse_policy, window
-from costscope.policy.model.periods import PERIODS, WEEKDAYS, month_day
+from costscope.policy.load.loader import parse_policy
+from costscope.policy.model.periods import PERIODS, WEEKDAYS, load_zone, month_day, window
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 FIRST, LAST = (int(dt.datetime(year, 1, 1, tzinfo=dt.UTC).timestamp()) for year in (2010, 2037))

@@ -6,9 +6,10 @@ import itertools
 import pytest
 
 from costscope import BudgetExceeded, budget_scope, reserve
-from costscope.policy import parse_policy, resolve_budgets
+from costscope.policy.load.loader import parse_policy
 from costscope.policy.model.constraints import merged_constraints, run_limits
 from costscope.policy.model.patterns import specificity
+from costscope.policy.resolve.resolved import resolve_budgets
 
 
 def merged(labels, *budgets):

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from costscope.policy import Budget, Policy, resolve_budgets, rules_hold, rules_of
+from costscope.policy import Budget, Policy, rules_hold, rules_of
 from costscope.policy.model import patterns
 from costscope.policy.model.patterns import matches
+from costscope.policy.resolve.resolved import resolve_budgets
 
 # other work on the machine must not decide whether a test passes
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -8,8 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from costscope.policy import load_zone, window
-from costscope.policy.model.periods import PERIODS, WEEKDAYS
+from costscope.policy.model.periods import PERIODS, WEEKDAYS, load_zone, window
 
 # other work on the machine must not decide whether a test passes
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

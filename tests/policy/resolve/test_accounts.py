@@ -7,17 +7,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from costscope.ledger.times import KEEP_AFTER_MS, KEEP_SHARED_MS
-from costscope.policy import (
-    AccountInfo,
-    Budget,
-    Policy,
-    account,
-    check_labels,
-    inline_account,
-    parse_policy,
-    read_account_info,
-    resolve_budgets,
-)
+from costscope.policy import AccountInfo, Budget, Policy, check_labels, inline_account, read_account_info
+from costscope.policy.load.loader import parse_policy
+from costscope.policy.resolve.accounts import account
+from costscope.policy.resolve.resolved import resolve_budgets
 
 # other work on the machine must not decide whether a test passes
 unhurried = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])

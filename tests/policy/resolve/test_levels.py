@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from costscope.policy import amount_at, levels_of, parse_policy, refuses, watch_levels
+from costscope.policy import levels_of, refuses
+from costscope.policy.load.loader import parse_policy
+from costscope.policy.resolve.levels import amount_at, watch_levels
 from costscope.policy.resolve.resolved import BudgetResolver
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from costscope.ledger.meters import MAX_AMOUNT
-from costscope.policy import parse_policy
+from costscope.policy.load.loader import parse_policy
 from costscope.policy.resolve.resolved import FOREVER_MS, BudgetResolver
 
 DAY = 86_400_000

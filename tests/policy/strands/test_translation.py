@@ -3,7 +3,7 @@
 import pytest
 
 from costscope.errors import InvalidPolicy
-from costscope.policy import load_policy, parse_policy
+from costscope.policy.load.loader import load_policy, parse_policy
 
 OURS = """
 currency: USD

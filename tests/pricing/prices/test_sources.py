@@ -9,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from costscope import ModelUnpriced, Runtime, Usage, budget_scope, metered_model
-from costscope.policy import load_policy
 from costscope.policy.lint.policy_lint import lint_policy
+from costscope.policy.load.loader import load_policy
 from costscope.prices import PriceSource, Quote
 from costscope.pricing.prices.book import PriceBook
 from costscope.pricing.prices.bundled import BundledPrices
