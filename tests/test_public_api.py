@@ -72,7 +72,7 @@ def test_every_package_says_what_is_public_sorted_and_complete(package):
 def test_packages_of_both_kinds_were_looked_at():
     assert handed_on(costscope) >= {"Runtime", "budget_scope"}
     assert any(not hasattr(package, "__all__") for package in packages())
-    assert sum(bool(handed_on(package)) for package in packages()) > 20
+    assert sum(bool(handed_on(package)) for package in packages()) > 10
 
 
 @pytest.mark.parametrize("package", packages(), ids=lambda package: package.__name__)
