@@ -84,7 +84,9 @@ def test_all_modules_are_looked_at():
     assert {CALL, HOLD, "costscope", "costscope_memory", "costscope_valkey.link"} <= TREES.keys()
     graph = graph_of(TREES)
     assert CALL in graph["costscope.engine.call.drive"], "in its types only"
-    assert "costscope.observe.webhooks" in graph["costscope.engine.state.services"], "in a function only"
+    assert "costscope.observe.webhooks.sender" in graph["costscope.engine.state.services"], (
+        "in a function only"
+    )
     assert "costscope.engine.state" not in graph["costscope.engine.call.drive"]
 
 

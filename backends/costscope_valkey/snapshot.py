@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
@@ -14,6 +15,9 @@ if TYPE_CHECKING:
     from costscope_valkey.keys import LedgerKeys
 
 HELD: Final = 1
+_REF: Final = re.compile(r"(\d+):([a-z]*)")
+_AMOUNT: Final = re.compile(r"([a-z])(\d+)")
+"""One of `a1000b20`: a meter's letter and its amount; a `-` stands for none."""
 _LETTERS: Final = {meter.letter: name for name, meter in METERS.items()}
 
 
@@ -34,10 +38,8 @@ def read_record(text: str) -> HoldRecord:
     if not live:
         return HoldRecord(int(state), 0, (), {})
     deadline, _, _, refs, amounts = live
-    pairs = [tuple(ref.split(":")) for ref in refs.split(",")] if refs != "-" else []
-    return HoldRecord(
-        int(state), int(deadline), tuple((n, meters) for n, meters in pairs), dict(_amounts(amounts))
-    )
+    pairs = tuple(_REF.findall(refs))
+    return HoldRecord(int(state), int(deadline), pairs, {m: int(n) for m, n in _AMOUNT.findall(amounts)})
 
 
 def read_snapshot(reply: tuple[int, list[Any], list[bytes]], keys: LedgerKeys) -> Snapshot:
@@ -69,17 +71,3 @@ def _holds(holds: list[bytes], names: dict[str, str]) -> Iterator[SnapshotHold]:
             if n in names
         )
         yield SnapshotHold(hold_id.decode(), record.deadline_ms, lines)
-
-
-def _amounts(text: str) -> Iterator[tuple[str, int]]:
-    """Read `a1000b20` as pairs of letter and amount."""
-    letter, digits = "", ""
-    for character in text if text != "-" else "":
-        if character.isalpha():
-            if letter:
-                yield letter, int(digits)
-            letter, digits = character, ""
-        else:
-            digits += character
-    if letter:
-        yield letter, int(digits)

@@ -10,13 +10,7 @@ from typing import Final
 
 from costscope.errors import DENIALS
 from costscope.ledger.meters import MAX_AMOUNT, METERS, SLOTS
-from costscope.ledger.times import (
-    DELIVERY_KEEP_MS,
-    EVENTS_KEEP_MS,
-    LEASE_MAX_MS,
-    PRESUMED_KEEP_MS,
-    YEAR_MS,
-)
+from costscope.ledger.times import DELIVERY_KEEP_MS, EVENTS_KEEP_MS, LEASE_MAX_MS, PRESUMED_KEEP_MS, YEAR_MS
 from costscope.stores.coordination.operations import PAUSE_MAX_MS
 
 BEFORE_A: Final = ord("a") - 1

@@ -335,11 +335,9 @@ class Hold:
             cost = amounts.get("cost", 0)
             overrun = 0 if amounts is self.amounts else cost - self.amounts.get("cost", 0)
             seconds = perf_counter() - self.began_s
-            if settlement == "committed" and overrun <= 0:
-                totals.add_committed_call(self.kind, self.name, self.outcome, cost, self.usage, seconds)
-            else:
-                totals.add_call(self.kind, self.name, self.outcome, cost, self.usage, seconds)
-                if settlement is not None:
-                    totals.add_settlement(settlement, max(overrun, 0))
+            as_held = settlement == "committed" and overrun <= 0
+            totals.add_call(self.kind, self.name, self.outcome, cost, self.usage, seconds, committed=as_held)
+            if settlement is not None and not as_held:
+                totals.add_settlement(settlement, max(overrun, 0))
         if settlement is not None and scope.closed:  # a stream that outlived its scope
             scope.record_late_call()

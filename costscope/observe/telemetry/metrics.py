@@ -37,22 +37,7 @@ CALL_SECONDS: Final = (
 """Upper bounds of the buckets of a call's duration: a tool that looks into a table, up to the SDKs' own time-out."""
 
 _SPAN_SECONDS: Final = (0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0)
-_AMOUNTS: Final = (
-    0.0001,
-    0.0005,
-    0.001,
-    0.005,
-    0.01,
-    0.05,
-    0.1,
-    0.5,
-    1.0,
-    5.0,
-    10.0,
-    50.0,
-    100.0,
-    1000.0,
-)
+_AMOUNTS: Final = (0.0001, 0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0, 5.0, 10.0, 50.0, 100.0, 1000.0)
 
 
 class Metric(NamedTuple):
@@ -148,11 +133,7 @@ METRICS: Final[dict[str, Metric]] = {
     ),
     # reservations
     "reservations": Metric(
-        "costscope.reservations",
-        "counter",
-        "{reservation}",
-        ("outcome",),
-        "Settled reservations by outcome.",
+        "costscope.reservations", "counter", "{reservation}", ("outcome",), "Settled reservations by outcome."
     ),
     "overruns": Metric(
         "costscope.overruns",
@@ -174,12 +155,7 @@ METRICS: Final[dict[str, Metric]] = {
         "costscope.runs.active", "up-down counter", "{run}", (), "Runs that are open in this process."
     ),
     "run_duration": Metric(
-        "costscope.run.duration",
-        "histogram",
-        "s",
-        ("status",),
-        "How long one run took.",
-        _SPAN_SECONDS,
+        "costscope.run.duration", "histogram", "s", ("status",), "How long one run took.", _SPAN_SECONDS
     ),
     "run_cost": Metric(
         "costscope.run.cost",

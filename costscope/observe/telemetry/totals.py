@@ -7,7 +7,7 @@ closes. There is no lock anywhere: a finalizer that settles an abandoned stream 
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -70,13 +70,13 @@ class Sums:
     """What a scope's events come to since the last `ScopeTotals.take`: plain sums, owned by one thread at a time."""
 
     calls: dict[tuple[CallKind, str, CallOutcome], CallSum] = field(default_factory=dict)
-    retries: dict[tuple[CallKind, str], int] = field(default_factory=dict)
+    retries: Counter[tuple[CallKind, str]] = field(default_factory=Counter)
     """By kind and name: calls of which the one before, of the same kind and name in this scope, had failed."""
-    denials: dict[tuple[DenialKind, str | None, str | None, Refused | None], int] = field(
-        default_factory=dict
+    denials: Counter[tuple[DenialKind, str | None, str | None, Refused | None]] = field(
+        default_factory=Counter
     )
     """By kind, budget id, meter, and what was refused."""
-    settlements: dict[Settlement, int] = field(default_factory=dict)
+    settlements: Counter[Settlement] = field(default_factory=Counter)
     overrun_nano: int = 0
     scope_cost_nano: int = 0
     """Cost of the calls of this scope and of the scopes nested in it."""
@@ -90,12 +90,9 @@ class Sums:
         """Add partial sums that another thread folded at the same time."""
         for key, row in more.calls.items():
             self.calls.setdefault(key, CallSum()).merge(row)
-        for call, count in more.retries.items():
-            self.retries[call] = self.retries.get(call, 0) + count
-        for refusal, count in more.denials.items():
-            self.denials[refusal] = self.denials.get(refusal, 0) + count
-        for outcome, count in more.settlements.items():
-            self.settlements[outcome] = self.settlements.get(outcome, 0) + count
+        self.retries.update(more.retries)
+        self.denials.update(more.denials)
+        self.settlements.update(more.settlements)
         self.overrun_nano += more.overrun_nano
         self.scope_cost_nano += more.scope_cost_nano
 
@@ -130,6 +127,8 @@ class ScopeTotals:
         cost_nano: int,
         usage: Usage | None = None,
         seconds: float = 0.0,
+        *,
+        committed: bool = False,
     ) -> None:
         """Count one metered call that ran.
 
@@ -140,33 +139,16 @@ class ScopeTotals:
             cost_nano: what was charged for it, in nano-units.
             usage: the tokens it used, where they are known.
             seconds: from its reservation to its settlement; 0 where it was not measured.
+            committed: count its `committed` settlement without overrun too: what nearly every call comes to.
         """
         events = self._events
-        events.append(("call", kind, name, outcome, cost_nano, usage, seconds))
-        if len(events) >= FOLD_AT:
-            self._fold()
-
-    def add_committed_call(
-        self,
-        kind: CallKind,
-        name: str,
-        outcome: CallOutcome,
-        cost_nano: int,
-        usage: Usage | None = None,
-        seconds: float = 0.0,
-    ) -> None:
-        """Count a call and its `committed` settlement without overrun: what nearly every call comes to."""
-        events = self._events
-        events.append(("committed", kind, name, outcome, cost_nano, usage, seconds))
+        events.append(("call", kind, name, outcome, cost_nano, usage, seconds, committed))
         if len(events) >= FOLD_AT:
             self._fold()
 
     def add_settlement(self, outcome: Settlement, overrun_nano: int = 0) -> None:
         """Count one settled reservation; `overrun_nano` is what the call cost above its hold."""
-        events = self._events
-        events.append(("settlement", outcome, overrun_nano))
-        if len(events) >= FOLD_AT:
-            self._fold()
+        self._add(("settlement", outcome, overrun_nano))
 
     def add_denial(
         self,
@@ -176,17 +158,11 @@ class ScopeTotals:
         what: Refused | None = None,
     ) -> None:
         """Count one refusal; `budget` and `meter` when a limit was the reason."""
-        events = self._events
-        events.append(("denial", kind, budget, meter, what))
-        if len(events) >= FOLD_AT:
-            self._fold()
+        self._add(("denial", kind, budget, meter, what))
 
     def add_nested_cost(self, cost_nano: int) -> None:
         """Count what a nested scope has cost, in nano-units; it changes nothing but `Sums.scope_cost_nano`."""
-        events = self._events
-        events.append(("nested", cost_nano))
-        if len(events) >= FOLD_AT:
-            self._fold()
+        self._add(("nested", cost_nano))
 
     def add_attempt(self, what: tuple[str, ...], outcome: CallOutcome) -> bool:
         """Remember how an attempt at `what` went, and say whether the one before it here had failed.
@@ -226,6 +202,11 @@ class ScopeTotals:
         self._folded.append(taken)
         return copy
 
+    def _add(self, event: _Event) -> None:
+        self._events.append(event)
+        if len(self._events) >= FOLD_AT:
+            self._fold()
+
     def _fold(self) -> None:
         # Each event and each partial sum is popped by exactly one thread, which owns it until it puts it back.
         sums = self._unfold() or Sums()
@@ -248,23 +229,22 @@ class ScopeTotals:
                 event = events.popleft()
             except IndexError:  # another thread drains as well
                 return
-            if event[0] == "call" or event[0] == "committed":
-                what, kind, name, outcome, cost_nano, usage, seconds = event
-                if what == "committed":
-                    sums.settlements["committed"] = sums.settlements.get("committed", 0) + 1
+            if event[0] == "call":
+                _, kind, name, outcome, cost_nano, usage, seconds, committed = event
+                if committed:
+                    sums.settlements["committed"] += 1
                 sums.scope_cost_nano += cost_nano
                 row = sums.calls.get((kind, name, outcome))
                 if row is None:
                     row = sums.calls[kind, name, outcome] = CallSum()
                 row.count(cost_nano, usage, seconds)
                 if (self._failed or outcome == "error") and self.add_attempt((kind, name), outcome):
-                    sums.retries[kind, name] = sums.retries.get((kind, name), 0) + 1
+                    sums.retries[kind, name] += 1
             elif event[0] == "settlement":
-                sums.settlements[event[1]] = sums.settlements.get(event[1], 0) + 1
+                sums.settlements[event[1]] += 1
                 sums.overrun_nano += event[2]
             elif event[0] == "denial":
-                refusal = event[1:]
-                sums.denials[refusal] = sums.denials.get(refusal, 0) + 1
+                sums.denials[event[1:]] += 1
             else:
                 sums.scope_cost_nano += event[1]
 
@@ -296,7 +276,7 @@ class _CallingQueue(deque["_Event"]):
 
 if TYPE_CHECKING:
     _Event = (
-        tuple[Literal["call", "committed"], CallKind, str, CallOutcome, int, Usage | None, float]
+        tuple[Literal["call"], CallKind, str, CallOutcome, int, Usage | None, float, bool]
         | tuple[Literal["denial"], DenialKind, str | None, str | None, Refused | None]
         | tuple[Literal["settlement"], Settlement, int]
         | tuple[Literal["nested"], int]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import OrderedDict
+from dataclasses import dataclass
 from heapq import heapify, heappop, heappush
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final, Generic, Literal, TypeVar
@@ -77,14 +78,12 @@ def _is_number(text: str) -> bool:
     return len(text) <= _DIGITS_MAX and text.isascii() and text.isdigit()
 
 
+@dataclass(slots=True, eq=False)
 class Entry(Generic[V]):
     """A value and how long it stands. `until_ms` may be moved forward, not back."""
 
-    __slots__ = ("until_ms", "value")
-
-    def __init__(self, value: V, until_ms: int) -> None:
-        self.value = value
-        self.until_ms = until_ms
+    value: V
+    until_ms: int
 
 
 class Expiring(Generic[K, V]):

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from dataclasses import dataclass
 from heapq import nsmallest
 
 from costscope.ledger.times import DELIVERY_KEEP_MS
 from costscope.stores.coordination.operations import DELIVERIES_MAX, Delivery
 
 
+@dataclass(slots=True)
 class _Waiting:
     """One delivery: when it is due, and when it is given up."""
 
-    __slots__ = ("attempt", "drop_ms", "due_ms", "record", "webhook")
-
-    def __init__(self, webhook: str, record: str, now_ms: int) -> None:
-        self.webhook = webhook
-        self.record = record
-        self.attempt = 0
-        self.due_ms = now_ms
-        self.drop_ms = now_ms + DELIVERY_KEEP_MS
+    webhook: str
+    record: str
+    due_ms: int
+    drop_ms: int
+    attempt: int = 0
 
 
 class Deliveries:
@@ -39,7 +38,7 @@ class Deliveries:
         for webhook in webhooks:
             delivery_id = f"{record_id}:{webhook}"
             self._waiting.pop(delivery_id, None)  # so that it stands at the end again
-            self._waiting[delivery_id] = _Waiting(webhook, record, now_ms)
+            self._waiting[delivery_id] = _Waiting(webhook, record, now_ms, now_ms + DELIVERY_KEEP_MS)
         while len(self._waiting) > DELIVERIES_MAX:
             self._waiting.popitem(last=False)
 

@@ -67,7 +67,7 @@ def everything(telemetry, measured):
 
     outer, inner = ScopeTotals(), ScopeTotals()
     inner.add_call("model", "m", "error", 1, Usage(9, 9, 1, 1, 0, 1), 0.5)
-    inner.add_committed_call("model", "m", "ok", 1, None, 0.5)
+    inner.add_call("model", "m", "ok", 1, None, 0.5, committed=True)
     inner.add_settlement("late", 5)
     inner.add_settlement("presumed")
     inner.add_denial("exhausted", "b", "cost", "model")

@@ -255,7 +255,7 @@ def test_many_durations_are_recorded_in_the_background(measured):
 def test_calls_outside_every_scope_are_recorded_while_the_program_runs(measured):
     telemetry = Telemetry(measured.provider, flush_interval=0.0)
     outside = telemetry.endless_totals()
-    outside.add_committed_call("model", "m", "ok", 5, USAGE, 0.5)
+    outside.add_call("model", "m", "ok", 5, USAGE, 0.5, committed=True)
     outside.add_denial("unscoped", what="tool")
     assert telemetry.close(timeout=10)
     assert measured.values("costscope.unscoped") == {
@@ -314,7 +314,8 @@ def test_a_global_provider_set_after_the_first_scope_is_used():
         """
 import threading
 from opentelemetry import metrics
-from costscope.observe.telemetry import ScopeTotals, Telemetry
+from costscope.observe.telemetry.recorder import Telemetry
+from costscope.observe.telemetry.totals import ScopeTotals
 telemetry, totals = Telemetry(), ScopeTotals()
 totals.add_settlement("committed")
 telemetry.record({"tenant": "acme"}, totals)
@@ -342,7 +343,8 @@ from opentelemetry import metrics
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import ConsoleMetricExporter, PeriodicExportingMetricReader
 metrics.set_meter_provider(MeterProvider([PeriodicExportingMetricReader(ConsoleMetricExporter())]))
-from costscope.observe.telemetry import ScopeTotals, Telemetry
+from costscope.observe.telemetry.recorder import Telemetry
+from costscope.observe.telemetry.totals import ScopeTotals
 telemetry, totals = Telemetry(), ScopeTotals()
 for _ in range(400):
     totals.add_call("tool", "t", "ok", 1, None, 0.2)
@@ -355,6 +357,6 @@ telemetry.record({}, totals, duration_seconds=1.0)
 
 def test_telemetry_imports_neither_the_sdk_nor_the_api_of_traces():
     run_python(
-        "import sys, costscope.observe.telemetry; "
+        "import sys, costscope.observe.telemetry.recorder, costscope.observe.telemetry.spans; "
         "assert not [m for m in sys.modules if 'opentelemetry.sdk' in m or m == 'opentelemetry.trace']"
     )

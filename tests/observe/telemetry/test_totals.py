@@ -56,7 +56,7 @@ def test_denials_and_settlements_are_counted():
 def test_durations_are_kept_per_kind_name_and_outcome_where_they_were_measured():
     totals = ScopeTotals()
     totals.add_call("model", "m", "ok", 1, None, 0.25)
-    totals.add_committed_call("model", "m", "ok", 1, None, 0.5)
+    totals.add_call("model", "m", "ok", 1, None, 0.5, committed=True)
     totals.add_call("model", "m", "ok", 1)
     totals.add_call("model", "m", "error", 1, None, 9.0)
     calls = totals.take().calls
@@ -111,7 +111,7 @@ def test_endless_totals_tell_of_everything_that_comes():
     came = []
     totals = EndlessTotals(lambda: came.append(True))
     totals.add_call("tool", "t", "ok", 1)
-    totals.add_committed_call("tool", "t", "ok", 1)
+    totals.add_call("tool", "t", "ok", 1, committed=True)
     totals.add_settlement("late")
     totals.add_denial("unscoped", what="tool")
     assert len(came) == 4
