@@ -7,7 +7,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from costscope.errors import InvalidInput
-from costscope.metered.described import DescribedCall, described_model, described_tool, keyed, model_arguments
+from costscope.metered.described import (
+    DescribedCall,
+    described_model,
+    described_tool,
+    key_function,
+    model_arguments,
+)
 from costscope.metered.options import Options
 from costscope.pricing.usage.shapes import read_usage
 
@@ -120,7 +126,7 @@ def _as_it_is(reported: object) -> object:
 def _key(key: str | None) -> Callable[..., str] | None:
     if key is not None:
         _check_text("idempotency_key", key)
-    return keyed(key)
+    return key_function(key)
 
 
 def _check_names(given: Mapping[str, object], known: type) -> None:

@@ -85,7 +85,7 @@ def open_call(
 def build_call(
     spec: Spec, scope: ScopeState, args: tuple[Any, ...], kwargs: dict[str, Any], outer: Call | None
 ) -> Call:
-    """Return the call to reserve, whatever is around it.
+    """Return the call to reserve, inside another one or not.
 
     Raises:
         ModelUnpriced: refused before anything was asked of a store.
@@ -150,7 +150,7 @@ def _model_call(
     key = None if options.idempotency_key is None else key_of(spec, args, kwargs)
     if not scope.acts or (routes := _routes(spec, scope, (args, kwargs), arguments, model)) is None:
         price = spec.price_of(scope.services.prices, model, asked=model)
-        estimate, tier = spec.estimated(model, args, kwargs, arguments, price)
+        estimate, tier = spec.estimate(model, args, kwargs, arguments, price)
         return Call(scope, "model", model, estimate, options.on_lost, key, outer, price, tier)
     routing = routes.routing()
     if routing is not None and (routing.model != model or routing.limits_output):
@@ -158,7 +158,7 @@ def _model_call(
         call.send_to(routes.route_of(routing))
     else:
         price = spec.price_of(scope.services.prices, model, asked=model)
-        estimate, tier = spec.estimated(model, args, kwargs, arguments, price)
+        estimate, tier = spec.estimate(model, args, kwargs, arguments, price)
         call = Call(scope, "model", model, estimate, options.on_lost, key, outer, price, tier)
     call.set_routes(routes, call.routing or routing)
     call.describe(stage=options.stage or scope.labels.get("stage"))

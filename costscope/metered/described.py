@@ -56,7 +56,7 @@ def model_arguments(
     return arguments
 
 
-def keyed(key: str | None) -> Callable[..., str] | None:
+def key_function(key: str | None) -> Callable[..., str] | None:
     """An idempotency key that is known, as the function that a decorator is given."""
     return None if key is None else lambda *_, **__: key
 
@@ -78,7 +78,7 @@ def routed_call(
         price=call.get("price"),
         estimate=call.get("estimate"),
         on_lost=on_lost,
-        idempotency_key=keyed(key),
+        idempotency_key=key_function(key),
         stage=stage,
         tier=call.get("tier"),
         input_tokens=call.get("input_tokens"),

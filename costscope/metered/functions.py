@@ -130,12 +130,12 @@ def function_wrapper(free: Spec, bound: Spec, *, hidden: bool = False) -> Callab
         try:
             try:
                 if call.price is not None:
-                    args, kwargs = spec.granted(call, args, kwargs)
+                    args, kwargs = spec.granted_arguments(call, args, kwargs)
                 set_current_call(call)
                 result = (
                     wrapped(*args, **kwargs)
                     if call.span is None
-                    else _traced(call.span, wrapped, args, kwargs)
+                    else _call_in_span(call.span, wrapped, args, kwargs)
                 )
             except BaseException as error:
                 set_current_call(call.outer)
@@ -175,12 +175,12 @@ def coroutine_wrapper(free: Spec, bound: Spec) -> Callable[..., Any]:
         try:
             try:
                 if call.price is not None:
-                    args, kwargs = spec.granted(call, args, kwargs)
+                    args, kwargs = spec.granted_arguments(call, args, kwargs)
                 set_current_call(call)
                 result = await (
                     wrapped(*args, **kwargs)
                     if call.span is None
-                    else _traced_async(call.span, wrapped, args, kwargs)
+                    else _await_in_span(call.span, wrapped, args, kwargs)
                 )
             except BaseException as error:
                 set_current_call(call.outer)
@@ -204,7 +204,7 @@ def _must_be_awaited(call: Call) -> bool:
     return call.may_wait and in_event_loop()
 
 
-def _traced(
+def _call_in_span(
     span: SpanHandle, wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
     """Call the function as a part of the call's span."""
@@ -215,7 +215,7 @@ def _traced(
         span.leave()
 
 
-async def _traced_async(
+async def _await_in_span(
     span: SpanHandle, wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
     """Await the function as a part of the call's span."""

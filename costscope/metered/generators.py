@@ -1,7 +1,7 @@
 """Metered generators: reserved at the first step, settled at the end, charged when abandoned.
 
 They are driven step by step from outside, so no context variable is ever set in a generator's body: there it
-would leak to whoever iterates. What the body itself leaves current (a scope it has open across a yield) is
+would leak to the caller that iterates. What the body itself leaves current (a scope it has open across a yield) is
 taken away after each step and put back before the next.
 """
 
@@ -66,7 +66,7 @@ class _MeteredSteps:
         """The call is reserved, or covered by one around it: make the body."""
         args, kwargs = self._args, self._kwargs
         if call is not None:
-            args, kwargs = self._spec.granted(call, args, kwargs)
+            args, kwargs = self._spec.granted_arguments(call, args, kwargs)
         self._body = self._wrapped(*args, **kwargs)
 
     @contextmanager
@@ -87,7 +87,7 @@ class _MeteredSteps:
             set_current_scope(scope)
             set_current_call(call)
 
-    def _yielded(self, item: object) -> object:
+    def _pass_item(self, item: object) -> object:
         if self._call is not None:
             self._usage.feed(item)
             self._last = item
@@ -97,13 +97,13 @@ class _MeteredSteps:
     def _unsettled(self) -> Call | None:
         return self._call if self._call is not None and not self._call.closed else None
 
-    def _abandoned(self, call: Call) -> Commit | None:
+    def _abandon_command(self, call: Call) -> Commit | None:
         return call.charge_command() if call.closed else broken_stream_command(self._spec, call, self._usage)
 
     def __del__(self) -> None:
         call = self._call
         if call is not None and not call.over:  # collected unfinished or interrupted: no I/O from a finalizer
-            enqueue_settlement(call, self._abandoned(call))
+            enqueue_settlement(call, self._abandon_command(call))
 
 
 class MeteredGenerator(_MeteredSteps, Generator[Any, Any, Any]):
@@ -132,7 +132,7 @@ class MeteredGenerator(_MeteredSteps, Generator[Any, Any, Any]):
         finally:
             call = self._call
             if call is not None and not call.over:
-                settle(call, self._abandoned(call))
+                settle(call, self._abandon_command(call))
 
     def _step(self, advance: Callable[[], Any]) -> Any:
         if self._body is None:
@@ -157,7 +157,7 @@ class MeteredGenerator(_MeteredSteps, Generator[Any, Any, Any]):
             if call is not None:
                 settle(call, error_command(self._spec, call, error))
             raise
-        return self._yielded(item)
+        return self._pass_item(item)
 
 
 class MeteredAsyncGenerator(_MeteredSteps, AsyncGenerator[Any, Any]):
@@ -186,7 +186,7 @@ class MeteredAsyncGenerator(_MeteredSteps, AsyncGenerator[Any, Any]):
         finally:
             call = self._call
             if call is not None and not call.over:
-                await asettle(call, self._abandoned(call), sys.exception())
+                await asettle(call, self._abandon_command(call), sys.exception())
 
     async def _step(self, advance: Callable[[], Any]) -> Any:
         if self._body is None:
@@ -197,7 +197,7 @@ class MeteredAsyncGenerator(_MeteredSteps, AsyncGenerator[Any, Any]):
                     self._call = call
                 self._begin(call)
             except CallDenied as error:
-                self._body = _each(self._instead(call, error))
+                self._body = _yield_each(self._instead(call, error))
         try:
             with self._inside():
                 item = await advance()
@@ -211,10 +211,10 @@ class MeteredAsyncGenerator(_MeteredSteps, AsyncGenerator[Any, Any]):
             if call is not None:
                 await asettle(call, error_command(self._spec, call, error), error)
             raise
-        return self._yielded(item)
+        return self._pass_item(item)
 
 
-async def _each(items: tuple[object, ...]) -> AsyncGenerator[object, None]:
+async def _yield_each(items: tuple[object, ...]) -> AsyncGenerator[object, None]:
     for item in items:
         yield item
 

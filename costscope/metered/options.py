@@ -100,7 +100,7 @@ class Options:
     ) -> None:
         self.price: Price | None = None if price is None else price_option(price)
         self.estimate: object = (
-            estimate if callable(estimate) or estimate in ESTIMATE_MODES else _checked(estimate)
+            estimate if callable(estimate) or estimate in ESTIMATE_MODES else _check_estimate(estimate)
         )
         self.usage = usage
         if on_error not in (None, "charge", "release") and not callable(on_error):
@@ -129,7 +129,7 @@ class Options:
         self.input_tokens = 0 if input_tokens is None else to_count(input_tokens, what="input_tokens")
 
 
-def _checked(estimate: object) -> object:
+def _check_estimate(estimate: object) -> object:
     if estimate is not None:
         given_estimate(estimate)
     return estimate

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from costscope.engine.control.router import CostRow, Destination  # noqa: TC004
     from costscope.engine.state.scope_state import ScopeState  # noqa: TC004
-    from costscope.metered.spec import Spec  # noqa: TC004 - it imports this; and nobody decodes its routes
+    from costscope.metered.spec import Spec  # noqa: TC004 - it imports this; and its routes are never decoded
     from costscope.pricing.estimate.amounts import Estimate
     from costscope.pricing.prices.option import Price
 
@@ -75,7 +75,7 @@ class CallRoutes(msgspec.Struct, eq=False):
             effects=effects_over(scope, less),
             costs=costs,
             now_s=perf_counter() if found is not None and found.asks_health else 0.0,
-            usable=self._usable,
+            usable=self._is_usable,
         )
 
     def route_of(self, routing: Routing) -> Route:
@@ -85,8 +85,8 @@ class CallRoutes(msgspec.Struct, eq=False):
             ModelUnpriced: there is no price for it.
         """
         model, given, arguments = self._to_model(routing)
-        price, (given, arguments), capped = self._capped(model, given, arguments, routing)
-        estimate, tier = self.spec.estimated(model, *given, arguments, price)
+        price, (given, arguments), capped = self._cap_output(model, given, arguments, routing)
+        estimate, tier = self.spec.estimate(model, *given, arguments, price)
         if given is self.given:
             return Route(model, price, estimate, tier, routing, capped)
         asked = self._estimate(self.asked)
@@ -98,7 +98,7 @@ class CallRoutes(msgspec.Struct, eq=False):
         while routing is not None and routing.fallbacks:
             following, *rest = routing.fallbacks
             routing = routing.to(following, tuple(rest), "downgrade_then_reject")
-            if self._usable(following, thrifty=True):
+            if self._is_usable(following, thrifty=True):
                 return self.route_of(routing)
         return None
 
@@ -113,7 +113,7 @@ class CallRoutes(msgspec.Struct, eq=False):
         """Return where the call is to go by what is known now."""
         return self.route_of(self.routing() or Routing(self.asked))
 
-    def _usable(self, model: str, thrifty: bool) -> bool:
+    def _is_usable(self, model: str, thrifty: bool) -> bool:
         """Whether the call can go there; if it is to save, whether it does."""
         if not self.spec.shape.lets_name_model(*self.given):
             self.spec.warn_once(
@@ -144,7 +144,7 @@ class CallRoutes(msgspec.Struct, eq=False):
         changed = spec.shape.with_model(args, kwargs, routing.model)
         return routing.model, changed, {**self.arguments, "model": routing.model}
 
-    def _capped(
+    def _cap_output(
         self, model: str, given: Arguments, arguments: dict[str, object], routing: Routing
     ) -> tuple[Price, tuple[Arguments, dict[str, object]], int | None]:
         """The call with its output capped as the routing says, and that cap if it is lower than its own."""
@@ -170,6 +170,6 @@ class CallRoutes(msgspec.Struct, eq=False):
         spec, scope = self.spec, self.scope
         try:
             price = spec.price_of(scope.services.prices, model, asked=self.asked)
-            return spec.estimated(model, *self.given, self.arguments, price)[0]
+            return spec.estimate(model, *self.given, self.arguments, price)[0]
         except ModelUnpriced:
             return None

@@ -63,32 +63,32 @@ class Reservation:
     @property
     def model(self) -> str:
         """What is to be called: with `routed=True` a route or a threshold may have chosen another model or tool."""
-        return self._entered().name
+        return self._entered_call().name
 
     @property
     def max_tokens(self) -> int | None:
         """The output cap the call must be made with for its cost to stay within the hold; None: no cap needed."""
-        call = self._entered()
+        call = self._entered_call()
         if self._route is not None:
             spec, arguments = self._route
-            return output_cap(spec.granted(call, *arguments)[1])
+            return output_cap(spec.granted_arguments(call, *arguments)[1])
         cap = call.estimate.cap_for(call.units)
         return self._asked_cap if cap is None else cap
 
     @property
     def held(self) -> Amounts:
         """What is held, by meter (`cost` in nano-units)."""
-        return dict(self._entered().amounts)
+        return dict(self._entered_call().amounts)
 
     @property
     def id(self) -> str:
         """The id of the hold in the ledger; empty when no budget covers the scope."""
-        return self._entered().hold_id
+        return self._entered_call().hold_id
 
     @property
     def degraded(self) -> tuple[str, ...]:
         """The budgets that let it through above their limit, such as soft ones."""
-        return tuple(dict.fromkeys(self._entered().degraded))
+        return tuple(dict.fromkeys(self._entered_call().degraded))
 
     def commit(self, usage: object = None) -> None:
         """Settle with what the call really took; sent when the block is left.
@@ -101,7 +101,7 @@ class Reservation:
             HoldClosed: committed or released already.
             InvalidUsage: it cannot be believed; the hold stands, and is charged unless you commit again.
         """
-        call = self._entered()
+        call = self._entered_call()
         amounts: Amounts | None = None
         if usage is not None and call.price is None:
             amounts = given_estimate(usage, calls="tool_calls").amounts
@@ -118,7 +118,7 @@ class Reservation:
         Raises:
             HoldClosed: committed or released already.
         """
-        self._unsent = self._entered().release_command()
+        self._unsent = self._entered_call().release_command()
 
     def __enter__(self) -> Self:
         call = self._begin()
@@ -129,7 +129,7 @@ class Reservation:
         return self
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        call = self._entered()
+        call = self._entered_call()
         if call.span is not None:
             call.span.leave()
         if not call.over:
@@ -144,7 +144,7 @@ class Reservation:
         return self
 
     async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
-        call = self._entered()
+        call = self._entered_call()
         if call.span is not None:
             call.span.leave()
         if not call.over:
@@ -171,7 +171,7 @@ class Reservation:
         call.begin_span()
         return call
 
-    def _entered(self) -> Call:
+    def _entered_call(self) -> Call:
         if self._call is None:
             msg = "enter the reservation first: `with costscope.reserve(...) as hold:`"
             raise RuntimeError(msg)

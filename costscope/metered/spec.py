@@ -91,7 +91,7 @@ class Spec:
             spec.fee = tool_estimate(options.price)
         return spec
 
-    def granted(
+    def granted_arguments(
         self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         """The arguments of the call as it is to be made: to its route's model, with the cap that its hold pays for."""
@@ -121,7 +121,7 @@ class Spec:
             self._warned.add(problem)
             log.warning("%s: %s", self.function_name, problem)
 
-    def estimated(
+    def estimate(
         self,
         model: str,
         args: tuple[Any, ...],
