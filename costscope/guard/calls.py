@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from costscope.guard.open_runs import OpenRun
     from costscope.guard.requests import ModelRequest, ToolRequest
     from costscope.ledger import Release
-    from costscope.metered.described import DescribedCall
+    from costscope.metered.spec import DescribedCall
     from costscope.observe.telemetry import CallKind
     from costscope.stores.effects import Steps
 

@@ -22,7 +22,6 @@ from costscope.pricing.usage.stream_usage import StreamUsage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import TracebackType
 
     from costscope.engine.state.call import Call
     from costscope.engine.state.scope_state import ScopeState
@@ -113,14 +112,9 @@ class MeteredGenerator(_MeteredSteps, Generator[Any, Any, Any]):
         """Run the body to its next yield; the first step reserves."""
         return self._step(lambda: self._body.send(value))
 
-    def throw(
-        self,
-        typ: Any,
-        val: BaseException | object = None,
-        tb: TracebackType | None = None,
-    ) -> Any:
+    def throw(self, typ: Any, val: BaseException | object = None, tb: object = None) -> Any:
         """Raise inside the body."""
-        error = typ if val is None and tb is None else (val if isinstance(val, BaseException) else typ())
+        error = _error_of(typ, val, tb)
         return self._step(lambda: self._body.throw(error))
 
     def close(self) -> None:
@@ -167,14 +161,9 @@ class MeteredAsyncGenerator(_MeteredSteps, AsyncGenerator[Any, Any]):
         """Run the body to its next yield; the first step reserves."""
         return await self._step(lambda: self._body.asend(value))
 
-    async def athrow(
-        self,
-        typ: Any,
-        val: BaseException | object = None,
-        tb: TracebackType | None = None,
-    ) -> Any:
+    async def athrow(self, typ: Any, val: BaseException | object = None, tb: object = None) -> Any:
         """Raise inside the body."""
-        error = typ if val is None and tb is None else (val if isinstance(val, BaseException) else typ())
+        error = _error_of(typ, val, tb)
         return await self._step(lambda: self._body.athrow(error))
 
     async def aclose(self) -> None:
@@ -212,6 +201,13 @@ class MeteredAsyncGenerator(_MeteredSteps, AsyncGenerator[Any, Any]):
                 await asettle(call, error_command(self._spec, call, error), error)
             raise
         return self._pass_item(item)
+
+
+def _error_of(typ: Any, val: object, tb: object) -> Any:
+    """Return what the three arguments of `throw` say to raise; one alone may be a class."""
+    if val is None and tb is None:
+        return typ
+    return val if isinstance(val, BaseException) else typ()
 
 
 async def _yield_each(items: tuple[object, ...]) -> AsyncGenerator[object, None]:

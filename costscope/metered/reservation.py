@@ -11,9 +11,9 @@ from costscope.engine.state.call import Call
 from costscope.engine.state.scope_state import open_scope_of, outside_scope
 from costscope.errors import InvalidInput, ModelUnpriced
 from costscope.metered.build import build_call, scope_for
-from costscope.metered.described import routed_call
 from costscope.metered.options import on_denied_option
 from costscope.metered.results import not_billed, price_usage
+from costscope.metered.spec import routed_call
 from costscope.pricing.estimate.amounts import Estimate, given_estimate
 from costscope.pricing.estimate.arguments import output_cap
 from costscope.pricing.estimate.model_call import Described, estimate_of
@@ -25,8 +25,8 @@ from costscope.scope.runtime import services_of
 if TYPE_CHECKING:
     from costscope.engine.state.services import Services
     from costscope.ledger import Amounts, Commit, OnLost, Release
-    from costscope.metered.described import DescribedCall
     from costscope.metered.options import Wait
+    from costscope.metered.spec import DescribedCall
     from costscope.policy.model.controls import OnDenied
     from costscope.pricing.prices.option import Price
     from costscope.scope.runtime import Runtime
@@ -121,7 +121,7 @@ class Reservation:
         self._unsent = self._entered_call().release_command()
 
     def __enter__(self) -> Self:
-        call = self._begin()
+        call = self._build_call()
         reserve(call)
         self._call = call
         if call.span is not None:
@@ -133,10 +133,10 @@ class Reservation:
         if call.span is not None:
             call.span.leave()
         if not call.over:
-            settle(call, self._end(call, error))
+            settle(call, self._end_command(call, error))
 
     async def __aenter__(self) -> Self:
-        call = self._begin()
+        call = self._build_call()
         await areserve(call)
         self._call = call
         if call.span is not None:
@@ -148,14 +148,14 @@ class Reservation:
         if call.span is not None:
             call.span.leave()
         if not call.over:
-            await asettle(call, self._end(call, error), error)
+            await asettle(call, self._end_command(call, error), error)
 
     def __del__(self) -> None:
         call = self._call
         if call is not None and not call.over:  # entered and never left: no I/O from a finalizer
-            enqueue_settlement(call, self._end(call, None))
+            enqueue_settlement(call, self._end_command(call, None))
 
-    def _begin(self) -> Call:
+    def _build_call(self) -> Call:
         if self._call is not None:
             msg = "this reservation was entered already; call costscope.reserve(...) again for another one"
             raise RuntimeError(msg)
@@ -177,7 +177,7 @@ class Reservation:
             raise RuntimeError(msg)
         return self._call
 
-    def _end(self, call: Call, error: BaseException | None) -> Commit | Release | None:
+    def _end_command(self, call: Call, error: BaseException | None) -> Commit | Release | None:
         if call.closed:
             return self._unsent or call.charge_command()
         if error is None:
