@@ -106,7 +106,7 @@ def call_ends(
         SettledDecision,
         opened,
         call_id=ended.call_id,
-        charged=_booked(call, command),
+        charged=_booked_amounts(call, command),
         more_warnings=_usage_warning(kind, call, reported),
     )
 
@@ -147,7 +147,7 @@ def _value_instead(call: Call | None, refusal: CallDenied) -> Any:
         return None
 
 
-def _booked(call: Call | None, command: Commit | Release | None) -> dict[str, int]:
+def _booked_amounts(call: Call | None, command: Commit | Release | None) -> dict[str, int]:
     """Return what was entered into the books; of a call that no budget covers, what it cost all the same."""
     if type(command) is Commit:
         return dict(command.amounts)
