@@ -12,7 +12,7 @@ from costscope.pricing.money import format_amount
 from costscope.scope.balances import readings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from costscope.engine.state.call import Call
     from costscope.engine.state.level_watch import Watch
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from costscope.policy.resolve.resolved import Watched
 
 
-def left(scope: ScopeState) -> dict[str, Any]:
-    """The fields `remaining` and `utilisation` of a decision, as last seen."""
+def describe_scope(scope: ScopeState) -> dict[str, Any]:
+    """Return the fields `remaining`, `utilisation` and `warnings` of a decision, as last seen."""
     remaining: dict[str, int] = {}
     fullest: float | None = None
     for account, balance in zip(*readings(scope), strict=True):
@@ -40,38 +40,25 @@ def left(scope: ScopeState) -> dict[str, Any]:
             if meter == "cost":
                 part = used / shown[meter] if shown[meter] else 1.0
                 fullest = part if fullest is None or part > fullest else fullest
-    return {"remaining": remaining, "utilisation": fullest}
-
-
-def warnings(scope: ScopeState) -> tuple[DecisionWarning, ...]:
-    """Every level over the scope that is passed, as last seen."""
     watch = scope.watch
-    return (
-        () if watch is None else tuple(_describe_level(watch, watched) for watched in watch.passed_levels())
+    passed = (
+        () if watch is None else tuple(_level_warning(watch, watched) for watched in watch.passed_levels())
     )
+    return {"remaining": remaining, "utilisation": fullest, "warnings": passed}
 
 
-def changes(call: Call, asked: str, own_cap: int | None, cap: int | None) -> tuple[DecisionWarning, ...]:
-    """In which way a call is to be made otherwise than asked."""
-    return tuple(_describe_change(call, asked, own_cap, cap))
-
-
-def _describe_change(
-    call: Call, asked: str, own_cap: int | None, cap: int | None
-) -> Iterator[DecisionWarning]:
+def changes_of(call: Call, asked: str, own_cap: int | None, cap: int | None) -> Iterator[DecisionWarning]:
+    """Say in which way a call is to be made otherwise than asked."""
     routing = call.routing
     if call.name != asked:
         reason = routing.reason if routing is not None else ""
         yield DecisionWarning(kind="downgraded", message=f"{call.name} instead of {asked}: {reason}")
     if own_cap is not None and cap is not None and cap < own_cap:
-        yield DecisionWarning(
-            kind="capped",
-            message=f"at most {cap} output tokens, not {own_cap} as asked",
-            meter="output_tokens",
-        )
+        message = f"at most {cap} output tokens, not {own_cap} as asked"
+        yield DecisionWarning(kind="capped", message=message, meter="output_tokens")
 
 
-def _describe_level(watch: Watch, watched: Watched) -> DecisionWarning:
+def _level_warning(watch: Watch, watched: Watched) -> DecisionWarning:
     level, budget = watched.level, watched.budget
     used, what = sum(watch.balance_of(watched)), f"of {format_amount(level.meter, level.limit)}"
     so_far = f"{format_amount(level.meter, used)} {what} are spent or held"
@@ -101,42 +88,43 @@ D = TypeVar("D", bound=Decision)
 
 
 def allow(
-    cls: type[D], opened: OpenRun, *, more_warnings: tuple[DecisionWarning, ...] = (), **fields: Any
+    cls: type[D], opened: OpenRun, *, more_warnings: Iterable[DecisionWarning] = (), **fields: Any
 ) -> D:
-    """The step may be taken."""
-    return cls(allowed=True, **_balances_of(opened, more_warnings), **fields)
+    """Allow the step."""
+    return cls(allowed=True, **_describe_run(opened, more_warnings), **fields)
 
 
-def refuse(cls: type[D], opened: OpenRun, error: CallDenied, **fields: Any) -> D:
-    """It may not."""
-    return cls(allowed=False, **why(error), **_balances_of(opened, ()), **fields)
-
-
-def afterwards(
-    cls: type[D], opened: OpenRun, *, more_warnings: tuple[DecisionWarning, ...] = (), **fields: Any
+def deny(
+    cls: type[D],
+    opened: OpenRun,
+    error: CallDenied,
+    *,
+    more_warnings: Iterable[DecisionWarning] = (),
+    **fields: Any,
 ) -> D:
-    """A step was taken: whether the run may go on."""
+    """Deny the step."""
+    return cls(allowed=False, **describe_denial(error), **_describe_run(opened, more_warnings), **fields)
+
+
+def decide_next(
+    cls: type[D], opened: OpenRun, *, more_warnings: Iterable[DecisionWarning] = (), **fields: Any
+) -> D:
+    """Say after a step whether the run may go on."""
     try:
         opened.run.check()
     except RunHalted as error:
-        return cls(allowed=False, **why(error), **_balances_of(opened, more_warnings), **fields)
+        return deny(cls, opened, error, more_warnings=more_warnings, **fields)
     return allow(cls, opened, more_warnings=more_warnings, **fields)
 
 
-def why(error: CallDenied) -> dict[str, Any]:
-    """What a refusal says, as the fields of a decision."""
-    return {
-        "reason": str(error),
-        "kind": error.kind,
-        "budget": getattr(error, "budget", None),
-        "meter": getattr(error, "meter", None),
-        "retry_after": getattr(error, "retry_after", None),
-        "resets_at": getattr(error, "resets_at", None),
-        "error": error,
-    }
+def describe_denial(error: CallDenied) -> dict[str, Any]:
+    """Return what a refusal says, as the fields of a decision."""
+    named = ("budget", "meter", "retry_after", "resets_at")
+    said = {name: getattr(error, name, None) for name in named}
+    return {"reason": str(error), "kind": error.kind, "error": error, **said}
 
 
-def _balances_of(opened: OpenRun, more_warnings: tuple[DecisionWarning, ...]) -> dict[str, Any]:
-    """What every decision says, as last seen; `left` looks, and so comes first."""
-    figures = left(opened.scope)
-    return {"run_id": opened.run_id, "warnings": (*more_warnings, *warnings(opened.scope)), **figures}
+def _describe_run(opened: OpenRun, more_warnings: Iterable[DecisionWarning]) -> dict[str, Any]:
+    figures = describe_scope(opened.scope)
+    figures["warnings"] = (*more_warnings, *figures["warnings"])
+    return {"run_id": opened.run_id, **figures}

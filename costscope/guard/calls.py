@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from costscope.engine.call.drive import rescue, reserve_steps, settle_steps
 from costscope.engine.enforcement.refusals import value_instead
 from costscope.errors import CallDenied
-from costscope.guard.answers import afterwards, allow, changes, refuse
+from costscope.guard.answers import allow, changes_of, decide_next, deny
 from costscope.guard.decisions import DecisionWarning, ModelDecision, SettledDecision, ToolDecision
 from costscope.guard.open_runs import OpenCall
 from costscope.guard.requests import model_call, tool_call
@@ -17,11 +17,10 @@ from costscope.pricing.estimate.arguments import output_cap
 
 if TYPE_CHECKING:
     from costscope.engine.state.call import Call
-    from costscope.engine.state.route import Arguments
     from costscope.guard.open_runs import OpenRun
     from costscope.guard.requests import ModelRequest, ToolRequest
     from costscope.ledger import Release
-    from costscope.metered.spec import Spec
+    from costscope.metered.spec import DescribedCall
     from costscope.observe.telemetry.totals import CallKind
     from costscope.stores.effects import Steps
 
@@ -32,45 +31,31 @@ def model_begins(opened: OpenRun, model: str, given: ModelRequest) -> Steps[Mode
     Raises:
         GuardError, InvalidInput: it is called out of order, or with something that cannot be used.
     """
-    spec, arguments = model_call(model, given)
+    described = model_call(model, given)
     call_id = _id_of(opened, given.get("call_id"))
-    own_cap = output_cap(arguments[1])
-    call, refusal = yield from _held(opened, spec, arguments)
+    own_cap = output_cap(described[1][1])
+    call, refusal, request = yield from _begin(opened, "model", model, described, call_id)
     if refusal is not None:
-        instead = _instead(call, refusal)
-        return refuse(ModelDecision, opened, refusal, call_id=call_id, model=model, instead=instead)
-    request = arguments[1]
-    try:
-        if call is not None:
-            _, request = spec.granted_arguments(call, *arguments)
-        name = model if call is None else call.name
-        opened.add(OpenCall(call_id, spec, "model", name, call))
-    except BaseException:
-        _give_up(call)
-        raise
+        instead = _value_instead(call, refusal)
+        return deny(ModelDecision, opened, refusal, call_id=call_id, model=model, instead=instead)
     cap = output_cap(request)
+    asked: dict[str, Any] = {
+        "call_id": call_id,
+        "model": model,
+        "max_tokens": cap,
+        "request": request,
+    }
     if call is None:
-        return allow(
-            ModelDecision,
-            opened,
-            call_id=call_id,
-            model=model,
-            effective_model=model,
-            max_tokens=cap,
-            request=request,
-        )
+        return allow(ModelDecision, opened, effective_model=model, **asked)
     return allow(
         ModelDecision,
         opened,
         reason=call.routing.reason if call.routing is not None else "",
-        more_warnings=changes(call, model, own_cap, cap),
-        call_id=call_id,
-        model=model,
-        effective_model=name,
-        max_tokens=cap,
-        request=request,
+        more_warnings=changes_of(call, model, own_cap, cap),
+        effective_model=call.name,
         held=dict(call.amounts),
-        saved=call.route.saved if call.route is not None and name != model else None,
+        saved=call.route.saved if call.route is not None and call.name != model else None,
+        **asked,
     )
 
 
@@ -80,17 +65,12 @@ def tool_begins(opened: OpenRun, tool: str, given: ToolRequest) -> Steps[ToolDec
     Raises:
         GuardError, InvalidInput: it is called out of order, or with something that cannot be used.
     """
-    spec, arguments = tool_call(tool, given)
+    described = tool_call(tool, given)
     call_id = _id_of(opened, given.get("call_id"))
-    call, refusal = yield from _held(opened, spec, arguments)
+    call, refusal, _ = yield from _begin(opened, "tool", tool, described, call_id)
     if refusal is not None:
-        instead = _instead(call, refusal)
-        return refuse(ToolDecision, opened, refusal, call_id=call_id, tool=tool, instead=instead)
-    try:
-        opened.add(OpenCall(call_id, spec, "tool", tool, call))
-    except BaseException:
-        _give_up(call)
-        raise
+        instead = _value_instead(call, refusal)
+        return deny(ToolDecision, opened, refusal, call_id=call_id, tool=tool, instead=instead)
     held = {} if call is None else dict(call.amounts)
     return allow(ToolDecision, opened, call_id=call_id, tool=tool, held=held)
 
@@ -122,47 +102,57 @@ def call_ends(
         if call is not None:
             rescue(call)
         raise
-    return afterwards(
+    return decide_next(
         SettledDecision,
         opened,
         call_id=ended.call_id,
-        charged=_entered_amounts(call, command),
-        more_warnings=_doubts(kind, call, reported),
+        charged=_booked_amounts(call, command),
+        more_warnings=_usage_warning(kind, call, reported),
     )
 
 
-def _held(opened: OpenRun, spec: Spec, arguments: Arguments) -> Steps[tuple[Call | None, CallDenied | None]]:
-    """The call, and what refused it; no call inside a metered function of the run, which is charged for both."""
+def _begin(
+    opened: OpenRun, kind: CallKind, name: str, described: DescribedCall, call_id: str
+) -> Steps[tuple[Call | None, CallDenied | None, dict[str, Any]]]:
+    """Reserve the call and enter it among the open ones.
+
+    Returns:
+        The call, None inside a metered function of the run, which is charged for both; what refused it; and its
+        arguments as it is to be made.
+    """
+    spec, arguments = described
     call: Call | None = None
     try:
         call = open_call(spec, *arguments, opened.scope)
         if call is not None:
             yield from reserve_steps(call)
     except CallDenied as error:
-        return call, error
-    return call, None
+        return call, error, arguments[1]
+    try:
+        if call is not None and kind == "model":
+            name, arguments = call.name, spec.granted_arguments(call, *arguments)
+        opened.add(OpenCall(call_id, spec, kind, name, call))
+    except BaseException:
+        if call is not None:  # the hold stands, and its decision has reached no one
+            call.abandon()
+        raise
+    return call, None, arguments[1]
 
 
-def _instead(call: Call | None, refusal: CallDenied) -> Any:
-    """Return what the refused call is to answer, if the policy says so."""
+def _value_instead(call: Call | None, refusal: CallDenied) -> Any:
+    """Return what the policy wants the refused call to answer; None where it says nothing of that."""
     try:
         return None if call is None else value_instead(call.scope, call.on_denied, refusal)
-    except CallDenied:  # it does not
+    except CallDenied:
         return None
 
 
-def _entered_amounts(call: Call | None, command: Commit | Release | None) -> dict[str, int]:
-    """What was entered into the books; of a call that no budget covers, what it cost all the same."""
+def _booked_amounts(call: Call | None, command: Commit | Release | None) -> dict[str, int]:
+    """Return what was entered into the books; of a call that no budget covers, what it cost all the same."""
     if type(command) is Commit:
         return dict(command.amounts)
     settled = None if call is None or call.accounts else call.settled
     return {} if settled is None else {"cost": settled.get("cost", 0)}
-
-
-def _give_up(call: Call | None) -> None:
-    """Give a hold back whose decision never reached its caller."""
-    if call is not None:
-        call.abandon()
 
 
 def _id_of(opened: OpenRun, given: str | None) -> str:
@@ -172,8 +162,8 @@ def _id_of(opened: OpenRun, given: str | None) -> str:
     return given
 
 
-def _doubts(kind: CallKind, call: Call | None, reported: object) -> tuple[DecisionWarning, ...]:
-    """Usage was reported, and none could be made of it."""
+def _usage_warning(kind: CallKind, call: Call | None, reported: object) -> tuple[DecisionWarning, ...]:
+    """Warn of usage that was reported, and of which none could be made."""
     if kind != "model" or call is None or reported is None:
         return ()
     if call.usage is None:

@@ -11,7 +11,7 @@ from costscope.engine.run.iterations import Iteration
 from costscope.engine.run.run_life import admit_run, close_scope, leave_scope
 from costscope.engine.state.run import status_of
 from costscope.errors import CallDenied, InvalidInput, InvalidLabel, StoreUnavailable
-from costscope.guard.answers import afterwards, allow, left, refuse, warnings, why
+from costscope.guard.answers import allow, decide_next, deny, describe_denial, describe_scope
 from costscope.guard.decisions import AdmissionDecision, IterationDecision, RunSummary, SettledDecision
 from costscope.guard.open_runs import OpenRun
 from costscope.ledger import Read
@@ -51,12 +51,12 @@ def run_starts(
                 yield from admit_run(scope)
         except CallDenied as error:
             runs.drop(run_id)
-            return refuse(AdmissionDecision, opened, error)
+            return deny(AdmissionDecision, opened, error)
         try:
             yield from _read_balances(scope)
-            runs.on_admitted(opened)
+            runs.open(opened)
             return allow(AdmissionDecision, opened)
-        except BaseException as error:  # cancelled with its slots in hand: nothing would ever end it
+        except BaseException as error:  # cancelled with its slots in hand: no one will ever end it
             close_scope(scope, error)
             raise
     except BaseException:
@@ -70,18 +70,18 @@ def iteration_begins(opened: OpenRun) -> Steps[IterationDecision]:
     try:
         yield from iteration.begin()
     except CallDenied as error:
-        return refuse(IterationDecision, opened, error)
+        return deny(IterationDecision, opened, error)
     return allow(IterationDecision, opened, iteration=opened.turn_begins(iteration))
 
 
 def iteration_ends(opened: OpenRun, number: int | None) -> Steps[SettledDecision]:
-    """The turn is over.
+    """End a turn of the run's loop.
 
     Raises:
         CallUnknown: it was not begun.
     """
     yield from opened.turn_ends(number).end()
-    return afterwards(SettledDecision, opened)
+    return decide_next(SettledDecision, opened)
 
 
 def run_ends(
@@ -97,11 +97,11 @@ def run_ends(
     scope = opened.scope
     try:
         for one in calls:
-            yield from _charge_of(opened, one)
+            yield from _charge_call(opened, one)
         for turn in turns:
             yield from turn.end()
-        ended = _ended_as(opened, status, reason, error)
-        figures = {"warnings": warnings(scope)} | left(scope)
+        ended = _end_status(opened, status, reason, error)
+        figures = describe_scope(scope)
         yield from leave_scope(scope, error or (None if ended[0] == "completed" else RuntimeError(ended[1])))
     except BaseException:
         for one in calls:
@@ -113,7 +113,7 @@ def run_ends(
 
 
 def _read_balances(scope: ScopeState) -> Steps[None]:
-    """See how the budgets stand where the admission has not: a run that was admitted elsewhere asked for none.
+    """Read how the budgets stand where the admission has not: a run that was admitted elsewhere asked for none.
 
     So that what has come about elsewhere acts on the very first call.
     """
@@ -126,7 +126,7 @@ def _read_balances(scope: ScopeState) -> Steps[None]:
             scope.record_balances(accounts, (yield Execute((Read(accounts),)))[0])
 
 
-def _charge_of(opened: OpenRun, one: OpenCall) -> Steps[None]:
+def _charge_call(opened: OpenRun, one: OpenCall) -> Steps[None]:
     call = one.call
     if call is None:
         return
@@ -137,10 +137,10 @@ def _charge_of(opened: OpenRun, one: OpenCall) -> Steps[None]:
         log.exception("run %s: %s %s could not be settled", opened.run_id, one.kind, one.name)
 
 
-def _ended_as(
+def _end_status(
     opened: OpenRun, status: str | None, reason: str, error: BaseException | None
 ) -> tuple[RunStatus, str]:
-    """How the run ended, in the ledger's words, and why; a run that was halted stays so."""
+    """Return how the run ended, in the ledger's words, and why; a run that was halted stays so."""
     run = opened.run
     if run.status is not None:
         return run.status, run.reason
@@ -161,7 +161,7 @@ def _summary(
     opened: OpenRun, ended: tuple[RunStatus, str], unsettled: int, figures: dict[str, Any]
 ) -> RunSummary:
     status, reason = ended
-    said = why(opened.run.halted_error()) if status == "halted" else {}
+    said = describe_denial(opened.run.halted_error()) if status == "halted" else {}
     return RunSummary(
         allowed=status != "halted",
         run_id=opened.run_id,

@@ -37,7 +37,7 @@ class OpenCall:
     def settle_command(
         self, reported: object, error: BaseException | None, model: str | None
     ) -> Commit | Release | None:
-        """What settles it.
+        """Return what settles it.
 
         Args:
             reported: usage, a response, or what the tool cost; None if nothing is known.
@@ -48,7 +48,7 @@ class OpenCall:
         if call is None:
             return None
         if model is not None and model != call.name:
-            self._answered_by(call, model)
+            self._set_answer(call, model)
         if error is None:
             return result_command(self.spec, call, reported)
         if reported is None:
@@ -56,7 +56,7 @@ class OpenCall:
         call.fail_with_usage(error)
         return result_command(self.spec, call, reported)
 
-    def _answered_by(self, call: Call, model: str) -> None:
+    def _set_answer(self, call: Call, model: str) -> None:
         price = call.price
         if self.spec.options.price is None:
             try:
@@ -97,10 +97,10 @@ class OpenRun:
             HookRepeated: it has.
         """
         if call_id in self._calls:
-            raise self._hook_repeated(call_id)
+            raise self._repeat_error(call_id)
 
     def add(self, opened: OpenCall) -> None:
-        """This call is open from now on.
+        """Enter a call that is open from now on.
 
         Raises:
             RunUnknown: the run has ended meanwhile.
@@ -110,7 +110,7 @@ class OpenRun:
             if self._over:
                 raise unknown_run(self.run_id)
             if opened.call_id in self._calls:
-                raise self._hook_repeated(opened.call_id)
+                raise self._repeat_error(opened.call_id)
             self._calls[opened.call_id] = opened
 
     def take(self, kind: CallKind, call_id: str | None) -> OpenCall:
@@ -121,7 +121,7 @@ class OpenRun:
         """
         with self._lock:
             if call_id is None:
-                call_id = self._find_only(kind)
+                call_id = self._only_call(kind)
             found = self._calls.get(call_id)
             if found is None or found.kind != kind:
                 msg = (
@@ -156,7 +156,7 @@ class OpenRun:
         return found
 
     def close(self) -> tuple[list[OpenCall], list[Iteration]]:
-        """Nothing more is opened; what is open still.
+        """Let nothing more be opened, and return what is open still.
 
         Raises:
             RunUnknown: it was closed before.
@@ -170,7 +170,7 @@ class OpenRun:
             self._turns.clear()
         return calls, turns
 
-    def _find_only(self, kind: CallKind) -> str:
+    def _only_call(self, kind: CallKind) -> str:
         found = [opened.call_id for opened in self._calls.values() if opened.kind == kind]
         if len(found) == 1:
             return found[0]
@@ -186,7 +186,7 @@ class OpenRun:
             )
         raise CallUnknown(msg)
 
-    def _hook_repeated(self, call_id: str) -> HookRepeated:
+    def _repeat_error(self, call_id: str) -> HookRepeated:
         msg = (
             f"run {self.run_id}: call {call_id!r} is open already; settle it first, or give every call an id of its "
             "own (or none: the decision has one)"
@@ -211,7 +211,7 @@ class Runs:
         self._lock = threading.Lock()
 
     def claim(self, run_id: str) -> None:
-        """Claim the admission of this run for one hook.
+        """Keep this id for a run that is to be admitted.
 
         Raises:
             HookRepeated: it is open already, or asked for.
@@ -225,13 +225,13 @@ class Runs:
                 raise HookRepeated(msg)
             self._open[run_id] = None
 
-    def on_admitted(self, opened: OpenRun) -> None:
-        """It is open from now on."""
+    def open(self, opened: OpenRun) -> None:
+        """Enter a run that was admitted."""
         with self._lock:
             self._open[opened.run_id] = opened
 
     def drop(self, run_id: str) -> None:
-        """It is open no more, or was refused: nothing is remembered of it."""
+        """Forget a run that has ended or was refused."""
         with self._lock:
             self._open.pop(run_id, None)
 

@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypedDict
 
 from costscope.errors import InvalidInput
-from costscope.metered.described import (
+from costscope.metered.options import Options
+from costscope.metered.spec import (
     DescribedCall,
     described_model,
     described_tool,
     key_function,
     model_arguments,
 )
-from costscope.metered.options import Options
 from costscope.pricing.usage.shapes import read_usage
 
 if TYPE_CHECKING:

@@ -14,17 +14,21 @@ if TYPE_CHECKING:
     from costscope.ledger.commands import Account, Balance
 
 
-COUNTER_NAMES: Final = (
-    "spent",
-    "held",
-    "reserved",
-    "settled",
-    "released",
-    "presumed",
-    "overrun",
-    "refund",
-    "orphan",
-)
+class Counters(msgspec.Struct, frozen=True):
+    """The counters of one meter of one account, as a snapshot shows them."""
+
+    spent: int = 0
+    held: int = 0
+    reserved: int = 0
+    settled: int = 0
+    released: int = 0
+    presumed: int = 0
+    overrun: int = 0
+    refund: int = 0
+    orphan: int = 0
+
+
+COUNTER_NAMES: Final[tuple[str, ...]] = Counters.__struct_fields__
 """The counters of one meter of one account, in the order of the wire format of the Valkey store.
 
 `reserved`, `settled`, `released`, `overrun`, `refund` and `orphan` only ever grow, so they are kept modulo 2^53; the
@@ -71,20 +75,6 @@ class Book:
     def gone(self, now_ms: int) -> bool:
         """Past its keeping time: it counts as forgotten even before it is collected."""
         return 0 < self.drop_ms <= now_ms
-
-
-class Counters(msgspec.Struct, frozen=True):
-    """The counters of one meter of one account, as a snapshot shows them."""
-
-    spent: int = 0
-    held: int = 0
-    reserved: int = 0
-    settled: int = 0
-    released: int = 0
-    presumed: int = 0
-    overrun: int = 0
-    refund: int = 0
-    orphan: int = 0
 
 
 class SnapshotAccount(msgspec.Struct, frozen=True):

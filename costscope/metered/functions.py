@@ -180,7 +180,7 @@ def coroutine_wrapper(free: Spec, bound: Spec) -> Callable[..., Any]:
                 result = await (
                     wrapped(*args, **kwargs)
                     if call.span is None
-                    else _traced_async(call.span, wrapped, args, kwargs)
+                    else _await_in_span(call.span, wrapped, args, kwargs)
                 )
             except BaseException as error:
                 set_current_call(call.outer)
@@ -215,7 +215,7 @@ def _call_in_span(
         span.leave()
 
 
-async def _traced_async(
+async def _await_in_span(
     span: SpanHandle, wrapped: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
     """Await the function as a part of the call's span."""

@@ -1,7 +1,7 @@
 """Metered generators: reserved at the first step, settled at the end, charged when abandoned.
 
 They are driven step by step from outside, so no context variable is ever set in a generator's body: there it
-would leak to the code that iterates. What the body itself leaves current (a scope it has open across a yield) is
+would leak to the caller that iterates. What the body itself leaves current (a scope it has open across a yield) is
 taken away after each step and put back before the next.
 """
 
@@ -22,7 +22,6 @@ from costscope.pricing.usage.stream_usage import StreamUsage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from types import TracebackType
 
     from costscope.engine.state.call import Call
     from costscope.engine.state.scope_state import ScopeState
@@ -87,7 +86,7 @@ class _MeteredSteps:
             set_current_scope(scope)
             set_current_call(call)
 
-    def _on_item(self, item: object) -> object:
+    def _pass_item(self, item: object) -> object:
         if self._call is not None:
             self._usage.feed(item)
             self._last = item
@@ -97,13 +96,13 @@ class _MeteredSteps:
     def _unsettled(self) -> Call | None:
         return self._call if self._call is not None and not self._call.closed else None
 
-    def _on_abandon(self, call: Call) -> Commit | None:
+    def _abandon_command(self, call: Call) -> Commit | None:
         return call.charge_command() if call.closed else broken_stream_command(self._spec, call, self._usage)
 
     def __del__(self) -> None:
         call = self._call
         if call is not None and not call.over:  # collected unfinished or interrupted: no I/O from a finalizer
-            enqueue_settlement(call, self._on_abandon(call))
+            enqueue_settlement(call, self._abandon_command(call))
 
 
 class MeteredGenerator(_MeteredSteps, Generator[Any, Any, Any]):
@@ -113,14 +112,9 @@ class MeteredGenerator(_MeteredSteps, Generator[Any, Any, Any]):
         """Run the body to its next yield; the first step reserves."""
         return self._step(lambda: self._body.send(value))
 
-    def throw(
-        self,
-        typ: Any,
-        val: BaseException | object = None,
-        tb: TracebackType | None = None,
-    ) -> Any:
+    def throw(self, typ: Any, val: BaseException | object = None, tb: object = None) -> Any:
         """Raise inside the body."""
-        error = typ if val is None and tb is None else (val if isinstance(val, BaseException) else typ())
+        error = _error_of(typ, val, tb)
         return self._step(lambda: self._body.throw(error))
 
     def close(self) -> None:
@@ -132,7 +126,7 @@ class MeteredGenerator(_MeteredSteps, Generator[Any, Any, Any]):
         finally:
             call = self._call
             if call is not None and not call.over:
-                settle(call, self._on_abandon(call))
+                settle(call, self._abandon_command(call))
 
     def _step(self, advance: Callable[[], Any]) -> Any:
         if self._body is None:
@@ -157,7 +151,7 @@ class MeteredGenerator(_MeteredSteps, Generator[Any, Any, Any]):
             if call is not None:
                 settle(call, error_command(self._spec, call, error))
             raise
-        return self._on_item(item)
+        return self._pass_item(item)
 
 
 class MeteredAsyncGenerator(_MeteredSteps, AsyncGenerator[Any, Any]):
@@ -167,14 +161,9 @@ class MeteredAsyncGenerator(_MeteredSteps, AsyncGenerator[Any, Any]):
         """Run the body to its next yield; the first step reserves."""
         return await self._step(lambda: self._body.asend(value))
 
-    async def athrow(
-        self,
-        typ: Any,
-        val: BaseException | object = None,
-        tb: TracebackType | None = None,
-    ) -> Any:
+    async def athrow(self, typ: Any, val: BaseException | object = None, tb: object = None) -> Any:
         """Raise inside the body."""
-        error = typ if val is None and tb is None else (val if isinstance(val, BaseException) else typ())
+        error = _error_of(typ, val, tb)
         return await self._step(lambda: self._body.athrow(error))
 
     async def aclose(self) -> None:
@@ -186,7 +175,7 @@ class MeteredAsyncGenerator(_MeteredSteps, AsyncGenerator[Any, Any]):
         finally:
             call = self._call
             if call is not None and not call.over:
-                await asettle(call, self._on_abandon(call), sys.exception())
+                await asettle(call, self._abandon_command(call), sys.exception())
 
     async def _step(self, advance: Callable[[], Any]) -> Any:
         if self._body is None:
@@ -197,7 +186,7 @@ class MeteredAsyncGenerator(_MeteredSteps, AsyncGenerator[Any, Any]):
                     self._call = call
                 self._begin(call)
             except CallDenied as error:
-                self._body = _each(self._instead(call, error))
+                self._body = _yield_each(self._instead(call, error))
         try:
             with self._inside():
                 item = await advance()
@@ -211,10 +200,17 @@ class MeteredAsyncGenerator(_MeteredSteps, AsyncGenerator[Any, Any]):
             if call is not None:
                 await asettle(call, error_command(self._spec, call, error), error)
             raise
-        return self._on_item(item)
+        return self._pass_item(item)
 
 
-async def _each(items: tuple[object, ...]) -> AsyncGenerator[object, None]:
+def _error_of(typ: Any, val: object, tb: object) -> Any:
+    """Return what the three arguments of `throw` say to raise; one alone may be a class."""
+    if val is None and tb is None:
+        return typ
+    return val if isinstance(val, BaseException) else typ()
+
+
+async def _yield_each(items: tuple[object, ...]) -> AsyncGenerator[object, None]:
     for item in items:
         yield item
 

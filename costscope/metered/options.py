@@ -71,19 +71,6 @@ ESTIMATE_MODES: Final = ("strict", "capped")
 class Options:
     """The keyword options of the two decorators, checked once."""
 
-    __slots__ = (
-        "estimate",
-        "idempotency_key",
-        "input_tokens",
-        "on_denied",
-        "on_error",
-        "on_lost",
-        "price",
-        "stage",
-        "tier",
-        "usage",
-    )
-
     def __init__(
         self,
         *,

@@ -75,7 +75,7 @@ class CallRoutes(msgspec.Struct, eq=False):
             effects=effects_over(scope, less),
             costs=costs,
             now_s=perf_counter() if found is not None and found.asks_health else 0.0,
-            usable=self._can_use,
+            usable=self._is_usable,
         )
 
     def route_of(self, routing: Routing) -> Route:
@@ -86,7 +86,7 @@ class CallRoutes(msgspec.Struct, eq=False):
         """
         model, given, arguments = self._to_model(routing)
         price, (given, arguments), capped = self._cap_output(model, given, arguments, routing)
-        estimate, tier = self.spec.hold_estimate(model, *given, arguments, price)
+        estimate, tier = self.spec.estimate(model, *given, arguments, price)
         if given is self.given:
             return Route(model, price, estimate, tier, routing, capped)
         asked = self._estimate(self.asked)
@@ -98,7 +98,7 @@ class CallRoutes(msgspec.Struct, eq=False):
         while routing is not None and routing.fallbacks:
             following, *rest = routing.fallbacks
             routing = routing.to(following, tuple(rest), "downgrade_then_reject")
-            if self._can_use(following, thrifty=True):
+            if self._is_usable(following, thrifty=True):
                 return self.route_of(routing)
         return None
 
@@ -113,7 +113,7 @@ class CallRoutes(msgspec.Struct, eq=False):
         """Return where the call is to go by what is known now."""
         return self.route_of(self.routing() or Routing(self.asked))
 
-    def _can_use(self, model: str, thrifty: bool) -> bool:
+    def _is_usable(self, model: str, thrifty: bool) -> bool:
         """Whether the call can go there; if it is to save, whether it does."""
         if not self.spec.shape.lets_name_model(*self.given):
             self.spec.warn_once(
@@ -170,6 +170,6 @@ class CallRoutes(msgspec.Struct, eq=False):
         spec, scope = self.spec, self.scope
         try:
             price = spec.price_of(scope.services.prices, model, asked=self.asked)
-            return spec.hold_estimate(model, *self.given, self.arguments, price)[0]
+            return spec.estimate(model, *self.given, self.arguments, price)[0]
         except ModelUnpriced:
             return None

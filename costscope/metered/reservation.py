@@ -11,9 +11,9 @@ from costscope.engine.state.call import Call
 from costscope.engine.state.scope_state import open_scope_of, outside_scope
 from costscope.errors import InvalidInput, ModelUnpriced
 from costscope.metered.build import build_call, scope_for
-from costscope.metered.described import routed_call
 from costscope.metered.options import on_denied_option
 from costscope.metered.results import not_billed, price_usage
+from costscope.metered.spec import routed_call
 from costscope.pricing.estimate.amounts import Estimate, given_estimate
 from costscope.pricing.estimate.arguments import output_cap
 from costscope.pricing.estimate.model_call import Described, estimate_of
@@ -25,8 +25,8 @@ from costscope.scope.runtime import services_of
 if TYPE_CHECKING:
     from costscope.engine.state.services import Services
     from costscope.ledger import Amounts, Commit, OnLost, Release
-    from costscope.metered.described import DescribedCall
     from costscope.metered.options import Wait
+    from costscope.metered.spec import DescribedCall
     from costscope.policy.model.controls import OnDenied
     from costscope.pricing.prices.option import Price
     from costscope.scope.runtime import Runtime
@@ -63,12 +63,12 @@ class Reservation:
     @property
     def model(self) -> str:
         """What is to be called: with `routed=True` a route or a threshold may have chosen another model or tool."""
-        return self._check_entered().name
+        return self._entered_call().name
 
     @property
     def max_tokens(self) -> int | None:
         """The output cap the call must be made with for its cost to stay within the hold; None: no cap needed."""
-        call = self._check_entered()
+        call = self._entered_call()
         if self._route is not None:
             spec, arguments = self._route
             return output_cap(spec.granted_arguments(call, *arguments)[1])
@@ -78,17 +78,17 @@ class Reservation:
     @property
     def held(self) -> Amounts:
         """What is held, by meter (`cost` in nano-units)."""
-        return dict(self._check_entered().amounts)
+        return dict(self._entered_call().amounts)
 
     @property
     def id(self) -> str:
         """The id of the hold in the ledger; empty when no budget covers the scope."""
-        return self._check_entered().hold_id
+        return self._entered_call().hold_id
 
     @property
     def degraded(self) -> tuple[str, ...]:
         """The budgets that let it through above their limit, such as soft ones."""
-        return tuple(dict.fromkeys(self._check_entered().degraded))
+        return tuple(dict.fromkeys(self._entered_call().degraded))
 
     def commit(self, usage: object = None) -> None:
         """Settle with what the call really took; sent when the block is left.
@@ -101,7 +101,7 @@ class Reservation:
             HoldClosed: committed or released already.
             InvalidUsage: it cannot be believed; the hold stands, and is charged unless you commit again.
         """
-        call = self._check_entered()
+        call = self._entered_call()
         amounts: Amounts | None = None
         if usage is not None and call.price is None:
             amounts = given_estimate(usage, calls="tool_calls").amounts
@@ -118,10 +118,10 @@ class Reservation:
         Raises:
             HoldClosed: committed or released already.
         """
-        self._unsent = self._check_entered().release_command()
+        self._unsent = self._entered_call().release_command()
 
     def __enter__(self) -> Self:
-        call = self._begin()
+        call = self._build_call()
         reserve(call)
         self._call = call
         if call.span is not None:
@@ -129,14 +129,14 @@ class Reservation:
         return self
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        call = self._check_entered()
+        call = self._entered_call()
         if call.span is not None:
             call.span.leave()
         if not call.over:
-            settle(call, self._end(call, error))
+            settle(call, self._end_command(call, error))
 
     async def __aenter__(self) -> Self:
-        call = self._begin()
+        call = self._build_call()
         await areserve(call)
         self._call = call
         if call.span is not None:
@@ -144,18 +144,18 @@ class Reservation:
         return self
 
     async def __aexit__(self, _: object, error: BaseException | None, __: object) -> None:
-        call = self._check_entered()
+        call = self._entered_call()
         if call.span is not None:
             call.span.leave()
         if not call.over:
-            await asettle(call, self._end(call, error), error)
+            await asettle(call, self._end_command(call, error), error)
 
     def __del__(self) -> None:
         call = self._call
         if call is not None and not call.over:  # entered and never left: no I/O from a finalizer
-            enqueue_settlement(call, self._end(call, None))
+            enqueue_settlement(call, self._end_command(call, None))
 
-    def _begin(self) -> Call:
+    def _build_call(self) -> Call:
         if self._call is not None:
             msg = "this reservation was entered already; call costscope.reserve(...) again for another one"
             raise RuntimeError(msg)
@@ -171,13 +171,13 @@ class Reservation:
         call.begin_span()
         return call
 
-    def _check_entered(self) -> Call:
+    def _entered_call(self) -> Call:
         if self._call is None:
             msg = "enter the reservation first: `with costscope.reserve(...) as hold:`"
             raise RuntimeError(msg)
         return self._call
 
-    def _end(self, call: Call, error: BaseException | None) -> Commit | Release | None:
+    def _end_command(self, call: Call, error: BaseException | None) -> Commit | Release | None:
         if call.closed:
             return self._unsent or call.charge_command()
         if error is None:

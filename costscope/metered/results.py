@@ -33,7 +33,7 @@ _NEVER_SENT: Final = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.EN
 def not_billed(error: BaseException) -> bool:
     """True if the provider cannot have billed the call.
 
-    That is: it answered with an HTTP status of 400 or more, nothing answered at its address (refused, no route,
+    That is: it answered with an HTTP status of 400 or more, no one answered at its address (refused, no route,
     unknown host), or the function itself raised `NotBilled`. Anything else may have cost money: a time-out, a
     broken connection or a cancellation leaves a request that the provider may have worked on.
     """
@@ -138,7 +138,7 @@ def _commit_usage(
     usage: Usage | None = None
     try:
         amounts, usage = measure()
-    except Exception as error:  # noqa: BLE001 - the call was made, even if its usage cannot be read
+    except Exception as error:  # noqa: BLE001 - the call was made, with usage or without
         problem = f"{spec.function_name}: {error}; the estimate is charged"
     command = call.commit_usage(amounts, usage)
     if problem:

@@ -7,6 +7,7 @@ import logging
 from copy import copy
 from typing import TYPE_CHECKING, Any, Literal
 
+from costscope.engine.state.route import Arguments
 from costscope.errors import InvalidInput
 from costscope.metered.options import ESTIMATE_MODES, Options
 from costscope.pricing.estimate.amounts import Estimate, given_hold, tool_estimate
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
 
     from costscope.engine.state.call import Call
     from costscope.engine.state.services import Services
+    from costscope.ledger import OnLost
     from costscope.observe.telemetry.totals import CallKind
+    from costscope.pricing.estimate.model_call import Described
     from costscope.pricing.prices.book import PriceBook
     from costscope.pricing.prices.option import Price
     from costscope.scope.runtime import Runtime
@@ -121,7 +124,7 @@ class Spec:
             self._warned.add(problem)
             log.warning("%s: %s", self.function_name, problem)
 
-    def hold_estimate(
+    def estimate(
         self,
         model: str,
         args: tuple[Any, ...],
@@ -153,3 +156,75 @@ class Spec:
         if callable(given):
             given = given(*args, **kwargs)
         return given_hold(given, calls=self.calls_meter)
+
+
+DescribedCall = tuple[Spec, Arguments]
+"""A call that is described rather than made: how it is estimated and settled, and what it is called with.
+
+It is handled as if it were a call of a function that takes anything, so it goes through the same estimates, routes and
+settlements as those of decorated functions."""
+
+
+def before_model_call(**request: object) -> None:
+    """The shape of every model call: it may have any argument."""
+
+
+def before_tool_call(*values: object, **arguments: object) -> None:
+    """The shape of every tool call."""
+
+
+_MODEL = Spec("model", None, Options(), before_model_call)
+_TOOL = Spec("tool", None, Options(), before_tool_call)
+
+
+def described_model(options: Options) -> Spec:
+    """How a model call is estimated, routed and settled; its arguments name the model."""
+    return _MODEL.like(None, options)
+
+
+def described_tool(name: str, options: Options) -> Spec:
+    """How a call of this tool is."""
+    return _TOOL.like(name, options)
+
+
+def model_arguments(
+    model: str, messages: object, max_tokens: int | None, request: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """The arguments of a model call, under the names that the estimate looks for."""
+    arguments: dict[str, Any] = {"model": model, **(request or {})}
+    if messages is not None:
+        arguments["messages"] = messages
+    if max_tokens is not None:
+        arguments["max_tokens"] = max_tokens
+    return arguments
+
+
+def key_function(key: str | None) -> Callable[..., str] | None:
+    """An idempotency key that is known, as the function that a decorator is given."""
+    return None if key is None else lambda *_, **__: key
+
+
+def routed_call(
+    call: Described, stage: str | None, *, routed: bool, on_lost: OnLost, key: str | None
+) -> DescribedCall:
+    """A model call that goes where its route says.
+
+    Raises:
+        InvalidInput: it is a tool's, or has a stage and is not to be routed.
+    """
+    model = call.get("model")
+    if model is None or call.get("tool") is not None or not routed:
+        what = "routed=" if stage is None else "stage="
+        msg = f"{what} is about model calls with routed=True, whose caller calls `hold.model` with `hold.max_tokens`"
+        raise InvalidInput(msg)
+    options = Options(
+        price=call.get("price"),
+        estimate=call.get("estimate"),
+        on_lost=on_lost,
+        idempotency_key=key_function(key),
+        stage=stage,
+        tier=call.get("tier"),
+        input_tokens=call.get("input_tokens"),
+    )
+    arguments = model_arguments(model, call.get("input_text"), call.get("max_output_tokens"))
+    return described_model(options), ((), arguments)

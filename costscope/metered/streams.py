@@ -59,8 +59,8 @@ class _Stream(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # generic in wr
         self._self_usage = StreamUsage()
         self._self_last: object = None
 
-    def _self_settlement(self, *, ended: bool) -> Commit | None:
-        """The commit that ends the call; None when it is settled already."""
+    def _self_end_command(self, *, ended: bool) -> Commit | None:
+        """Return the commit that ends the call; None when it is settled already."""
         spec, call, usage = self._self_spec, self._self_call, self._self_usage
         if call.closed:
             return None
@@ -72,23 +72,15 @@ class _Stream(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # generic in wr
                 return result_command(spec, call, snapshot)
         return broken_stream_command(spec, call, usage)
 
-    def _self_failed(self, error: BaseException) -> Any:
+    def _self_error_command(self, error: BaseException) -> Commit | Release | None:
         call = self._self_call
         return None if call.closed else error_command(self._self_spec, call, error)
-
-    def _self_settle(self, command: Commit | Release | None) -> None:
-        settle(self._self_call, command)
-
-    async def _self_asettle(
-        self, command: Commit | Release | None, error: BaseException | None = None
-    ) -> None:
-        await asettle(self._self_call, command, error)
 
     def __del__(self) -> None:
         call = getattr(self, "_self_call", None)
         if call is not None and not call.over:  # collected unread or interrupted: no I/O from a finalizer
             enqueue_settlement(
-                call, call.charge_command() if call.closed else self._self_settlement(ended=False)
+                call, call.charge_command() if call.closed else self._self_end_command(ended=False)
             )
 
 
@@ -100,10 +92,10 @@ class _SyncStream(_Stream):
         try:
             item = next(self.__wrapped__)
         except StopIteration:
-            self._self_settle(self._self_settlement(ended=True))
+            settle(self._self_call, self._self_end_command(ended=True))
             raise
         except BaseException as error:
-            self._self_settle(self._self_failed(error))
+            settle(self._self_call, self._self_error_command(error))
             raise
         self._self_usage.feed(item)
         self._self_last = item
@@ -114,7 +106,7 @@ class _SyncStream(_Stream):
         try:
             self.__wrapped__.close()
         finally:
-            self._self_settle(self._self_settlement(ended=False))
+            settle(self._self_call, self._self_end_command(ended=False))
 
     def __enter__(self) -> Self:
         self.__wrapped__.__enter__()
@@ -124,7 +116,7 @@ class _SyncStream(_Stream):
         try:
             return self.__wrapped__.__exit__(*details)
         finally:
-            self._self_settle(self._self_settlement(ended=False))
+            settle(self._self_call, self._self_end_command(ended=False))
 
 
 class _AsyncStream(_Stream):
@@ -135,10 +127,10 @@ class _AsyncStream(_Stream):
         try:
             item = await self.__wrapped__.__anext__()
         except StopAsyncIteration:
-            await self._self_asettle(self._self_settlement(ended=True))
+            await asettle(self._self_call, self._self_end_command(ended=True))
             raise
         except BaseException as error:
-            await self._self_asettle(self._self_failed(error), error)
+            await asettle(self._self_call, self._self_error_command(error), error)
             raise
         self._self_usage.feed(item)
         self._self_last = item
@@ -149,14 +141,14 @@ class _AsyncStream(_Stream):
         try:
             await self.__wrapped__.close()
         finally:
-            await self._self_asettle(self._self_settlement(ended=False), sys.exception())
+            await asettle(self._self_call, self._self_end_command(ended=False), sys.exception())
 
     async def aclose(self) -> None:
         """Close the stream and settle its call."""
         try:
             await self.__wrapped__.aclose()
         finally:
-            await self._self_asettle(self._self_settlement(ended=False), sys.exception())
+            await asettle(self._self_call, self._self_end_command(ended=False), sys.exception())
 
     async def __aenter__(self) -> Self:
         await self.__wrapped__.__aenter__()
@@ -166,7 +158,7 @@ class _AsyncStream(_Stream):
         try:
             return await self.__wrapped__.__aexit__(*details)
         finally:
-            await self._self_asettle(self._self_settlement(ended=False), sys.exception())
+            await asettle(self._self_call, self._self_end_command(ended=False), sys.exception())
 
 
 class _TwoWayStream(_SyncStream, _AsyncStream):  # type: ignore[misc]  # two `close`: the first is meant
@@ -180,7 +172,7 @@ class _Manager(_Stream):
         try:
             stream = self.__wrapped__.__enter__()
         except BaseException as error:
-            self._self_settle(self._self_failed(error))
+            settle(self._self_call, self._self_error_command(error))
             raise
         self._self_stream = _SyncStream(self._self_spec, self._self_call, stream)
         return self._self_stream
@@ -189,7 +181,7 @@ class _Manager(_Stream):
         try:
             return self.__wrapped__.__exit__(*details)
         finally:
-            self._self_settle(self._self_stream._self_settlement(ended=False))  # noqa: SLF001 - of its own kind
+            settle(self._self_call, self._self_stream._self_end_command(ended=False))  # noqa: SLF001 - of its own kind
 
 
 class _AsyncManager(_Stream):
@@ -199,7 +191,7 @@ class _AsyncManager(_Stream):
         try:
             stream = await self.__wrapped__.__aenter__()
         except BaseException as error:
-            await self._self_asettle(self._self_failed(error), error)
+            await asettle(self._self_call, self._self_error_command(error), error)
             raise
         self._self_stream = _AsyncStream(self._self_spec, self._self_call, stream)
         return self._self_stream
@@ -208,7 +200,7 @@ class _AsyncManager(_Stream):
         try:
             return await self.__wrapped__.__aexit__(*details)
         finally:
-            await self._self_asettle(self._self_stream._self_settlement(ended=False), sys.exception())  # noqa: SLF001 - of its own kind
+            await asettle(self._self_call, self._self_stream._self_end_command(ended=False), sys.exception())  # noqa: SLF001 - of its own kind
 
 
 def _peek(stream: object, name: str) -> object | None:

@@ -18,14 +18,14 @@ from costscope.policy.lint.action_lint import (
 from costscope.policy.lint.limit_lint import binding_warnings, label_warnings
 from costscope.policy.load.document import Problem
 from costscope.pricing.money import format_money, to_nano
-from costscope.pricing.prices import PriceBook
-from costscope.pricing.usage import Usage
+from costscope.pricing.prices.book import PriceBook
+from costscope.pricing.usage.usage_fields import Usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from costscope.policy.model.schema import Policy
-    from costscope.pricing.prices import ModelPrice
+    from costscope.pricing.prices.model_price import ModelPrice
 
 FAR_OFF: Final = 100
 """A price that is so many times too high or too low is taken for a mistake."""

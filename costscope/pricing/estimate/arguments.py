@@ -108,7 +108,12 @@ class CallShape:
                     f"{', '.join(_CAPS[:3])} nor **kwargs; add one of them, or give estimate="
                 )
                 raise InvalidInput(msg)
-            changed = {name: _put_cap(arguments.get(name), cap) if name in _GOOGLE_CONFIGS else cap}
+            changed = {name: cap}
+            if name in _GOOGLE_CONFIGS:
+                config = arguments.get(name)
+                changed = {
+                    name: _replace_fields({} if config is None else config, {"max_output_tokens": cap})
+                }
         return self._replace_arguments(args, kwargs, changed)
 
     def lets_name_model(self, args: tuple[object, ...], kwargs: Mapping[str, object]) -> bool:
@@ -243,12 +248,6 @@ def _lower_caps(arguments: Arguments, cap: int) -> Iterator[tuple[str, object]]:
             yield name, min(value, cap)
         else:
             yield outer, _replace_fields(arguments[outer], {name: min(value, cap)})
-
-
-def _put_cap(config: object, cap: int) -> object:
-    return (
-        {"max_output_tokens": cap} if config is None else _replace_fields(config, {"max_output_tokens": cap})
-    )
 
 
 def _replace_fields(config: object, changes: dict[str, int]) -> object:

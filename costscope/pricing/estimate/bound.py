@@ -123,15 +123,16 @@ class _Walk:
         if kind is str:
             return len(value) if value.isascii() else _text_tokens(value)  # type: ignore[attr-defined,arg-type]  # str
         if kind is dict or kind is list or kind is tuple:
-            return self._measure_container(value, depth)  # type: ignore[arg-type]  # one of the three
+            return self._measure_container(value, depth, id(value))  # type: ignore[arg-type]  # one of the three
         if value is None or isinstance(value, int | float):
             return _scalar_tokens(value)
         if isinstance(value, bytes | bytearray | memoryview):
             return self._measure_bytes(bytes(value))
         return self._measure_object(value, depth)
 
-    def _measure_container(self, value: Mapping[object, object] | Iterable[object], depth: int) -> int:
-        key = id(value)
+    def _measure_container(
+        self, value: Mapping[object, object] | Iterable[object], depth: int, key: int
+    ) -> int:
         if key in self._path or depth >= _DEPTH_MAX or self._nodes > _NODES_MAX:
             reason = (
                 "a structure that contains itself"
@@ -186,15 +187,7 @@ class _Walk:
         if isinstance(inner, str):
             return _text_tokens(inner)
         # the path must hold the object itself: what unfold made of it is new each time
-        key = id(value)
-        if key in self._path:
-            self.media.append("a structure that contains itself")
-            return 0
-        self._path.add(key)
-        try:
-            return self._measure_container(inner, depth)
-        finally:
-            self._path.discard(key)
+        return self._measure_container(inner, depth, id(value))
 
 
 def media_part(part: Mapping[object, object]) -> str | None:

@@ -190,17 +190,12 @@ def _schema_data(value: type) -> Mapping[object, object] | Opaque:
     return schema if isinstance(schema, Mapping) else Opaque()
 
 
-def _itself(value: Mapping[object, object]) -> Mapping[object, object]:
-    return value
-
-
-_FUNCTIONS: Final = (FunctionType, MethodType, BuiltinFunctionType)
 _KINDS: Final[tuple[tuple[type | tuple[type, ...], Callable[..., Data]], ...]] = (
     (str, str.__str__),  # an enum of texts is its text
-    (Mapping, _itself),
+    (Mapping, lambda value: value),
     ((list, tuple, set, frozenset), list),
     (enum.Enum, lambda value: str(value.value)),
     (type, _schema_data),
-    (_FUNCTIONS, _function_data),
+    ((FunctionType, MethodType, BuiltinFunctionType), _function_data),
     (ModuleType, lambda _: Opaque()),
 )

@@ -158,30 +158,9 @@ def _larger_of(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int]:
 class ModelPrice:
     """What the tokens of one model cost. Immutable, exact, in nano-units of the currency.
 
-    Attributes:
-        model: the name it was found by.
-        provider: id of the provider whose price list it is from, or None for the user's own.
-        source: `policy` or `call` for the user's own, `genai-prices` for the bundled table.
-        per_call_nano: a fee for each request, on top of the tokens.
-        context_window: the most input tokens the provider accepts, when known.
-        max_output_tokens: the most output tokens the model makes, when known.
-        has_output: False for a model without a price for output (embeddings): it must not make any.
+    Its attributes are the arguments, and `has_output`: False for a model without a price for output (embeddings), which
+    must not make any.
     """
-
-    __slots__ = (
-        "_constant",
-        "_standard",
-        "_tables",
-        "_usual",
-        "_web_search",
-        "context_window",
-        "has_output",
-        "max_output_tokens",
-        "model",
-        "per_call_nano",
-        "provider",
-        "source",
-    )
 
     def __init__(
         self,
@@ -201,14 +180,14 @@ class ModelPrice:
         Args:
             model: the name it is found by.
             tables: rates by service tier; `standard` must be there.
-            source: where the price is from.
-            provider: id of the provider.
+            source: `policy` or `call` for the user's own, `genai-prices` for the bundled table.
+            provider: id of the provider whose price list it is from, or None for the user's own.
             ambient: tiers that the provider may choose without being asked in the call (OpenAI: a project
                 setting decides when `service_tier` is left out).
             web_search: nano-units for one search that the provider runs inside a call.
-            per_call_nano: a fee for each request.
-            context_window: the most input tokens.
-            max_output_tokens: the most output tokens.
+            per_call_nano: a fee for each request, on top of the tokens.
+            context_window: the most input tokens the provider accepts, when known.
+            max_output_tokens: the most output tokens the model makes, when known.
         """
         self.model = model
         self.provider = provider

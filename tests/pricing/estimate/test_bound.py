@@ -5,8 +5,10 @@ import enum
 import io
 import logging
 import unicodedata
+from collections import OrderedDict
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 
 import msgspec
 import pytest
@@ -259,3 +261,10 @@ def test_without_a_window_it_is_refused_and_says_what_and_the_remedy(price):
 def test_a_window_below_the_price_lists_own_bands_is_not_trusted(book):
     with pytest.raises(ModelUnpriced, match="context window"):
         input_bound(Bound(10, ("image_url",)), book.find("claude-sonnet-4-5"), model="claude-sonnet-4-5")
+
+
+def test_a_mapping_that_is_no_dict_counts_as_a_dict_does():
+    message = {"role": "user", "content": "hello"}
+    assert (
+        text_bound([OrderedDict(message)]) == text_bound([MappingProxyType(message)]) == text_bound([message])
+    )
