@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
+import signal
+import sys
 import time
 from typing import TYPE_CHECKING, Final
 
-from costscope.cli.demo.processes import Job, Worker, work
-from costscope.cli.demo.progress import Progress, read_books
+import msgspec
+
+from costscope.cli.demo.agents import Job, first_failure, work
+from costscope.cli.demo.progress import Progress, Report, read_books
 from costscope.cli.demo.provider import Provider
 from costscope.cli.demo.verdict import Verdict
-from costscope.errors import StoreUnavailable
+from costscope.errors import CostscopeError, StoreUnavailable
 from costscope.observe.events.reader import EventReader
 from costscope.observe.reports.as_json import format_count
 from costscope.scope.runtime import Runtime
@@ -25,11 +30,76 @@ if TYPE_CHECKING:
 
 _LOOK_S: Final = 0.2
 _RECENT: Final = 2000  # records at a time: all that the stream may keep
-_GATHER_S: Final = 0.5
-"""How long the victim is left with calls that get no answer: all its agents come to one, or wait for a place, and what
-its runs did before is told. Well below the lease, so that it loses no hold by waiting."""
+_GATHER_S: Final = 0.4
+"""How long the victim is left with calls that get no answer: until all its agents have come to one, or, where some wait
+for a place, so long at most. Well below the lease, so that it loses no hold by waiting."""
+_TELL_S: Final = 0.1  # then what its runs did before is told: a thread of its own publishes events
 _POLL_S: Final = 0.1
 _GRACE_S: Final = 10.0  # beyond the lease: a machine that is busy may take its time
+_LINE_MAX: Final = 16 * 2**20
+
+
+class WorkerFailed(CostscopeError):
+    """A worker of the demo ended with an error of its own."""
+
+
+class Worker:
+    """A worker process as its parent sees it."""
+
+    def __init__(self, job: Job) -> None:
+        self.killed = False
+        self.job = job
+
+    async def run(self, start: asyncio.Barrier, take: Callable[[Report], None]) -> None:
+        """Start it, and when all are ready tell it its job; pass on its reports until it has ended.
+
+        Raises:
+            WorkerFailed: it ended with an error, or without a last report although it was not killed.
+        """
+        # -P: the folder we stand in is not a place to import from. A session of its own: Ctrl-C reaches the
+        # parent alone, which then ends its workers in order.
+        self._process = process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", "costscope.cli.demo.agents"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=_LINE_MAX,
+            start_new_session=True,
+        )
+        try:
+            report = await self._hear()
+            await start.wait()
+            assert process.stdin is not None, "it is a pipe"
+            process.stdin.write(msgspec.json.encode(self.job) + b"\n")
+            while not report.last:
+                report = await self._hear()
+                take(report)
+        except BaseException:
+            self.kill()
+            raise
+        finally:
+            await process.wait()
+
+    def kill(self) -> bool:
+        """SIGKILL it; False if it has ended already."""
+        # not `Process.kill`: it polls, and takes the exit code away from asyncio's own watcher
+        if self._process.returncode is None:
+            self.killed = True
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGKILL)
+        return self.killed
+
+    async def _hear(self) -> Report:
+        assert self._process.stdout is not None, "it is a pipe"
+        line = await self._process.stdout.readline()
+        if line.endswith(b"\n"):  # else it is the end, perhaps in the middle of a line
+            report = msgspec.json.decode(line, type=Report)
+        else:
+            code = await self._process.wait()
+            report = Report(last=True, error="" if self.killed else f"it left with code {code}")
+        if report.error:
+            msg = f"worker {self.job.process + 1} of the demo ended: {report.error}"
+            raise WorkerFailed(msg)
+        return report
 
 
 async def run_demo(
@@ -64,16 +134,17 @@ async def run_demo(
     with contextlib.closing(Runtime(store=store)) as looker:
         async with Provider(silent_for=scenario.victim, silent_from=scenario.calls // 4) as provider:
             progress = Progress(scenario, provider)
-            looking = asyncio.create_task(keep_looking())
             try:
-                await _run_agents(progress, store, store_url)
-                progress.ended_s = time.monotonic()
-                await _await_lost_holds(progress, store)
-                audit = await asyncio.to_thread(store.audit)
-                await looker.events.adrain()
-            finally:
-                looking.cancel()
-                await asyncio.gather(looking, return_exceptions=True)
+                async with asyncio.TaskGroup() as group:
+                    looking = group.create_task(keep_looking())
+                    await _run_agents(progress, store, store_url)
+                    progress.ended_s = time.monotonic()
+                    await _await_lost_holds(progress, store)
+                    audit = await asyncio.to_thread(store.audit)
+                    await looker.events.adrain()
+                    looking.cancel()
+            except ExceptionGroup as failed:
+                raise first_failure(failed) from None
             await look()
             show(progress)
             return Verdict(progress, store.url, audit)
@@ -89,22 +160,24 @@ async def _run_agents(progress: Progress, store: Store, store_url: str) -> None:
     progress.note(f"starting {len(jobs)} workers of {scenario.tasks} agents each")
     workers = [Worker(job) for job in jobs]
     all_ready = asyncio.Barrier(len(workers) + 1)
-    try:
-        async with asyncio.TaskGroup() as group:
-            running = [group.create_task(worker.run(all_ready, progress.take)) for worker in workers]
-            await all_ready.wait()
-            progress.start("all agents start", alive=len(workers))
-            killing = group.create_task(_kill(workers[scenario.victim or 0], progress))
-            await asyncio.wait(running)
-            killing.cancel()
-    except ExceptionGroup as failed:
-        raise failed.exceptions[0] from None
+    async with asyncio.TaskGroup() as group:
+        running = [group.create_task(worker.run(all_ready, progress.take)) for worker in workers]
+        await all_ready.wait()
+        progress.start("all agents start", alive=len(workers))
+        killing = group.create_task(_kill(workers[scenario.victim or 0], progress))
+        await asyncio.wait(running)
+        killing.cancel()
 
 
 async def _kill(worker: Worker, progress: Progress) -> None:
     """SIGKILL the victim once it has calls in flight that were billed and will never be answered."""
-    await progress.provider.silenced.wait()  # never, without a victim
-    await asyncio.sleep(_GATHER_S)
+    silenced = progress.provider.silenced
+    await silenced.acquire()  # never, without a victim
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_GATHER_S):
+            for _ in range(progress.scenario.tasks - 1):
+                await silenced.acquire()
+    await asyncio.sleep(_TELL_S)
     if worker.kill():
         progress.killed += 1
         calls = format_count(progress.provider.unanswered, "billed call")
