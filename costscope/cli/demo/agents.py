@@ -286,7 +286,7 @@ def first_failure(failed: Exception) -> Exception:
 def main() -> None:
     """Do the job that standard input names."""
     logging.getLogger("costscope.events").addHandler(logging.NullHandler())  # the parent tells of them
-    _write(Report())
+    _write(Report(ready=True))
     if line := sys.stdin.buffer.readline():  # else the parent is gone
         try:
             asyncio.run(_work(msgspec.json.decode(line, type=Job)))

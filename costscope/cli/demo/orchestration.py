@@ -65,19 +65,26 @@ class Worker:
             limit=_LINE_MAX,
             start_new_session=True,
         )
+        assert process.stdin is not None, "it is a pipe"
+        assert process.stdout is not None, "as above"
+        report = Report()
         try:
-            report = await self._hear()
-            await start.wait()
-            assert process.stdin is not None, "it is a pipe"
-            process.stdin.write(msgspec.json.encode(self.job) + b"\n")
-            while not report.last:
-                report = await self._hear()
+            while (line := await process.stdout.readline()).endswith(
+                b"\n"
+            ):  # else its end, perhaps within a line
+                report = msgspec.json.decode(line, type=Report)
+                if report.ready:
+                    await start.wait()
+                    process.stdin.write(msgspec.json.encode(self.job) + b"\n")
                 take(report)
         except BaseException:
             self.kill()
             raise
         finally:
-            await process.wait()
+            code = await process.wait()
+        if report.error or not (report.last or self.killed):
+            msg = f"worker {self.job.process + 1} of the demo ended: {report.error or f'it left with code {code}'}"
+            raise WorkerFailed(msg)
 
     def kill(self) -> bool:
         """SIGKILL it; False if it has ended already."""
@@ -87,19 +94,6 @@ class Worker:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(self._process.pid, signal.SIGKILL)
         return self.killed
-
-    async def _hear(self) -> Report:
-        assert self._process.stdout is not None, "it is a pipe"
-        line = await self._process.stdout.readline()
-        if line.endswith(b"\n"):  # else it is the end, perhaps in the middle of a line
-            report = msgspec.json.decode(line, type=Report)
-        else:
-            code = await self._process.wait()
-            report = Report(last=True, error="" if self.killed else f"it left with code {code}")
-        if report.error:
-            msg = f"worker {self.job.process + 1} of the demo ended: {report.error}"
-            raise WorkerFailed(msg)
-        return report
 
 
 async def run_demo(
@@ -180,6 +174,7 @@ async def _kill(worker: Worker, progress: Progress) -> None:
     await asyncio.sleep(_TELL_S)
     if worker.kill():
         progress.killed += 1
+        progress.alive -= 1
         calls = format_count(progress.provider.unanswered, "billed call")
         progress.note(f"worker {worker.job.process + 1} killed (SIGKILL) with {calls} in flight")
 
