@@ -185,7 +185,7 @@ class TestProvider:
                 _, writer = await asyncio.open_connection("127.0.0.1", provider.port)
                 request = Request(("t",), "web_search", process=1, attempt=3)
                 writer.write(msgspec.json.encode(request) + b"\n")
-                await provider.silenced.acquire()
+                await provider.silenced.wait()
                 writer.close()
                 reader, writer = await asyncio.open_connection("127.0.0.1", provider.port)
                 request = Request(("t",), "demo-large", process=0, attempt=0, text="x " * 50)

@@ -30,10 +30,9 @@ if TYPE_CHECKING:
 
 _LOOK_S: Final = 0.2
 _RECENT: Final = 2000  # records at a time: all that the stream may keep
-_GATHER_S: Final = 0.4
-"""How long the victim is left with calls that get no answer: until all its agents have come to one, or, where some wait
-for a place, so long at most. Well below the lease, so that it loses no hold by waiting."""
-_TELL_S: Final = 0.1  # then what its runs did before is told: a thread of its own publishes events
+_GATHER_S: Final = 0.5
+"""How long the victim is left with calls that get no answer: all its agents come to one, or wait for a place, and what
+its runs did before is told. Well below the lease, so that it loses no hold by waiting."""
 _POLL_S: Final = 0.1
 _GRACE_S: Final = 10.0  # beyond the lease: a machine that is busy may take its time
 _LINE_MAX: Final = 16 * 2**20
@@ -165,13 +164,8 @@ async def _run_agents(progress: Progress, store: Store, store_url: str) -> None:
 
 async def _kill(worker: Worker, progress: Progress) -> None:
     """SIGKILL the victim once it has calls in flight that were billed and will never be answered."""
-    silenced = progress.provider.silenced
-    await silenced.acquire()  # never, without a victim
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(_GATHER_S):
-            for _ in range(progress.scenario.tasks - 1):
-                await silenced.acquire()
-    await asyncio.sleep(_TELL_S)
+    await progress.provider.silenced.wait()  # never, without a victim
+    await asyncio.sleep(_GATHER_S)
     if worker.kill():
         progress.killed += 1
         progress.alive -= 1

@@ -75,7 +75,7 @@ class Provider:
         self.saved = 0  # ... which would have cost so many nano-USD more, by our own prices
         self.most_at_once: Counter[str] = Counter()  # by tenant, requests being served at one moment
         self.unanswered = 0
-        self.silenced = asyncio.Semaphore(0)  # released by each of them: it was billed and gets no answer
+        self.silenced = asyncio.Event()  # set by the first of them: it was billed and gets no answer
         self.port = 0
         self._silent_for = silent_for
         self._silent_from = silent_from
@@ -117,7 +117,7 @@ class Provider:
                     answer = self._answer(request)
                     if not answer.error and request.process == self._silent_for and self._silent:
                         self.unanswered += 1
-                        self.silenced.release()
+                        self.silenced.set()
                         await reader.read()  # until the client is gone
                         return
                     delay_s = _DELAY_S + _DELAY_S_PER_TOKEN * answer.usage.completion_tokens
