@@ -168,7 +168,7 @@ def test_a_worker_that_ends_by_itself_is_said_in_one_line_and_ends_the_demo(envi
         [*command, "--calls", "100000"], stdout=pipe, stderr=pipe, text=True, env=environment | more
     ) as process:
         ready = any("all agents start" in line for line in process.stdout)
-        workers = [pid for pid in _children(process.pid) if "processes" in _command_of(pid)]
+        workers = [pid for pid in _children(process.pid) if "demo.agents" in _command_of(pid)]
         os.kill(workers[0], signal.SIGKILL)
         _, err = process.communicate(timeout=60)
     assert ready, err

@@ -11,9 +11,8 @@ from azure_trace import requests as whole_trace
 from demos import SCENARIO, ended_demo, verdict
 
 from costscope import StoreUnavailable, budget_scope
-from costscope.cli.demo.agents import Agent, TracedCall, load_trace
+from costscope.cli.demo.agents import Agent, TimedStore, TracedCall, load_trace
 from costscope.cli.demo.launch import fresh_ledger
-from costscope.cli.demo.processes import TimedStore
 from costscope.cli.demo.progress import Places, read_books
 from costscope.cli.demo.provider import Answer, Provider, Request
 from costscope.cli.demo.scenario import MODELS, TOOLS, TURN_CALLS, Scenario, policy_of, run_of

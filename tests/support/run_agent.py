@@ -46,7 +46,7 @@ _SHORT_LEASE_MS = 600
 
 _IMPORTED = [
     "costscope",
-    "costscope.cli.demo.processes",
+    "costscope.cli.demo.agents",
     "costscope_valkey",
     "costscope.testing",
     "tenacity",

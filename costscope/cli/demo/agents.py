@@ -1,29 +1,41 @@
 """The agents of one process: loops of model and tool calls inside nested budget scopes.
 
-Everything a user of costscope would write is here, and nothing a user would not: decorated methods, scopes, runs with
-their turns, and `BudgetExceeded` as a reason to try the cheaper model.
+`Agent` is what a user of costscope would write: decorated methods, scopes, runs with their turns, and
+`BudgetExceeded` as a reason to try the cheaper model. `python -m costscope.cli.demo.agents` is a worker process: it
+says that it is ready, reads a `Job` as one line of JSON, and runs its agents. While they run it writes a `Report` a
+few times a second, so that its parent knows how far it came when it is killed.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import random
-from contextlib import asynccontextmanager, suppress
+import sys
+from contextlib import aclosing, asynccontextmanager, suppress
 from functools import lru_cache
 from importlib.resources import files
 from itertools import islice
-from typing import TYPE_CHECKING, Final, NamedTuple
+from time import perf_counter_ns
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import msgspec
 
 import costscope
+from costscope.cli.demo.progress import Report, crossing_of
 from costscope.cli.demo.provider import Answer, Request
-from costscope.cli.demo.scenario import LARGE, SMALL, TOOLS, TURN_CALLS, run_of
+from costscope.cli.demo.scenario import LARGE, SMALL, TOOLS, TURN_CALLS, Scenario, policy_of, run_of
+from costscope.errors import CostscopeError
+from costscope.ledger import Commit, Reserve
+from costscope.scope.default_runtime import set_runtime
+from costscope.stores import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable, Sequence
 
-    from costscope.cli.demo.scenario import Path, Scenario, Wild
+    from costscope.cli.demo.scenario import Path, Wild
+    from costscope.ledger import Command, Reply
+    from costscope.stores import Store
 
 _TASTES: Final = {"research": (70, 15), "support": (25, 60)}
 """Of 100 calls of a workflow: to the large model, and to the small one; the others are to tools."""
@@ -32,6 +44,8 @@ _QUESTION: Final = "def answer ( question ) : "  # that a run out of control ask
 _REFUSED_PAUSE_S: Final = 0.01  # an agent that was refused everything thinks it over for a moment
 _NOT_ADMITTED_PAUSE_S: Final = 0.2  # after a refused run comes the next one, if there may be one
 _OUTAGES_MAX: Final = 10  # in a row; then an agent gives up: after some five seconds
+_REPORT_S: Final = 0.2
+_CALLS: Final = frozenset({"model_calls", "tool_calls"})  # what the hold of a call counts, and of a run not
 
 
 class TracedCall(NamedTuple):
@@ -197,3 +211,99 @@ class Agent:
         if answer.error:
             raise costscope.NotBilled(answer.error)
         return answer
+
+
+class Job(msgspec.Struct, frozen=True):
+    """What a worker is told."""
+
+    scenario: Scenario
+    process: int
+    store_url: str
+    provider_port: int
+
+
+class TimedStore:
+    """A store that notes, for each metered call, the microseconds of its reserve plus those of its commit.
+
+    Both are measured around `aexecute`: from handing the command over until the reply is back in the caller's
+    task, waiting for a shared batch and for the event loop included, the provider's time left out.
+    """
+
+    def __init__(self, store: Store, pairs_us: list[int]) -> None:
+        self._store = store
+        self._pairs_us = pairs_us
+        self._reserved_ns: dict[str, int] = {}
+
+    def __getattr__(self, name: str) -> Any:  # everything else is the store's
+        return getattr(self._store, name)
+
+    async def aexecute(self, commands: Sequence[Command]) -> list[Reply]:
+        """Apply a batch, timed."""
+        started = perf_counter_ns()
+        replies = await self._store.aexecute(commands)
+        took = perf_counter_ns() - started
+        for command in commands:
+            if isinstance(command, Reserve) and not _CALLS.isdisjoint(command.amounts):
+                self._reserved_ns[command.id] = took
+            elif isinstance(command, Commit) and (reserve_ns := self._reserved_ns.pop(command.id, 0)):
+                self._pairs_us.append((reserve_ns + took) // 1000)
+        return replies
+
+
+async def work(job: Job, store: Store, send: Callable[[Report], None]) -> None:
+    """Run the agents of one process; `send` takes the reports all the while, and must copy what it keeps."""
+    scenario, made = job.scenario, Report()
+
+    def report(*, last: bool = False) -> None:
+        send(msgspec.structs.replace(made, last=last))
+        for told in (made.pairs_us, made.denials, made.crossings):
+            told.clear()
+
+    timed = cast("Store", TimedStore(store, made.pairs_us))
+    policy, lease_s = policy_of(scenario), scenario.lease_s
+    paths = scenario.agents[job.process * scenario.tasks :][: scenario.tasks]
+    agents = [Agent(scenario, job.process, path, made.denials) for path in paths]
+    # the places of a killed worker's runs stay taken a little longer than its holds
+    async with costscope.Runtime(
+        store=timed, policy=policy, lease_s=lease_s, slot_lease_s=lease_s + 2
+    ) as runtime:
+        set_runtime(runtime).events.on("threshold", lambda event: made.crossings.append(crossing_of(event)))
+        async with asyncio.TaskGroup() as group:
+            working = {group.create_task(agent.work(job.provider_port)) for agent in agents}
+            while working:
+                _, working = await asyncio.wait(working, timeout=_REPORT_S)
+                report()
+    report(last=True)
+
+
+def first_failure(failed: Exception) -> Exception:
+    """Find the first error of those that ended groups of tasks."""
+    while isinstance(failed, ExceptionGroup):
+        failed = failed.exceptions[0]
+    return failed
+
+
+def main() -> None:
+    """Do the job that standard input names."""
+    logging.getLogger("costscope.events").addHandler(logging.NullHandler())  # the parent tells of them
+    _write(Report(ready=True))
+    if line := sys.stdin.buffer.readline():  # else the parent is gone
+        try:
+            asyncio.run(_work(msgspec.json.decode(line, type=Job)))
+        except (CostscopeError, ExceptionGroup) as failed:
+            error = first_failure(failed)
+            _write(Report(error=str(error) or repr(error)))
+
+
+async def _work(job: Job) -> None:
+    async with aclosing(open_store(job.store_url)) as store:
+        await work(job, store, _write)
+
+
+def _write(report: Report) -> None:
+    sys.stdout.buffer.write(msgspec.json.encode(report) + b"\n")
+    sys.stdout.buffer.flush()
+
+
+if __name__ == "__main__":
+    main()

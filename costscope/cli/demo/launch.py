@@ -100,16 +100,15 @@ def fresh_ledger(url: str) -> str:
 
 
 def _run(scenario: Scenario, url: str | None, *, quiet: bool) -> Verdict:
-    from costscope.cli.demo.orchestration import run_demo  # noqa: PLC0415 - workers and scopes: only for a demo
-    from costscope.cli.demo.screen import DemoScreen  # noqa: PLC0415 - rich takes 0.1 s
+    from rich.console import Console  # noqa: PLC0415 - rich takes 0.1 s
 
-    with (
-        _store_url(url) as chosen,
-        contextlib.closing(open_store(chosen)) as store,
-        DemoScreen(quiet=quiet) as screen,
-    ):
+    from costscope.cli.demo.orchestration import run_demo  # noqa: PLC0415 - workers and scopes: only for a demo
+    from costscope.cli.demo.screen import DemoScreen  # noqa: PLC0415 - as above
+
+    with _store_url(url) as chosen, contextlib.closing(open_store(chosen)) as store:
         store.snapshot()  # a store that is away is said so now, and not by every agent
-        verdict = asyncio.run(_run_until_signal(run_demo(scenario, store, chosen, screen.show)))
+        with DemoScreen(Console(quiet=quiet)) as screen:
+            verdict = asyncio.run(_run_until_signal(run_demo(scenario, store, chosen, screen.show)))
         screen.finish(verdict, url if url is None else chosen)
     return verdict
 

@@ -5,14 +5,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import os
+import signal
+import sys
 import time
 from typing import TYPE_CHECKING, Final
 
-from costscope.cli.demo.processes import Job, Worker, work
-from costscope.cli.demo.progress import Progress, read_books
+import msgspec
+
+from costscope.cli.demo.agents import Job, first_failure, work
+from costscope.cli.demo.progress import Progress, Report, read_books
 from costscope.cli.demo.provider import Provider
 from costscope.cli.demo.verdict import Verdict
-from costscope.errors import StoreUnavailable
+from costscope.errors import CostscopeError, StoreUnavailable
 from costscope.observe.events.reader import EventReader
 from costscope.observe.reports.as_json import format_count
 from costscope.scope.runtime import Runtime
@@ -30,6 +35,64 @@ _GATHER_S: Final = 0.5
 its runs did before is told. Well below the lease, so that it loses no hold by waiting."""
 _POLL_S: Final = 0.1
 _GRACE_S: Final = 10.0  # beyond the lease: a machine that is busy may take its time
+_LINE_MAX: Final = 16 * 2**20
+
+
+class WorkerFailed(CostscopeError):
+    """A worker of the demo ended with an error of its own."""
+
+
+class Worker:
+    """A worker process as its parent sees it."""
+
+    def __init__(self, job: Job) -> None:
+        self.killed = False
+        self.job = job
+
+    async def run(self, start: asyncio.Barrier, take: Callable[[Report], None]) -> None:
+        """Start it, and when all are ready tell it its job; pass on its reports until it has ended.
+
+        Raises:
+            WorkerFailed: it ended with an error, or without a last report although it was not killed.
+        """
+        # -P: the folder we stand in is not a place to import from. A session of its own: Ctrl-C reaches the
+        # parent alone, which then ends its workers in order.
+        self._process = process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", "costscope.cli.demo.agents"),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            limit=_LINE_MAX,
+            start_new_session=True,
+        )
+        assert process.stdin is not None, "it is a pipe"
+        assert process.stdout is not None, "as above"
+        report = Report()
+        try:
+            while (line := await process.stdout.readline()).endswith(
+                b"\n"
+            ):  # else its end, perhaps within a line
+                report = msgspec.json.decode(line, type=Report)
+                if report.ready:
+                    await start.wait()
+                    process.stdin.write(msgspec.json.encode(self.job) + b"\n")
+                take(report)
+        except BaseException:
+            self.kill()
+            raise
+        finally:
+            code = await process.wait()
+        if report.error or not (report.last or self.killed):
+            msg = f"worker {self.job.process + 1} of the demo ended: {report.error or f'it left with code {code}'}"
+            raise WorkerFailed(msg)
+
+    def kill(self) -> bool:
+        """SIGKILL it; False if it has ended already."""
+        # not `Process.kill`: it polls, and takes the exit code away from asyncio's own watcher
+        if self._process.returncode is None:
+            self.killed = True
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(self._process.pid, signal.SIGKILL)
+        return self.killed
 
 
 async def run_demo(
@@ -64,16 +127,17 @@ async def run_demo(
     with contextlib.closing(Runtime(store=store)) as looker:
         async with Provider(silent_for=scenario.victim, silent_from=scenario.calls // 4) as provider:
             progress = Progress(scenario, provider)
-            looking = asyncio.create_task(keep_looking())
             try:
-                await _run_agents(progress, store, store_url)
-                progress.ended_s = time.monotonic()
-                await _await_lost_holds(progress, store)
-                audit = await asyncio.to_thread(store.audit)
-                await looker.events.adrain()
-            finally:
-                looking.cancel()
-                await asyncio.gather(looking, return_exceptions=True)
+                async with asyncio.TaskGroup() as group:
+                    looking = group.create_task(keep_looking())
+                    await _run_agents(progress, store, store_url)
+                    progress.ended_s = time.monotonic()
+                    await _await_lost_holds(progress, store)
+                    audit = await asyncio.to_thread(store.audit)
+                    await looker.events.adrain()
+                    looking.cancel()
+            except ExceptionGroup as failed:
+                raise first_failure(failed) from None
             await look()
             show(progress)
             return Verdict(progress, store.url, audit)
@@ -89,16 +153,13 @@ async def _run_agents(progress: Progress, store: Store, store_url: str) -> None:
     progress.note(f"starting {len(jobs)} workers of {scenario.tasks} agents each")
     workers = [Worker(job) for job in jobs]
     all_ready = asyncio.Barrier(len(workers) + 1)
-    try:
-        async with asyncio.TaskGroup() as group:
-            running = [group.create_task(worker.run(all_ready, progress.take)) for worker in workers]
-            await all_ready.wait()
-            progress.start("all agents start", alive=len(workers))
-            killing = group.create_task(_kill(workers[scenario.victim or 0], progress))
-            await asyncio.wait(running)
-            killing.cancel()
-    except ExceptionGroup as failed:
-        raise failed.exceptions[0] from None
+    async with asyncio.TaskGroup() as group:
+        running = [group.create_task(worker.run(all_ready, progress.take)) for worker in workers]
+        await all_ready.wait()
+        progress.start("all agents start", alive=len(workers))
+        killing = group.create_task(_kill(workers[scenario.victim or 0], progress))
+        await asyncio.wait(running)
+        killing.cancel()
 
 
 async def _kill(worker: Worker, progress: Progress) -> None:
@@ -107,6 +168,7 @@ async def _kill(worker: Worker, progress: Progress) -> None:
     await asyncio.sleep(_GATHER_S)
     if worker.kill():
         progress.killed += 1
+        progress.alive -= 1
         calls = format_count(progress.provider.unanswered, "billed call")
         progress.note(f"worker {worker.job.process + 1} killed (SIGKILL) with {calls} in flight")
 

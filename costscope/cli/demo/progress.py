@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 STATUSES: Final[tuple[RunStatus, ...]] = ("completed", "failed", "halted", "abandoned")
 """How a run ends. Of two ends the first one is true: its process knows better than another that found it silent."""
+_REASONS: Final = {"repeats": "one call {:g} times", "failures": "{:g} failures in a row"}
 
 
 class Crossing(NamedTuple):
@@ -39,11 +40,12 @@ class Crossing(NamedTuple):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What a worker did since its last report; the first one says that it is ready, the last that it ends."""
+    """What a worker did since its last report."""
 
     pairs_us: list[int] = []  # of each call, the microseconds of reserve plus commit
     denials: dict[str, int] = msgspec.field(default_factory=Counter)
     crossings: list[Crossing] = []  # which this process's callback was told of
+    ready: bool = False  # it is the first one
     last: bool = False
     error: str = ""  # why it failed
 
@@ -79,7 +81,6 @@ class Progress:
         self.places: dict[str, Places] = {}  # by tenant
         self.most_taken: Counter[str] = Counter()  # by tenant, the most runs at once that any look has found
         # from the stream of events
-        self.place = ""  # how far it was read
         self.ended: dict[Path, RunStatus] = {}
         self.refused: set[Path] = set()  # runs that were not admitted
         self.crossed: Counter[Crossing] = Counter()  # how often it has told of each threshold
@@ -167,12 +168,21 @@ class Progress:
                 if status == "abandoned":
                     line = "runs of the killed worker found abandoned: their places are free"
                     self.note(line, once=status)
-            case CallRefused(what="run", budget=str()):  # else the store was away, and the run is tried again
+            case CallRefused(
+                what="run", budget=str(budget)
+            ):  # else the store was away: the run is tried again
                 self.refused.add(path)
-                self.note(_refusal(event), once=("refused", path[0], event.budget))
-            case ThresholdCrossed():
+                spent = short_money(event.spent or 0)
+                why = f"no new runs any more, {spent} USD are spent"
+                if event.meter == "runs":
+                    why = f"no more runs today, {event.limit:,} were admitted"
+                self.note(f"{budget}: {why}", once=("refused", path[0], budget))
+            case ThresholdCrossed(budget=budget, threshold=at):
                 self.crossed[crossing_of(event)] += 1
-                self.note(_describe_crossing(event))
+                used, limit = short_money(event.spent + event.held), short_money(event.limit)
+                actions = ", ".join(action for action in event.actions if action not in {"log", "callback"})
+                acts = f": {actions}" if actions else ""
+                self.note(f"{budget} at {at:g}% ({used} of {limit} USD){acts}")
             case Downgraded() if event.effective != event.asked:
                 self.downgraded += 1
                 line = f"{path[0]}: {event.effective} serves what {event.asked} was asked for, from here on"
@@ -180,7 +190,8 @@ class Progress:
             case RunawayDetected():
                 self.runaways[path] = event.reason
                 halted = ": halted" if "halt_run" in event.actions else ""
-                self.note(f"run {event.run} is out of control ({_reason(event)}){halted}")
+                reason = _REASONS.get(event.reason, event.detail).format(event.measured)
+                self.note(f"run {event.run} is out of control ({reason}){halted}")
 
 
 def read_books(scenario: Scenario, snapshot: Snapshot) -> tuple[dict[Path, Entry], dict[str, Places]]:
@@ -204,20 +215,3 @@ def read_books(scenario: Scenario, snapshot: Snapshot) -> tuple[dict[Path, Entry
 def crossing_of(event: ThresholdCrossed) -> Crossing:
     """Name the threshold that a record tells of."""
     return Crossing(event.budget, event.meter, event.threshold)
-
-
-def _describe_crossing(event: ThresholdCrossed) -> str:
-    used, limit = short_money(event.spent + event.held), short_money(event.limit)
-    actions = ", ".join(action for action in event.actions if action not in {"log", "callback"})
-    return f"{event.budget} at {event.threshold:g}% ({used} of {limit} USD){f': {actions}' * bool(actions)}"
-
-
-def _refusal(event: CallRefused) -> str:
-    if event.meter == "runs":
-        return f"{event.budget}: no more runs today, {event.limit:,} were admitted"
-    return f"{event.budget}: no new runs any more, {short_money(event.spent or 0)} USD are spent"
-
-
-def _reason(event: RunawayDetected) -> str:
-    words = {"repeats": "one call {:g} times", "failures": "{:g} failures in a row"}
-    return words[event.reason].format(event.measured) if event.reason in words else event.detail

@@ -33,42 +33,33 @@ _SUM_WIDTH: Final = 18
 class DemoScreen:
     """Shows a demo while the block runs: on a terminal as a picture that changes, elsewhere event by event.
 
-    Args:
-        quiet: show nothing at all.
-        console: where to; by default standard output.
+    A console that is quiet shows nothing at all.
     """
 
-    def __init__(self, *, quiet: bool = False, console: Console | None = None) -> None:
-        self._quiet = quiet
-        self._console = console or Console()
-        self._live: Live | None = None
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live = Live(console=console, auto_refresh=False, transient=True)
         self._told = 0
 
     def __enter__(self) -> Self:
-        if self._console.is_terminal and not self._quiet:
-            self._live = Live(console=self._console, auto_refresh=False, transient=True)
+        if self._console.is_terminal and not self._console.quiet:
             self._live.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._live is not None:
-            self._live.stop()
-            self._live = None
+        self._live.stop()
 
     def show(self, progress: Progress) -> None:
         """Draw the state of things."""
-        if self._live is not None:
+        if self._live.is_started:
             self._live.update(live_view(progress, self._console), refresh=True)
-        elif not self._quiet:
+        else:
             for at_s, text in progress.events[self._told :]:
                 self._console.print(f"{at_s:6.1f} s  {text}", highlight=False)
             self._told = len(progress.events)
 
     def finish(self, verdict: Verdict, url: str | None) -> None:
-        """Draw the end, and say where the books stay: at `url`, if it is not None."""
-        self.__exit__()
-        if self._quiet:
-            return
+        """Draw the end, below the block, and say where the books stay: at `url`, if it is not None."""
         self._console.print(*final_view(verdict, self._console), sep="\n")
         if url is not None and not url.startswith("memory:"):
             kept = f"'{verdict.store_url}?{url.partition('?')[2]}'"
