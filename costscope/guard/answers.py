@@ -46,19 +46,13 @@ def left(scope: ScopeState) -> dict[str, Any]:
 def warnings(scope: ScopeState) -> tuple[DecisionWarning, ...]:
     """Every level over the scope that is passed, as last seen."""
     watch = scope.watch
-    return (
-        () if watch is None else tuple(_describe_level(watch, watched) for watched in watch.passed_levels())
-    )
+    if watch is None:
+        return ()
+    return tuple(_describe_level(watch, watched) for watched in watch.passed_levels())
 
 
-def changes(call: Call, asked: str, own_cap: int | None, cap: int | None) -> tuple[DecisionWarning, ...]:
-    """In which way a call is to be made otherwise than asked."""
-    return tuple(_describe_change(call, asked, own_cap, cap))
-
-
-def _describe_change(
-    call: Call, asked: str, own_cap: int | None, cap: int | None
-) -> Iterator[DecisionWarning]:
+def changes(call: Call, asked: str, own_cap: int | None, cap: int | None) -> Iterator[DecisionWarning]:
+    """Yield in which way a call is to be made otherwise than asked."""
     routing = call.routing
     if call.name != asked:
         reason = routing.reason if routing is not None else ""

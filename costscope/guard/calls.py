@@ -45,33 +45,27 @@ def model_begins(opened: OpenRun, model: str, given: ModelRequest) -> Steps[Mode
             _, request = spec.granted_arguments(call, *arguments)
         name = model if call is None else call.name
         opened.add(OpenCall(call_id, spec, "model", name, call))
-    except BaseException:
-        _give_up(call)
+    except BaseException:  # its decision never reaches its caller
+        if call is not None:
+            call.abandon()
         raise
     cap = output_cap(request)
-    if call is None:
-        return allow(
-            ModelDecision,
-            opened,
-            call_id=call_id,
-            model=model,
-            effective_model=model,
-            max_tokens=cap,
-            request=request,
-        )
-    return allow(
-        ModelDecision,
-        opened,
-        reason=call.routing.reason if call.routing is not None else "",
-        more_warnings=changes(call, model, own_cap, cap),
-        call_id=call_id,
-        model=model,
-        effective_model=name,
-        max_tokens=cap,
-        request=request,
-        held=dict(call.amounts),
-        saved=call.route.saved if call.route is not None and name != model else None,
-    )
+    said: dict[str, Any] = {}
+    if call is not None:
+        said = {
+            "reason": call.routing.reason if call.routing is not None else "",
+            "more_warnings": tuple(changes(call, model, own_cap, cap)),
+            "held": dict(call.amounts),
+            "saved": call.route.saved if call.route is not None and name != model else None,
+        }
+    said |= {
+        "call_id": call_id,
+        "model": model,
+        "effective_model": name,
+        "max_tokens": cap,
+        "request": request,
+    }
+    return allow(ModelDecision, opened, **said)
 
 
 def tool_begins(opened: OpenRun, tool: str, given: ToolRequest) -> Steps[ToolDecision]:
@@ -88,8 +82,9 @@ def tool_begins(opened: OpenRun, tool: str, given: ToolRequest) -> Steps[ToolDec
         return refuse(ToolDecision, opened, refusal, call_id=call_id, tool=tool, instead=instead)
     try:
         opened.add(OpenCall(call_id, spec, "tool", tool, call))
-    except BaseException:
-        _give_up(call)
+    except BaseException:  # its decision never reaches its caller
+        if call is not None:
+            call.abandon()
         raise
     held = {} if call is None else dict(call.amounts)
     return allow(ToolDecision, opened, call_id=call_id, tool=tool, held=held)
@@ -157,12 +152,6 @@ def _entered_amounts(call: Call | None, command: Commit | Release | None) -> dic
         return dict(command.amounts)
     settled = None if call is None or call.accounts else call.settled
     return {} if settled is None else {"cost": settled.get("cost", 0)}
-
-
-def _give_up(call: Call | None) -> None:
-    """Give a hold back whose decision never reached its caller."""
-    if call is not None:
-        call.abandon()
 
 
 def _id_of(opened: OpenRun, given: str | None) -> str:

@@ -72,17 +72,14 @@ class _Stream(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # generic in wr
                 return result_command(spec, call, snapshot)
         return broken_stream_command(spec, call, usage)
 
-    def _self_failed(self, error: BaseException) -> Any:
+    def _self_failed(self, error: BaseException) -> Commit | Release | None:
         call = self._self_call
         return None if call.closed else error_command(self._self_spec, call, error)
 
-    def _self_settle(self, command: Commit | Release | None) -> None:
-        settle(self._self_call, command)
-
-    async def _self_asettle(
-        self, command: Commit | Release | None, error: BaseException | None = None
-    ) -> None:
-        await asettle(self._self_call, command, error)
+    def _self_feed(self, item: Any) -> Any:
+        self._self_usage.feed(item)
+        self._self_last = item
+        return item
 
     def __del__(self) -> None:
         call = getattr(self, "_self_call", None)
@@ -100,21 +97,19 @@ class _SyncStream(_Stream):
         try:
             item = next(self.__wrapped__)
         except StopIteration:
-            self._self_settle(self._self_settlement(ended=True))
+            settle(self._self_call, self._self_settlement(ended=True))
             raise
         except BaseException as error:
-            self._self_settle(self._self_failed(error))
+            settle(self._self_call, self._self_failed(error))
             raise
-        self._self_usage.feed(item)
-        self._self_last = item
-        return item
+        return self._self_feed(item)
 
     def close(self) -> None:
         """Close the stream and settle its call."""
         try:
             self.__wrapped__.close()
         finally:
-            self._self_settle(self._self_settlement(ended=False))
+            settle(self._self_call, self._self_settlement(ended=False))
 
     def __enter__(self) -> Self:
         self.__wrapped__.__enter__()
@@ -124,7 +119,7 @@ class _SyncStream(_Stream):
         try:
             return self.__wrapped__.__exit__(*details)
         finally:
-            self._self_settle(self._self_settlement(ended=False))
+            settle(self._self_call, self._self_settlement(ended=False))
 
 
 class _AsyncStream(_Stream):
@@ -135,38 +130,33 @@ class _AsyncStream(_Stream):
         try:
             item = await self.__wrapped__.__anext__()
         except StopAsyncIteration:
-            await self._self_asettle(self._self_settlement(ended=True))
+            await asettle(self._self_call, self._self_settlement(ended=True))
             raise
         except BaseException as error:
-            await self._self_asettle(self._self_failed(error), error)
+            await asettle(self._self_call, self._self_failed(error), error)
             raise
-        self._self_usage.feed(item)
-        self._self_last = item
-        return item
+        return self._self_feed(item)
 
     async def close(self) -> None:
         """Close the stream and settle its call."""
-        try:
-            await self.__wrapped__.close()
-        finally:
-            await self._self_asettle(self._self_settlement(ended=False), sys.exception())
+        await self._self_leave("close")
 
     async def aclose(self) -> None:
         """Close the stream and settle its call."""
-        try:
-            await self.__wrapped__.aclose()
-        finally:
-            await self._self_asettle(self._self_settlement(ended=False), sys.exception())
+        await self._self_leave("aclose")
 
     async def __aenter__(self) -> Self:
         await self.__wrapped__.__aenter__()
         return self
 
     async def __aexit__(self, *details: object) -> Any:
+        return await self._self_leave("__aexit__", *details)
+
+    async def _self_leave(self, method: str, *details: object) -> Any:
         try:
-            return await self.__wrapped__.__aexit__(*details)
+            return await getattr(self.__wrapped__, method)(*details)
         finally:
-            await self._self_asettle(self._self_settlement(ended=False), sys.exception())
+            await asettle(self._self_call, self._self_settlement(ended=False), sys.exception())
 
 
 class _TwoWayStream(_SyncStream, _AsyncStream):  # type: ignore[misc]  # two `close`: the first is meant
@@ -180,7 +170,7 @@ class _Manager(_Stream):
         try:
             stream = self.__wrapped__.__enter__()
         except BaseException as error:
-            self._self_settle(self._self_failed(error))
+            settle(self._self_call, self._self_failed(error))
             raise
         self._self_stream = _SyncStream(self._self_spec, self._self_call, stream)
         return self._self_stream
@@ -189,7 +179,7 @@ class _Manager(_Stream):
         try:
             return self.__wrapped__.__exit__(*details)
         finally:
-            self._self_settle(self._self_stream._self_settlement(ended=False))  # noqa: SLF001 - of its own kind
+            settle(self._self_call, self._self_stream._self_settlement(ended=False))  # noqa: SLF001 - of its own kind
 
 
 class _AsyncManager(_Stream):
@@ -199,7 +189,7 @@ class _AsyncManager(_Stream):
         try:
             stream = await self.__wrapped__.__aenter__()
         except BaseException as error:
-            await self._self_asettle(self._self_failed(error), error)
+            await asettle(self._self_call, self._self_failed(error), error)
             raise
         self._self_stream = _AsyncStream(self._self_spec, self._self_call, stream)
         return self._self_stream
@@ -208,7 +198,7 @@ class _AsyncManager(_Stream):
         try:
             return await self.__wrapped__.__aexit__(*details)
         finally:
-            await self._self_asettle(self._self_stream._self_settlement(ended=False), sys.exception())  # noqa: SLF001 - of its own kind
+            await asettle(self._self_call, self._self_stream._self_settlement(ended=False), sys.exception())  # noqa: SLF001 - of its own kind
 
 
 def _peek(stream: object, name: str) -> object | None:

@@ -336,7 +336,7 @@ def test_a_run_whose_runtime_was_closed_stops_when_its_lease_is_over(patient_url
             tool()
             services_of(runtime).lease_renewer.close()
             tool()
-            state_of(scope).run.lease.renewed_s -= 60
+            state_of(scope).run.lease.lost_at_s -= 60
             with pytest.raises(RunHalted, match="its slot could not be renewed in time"):
                 tool()
 

@@ -67,22 +67,19 @@ class Iteration:
             before: what settles the turn before this one.
         """
         scope, working = self._scope, self._scope.run
+        name = working.name if working is not None else ""
         self._before = before
         try:
             yield from _may_go_on(scope)
             yield from self._reserve()
             if self._hold_id and scope.watch is not None:
-                name = working.name if working is not None else ""
                 yield from announce_changes(scope, scope.watch, _WHAT, name, {TURNS: 1})
-        except StoreUnavailable as error:
-            if not scope.fail_open:
-                emit_refused(scope, _WHAT, working.name if working is not None else "", error)
-                raise
         except CallDenied as error:
             if isinstance(error, BudgetExceeded):
                 yield from halt_at_limit(scope, error)
-            emit_refused(scope, _WHAT, working.name if working is not None else "", error)
-            raise
+            if not (isinstance(error, StoreUnavailable) and scope.fail_open):
+                emit_refused(scope, _WHAT, name, error)
+                raise
         except Exception:
             raise
         except BaseException:
@@ -186,9 +183,8 @@ def _may_go_on(scope: ScopeState) -> Steps[None]:
     working: Run | None = scope.run
     if working is not None:
         working.check()
-    late = yield from check_clocks(scope)
-    for one in late:
-        emit_late(scope, _WHAT, working.name if working is not None else "", one)
+    for late in (yield from check_clocks(scope)):
+        emit_late(scope, _WHAT, working.name if working is not None else "", late)
     if working is None:
         return
     watch = scope.current_watch()
