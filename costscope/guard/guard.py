@@ -62,14 +62,14 @@ class Guard:
             HookRepeated: a run of this id is open.
             InvalidInput: something given cannot be used.
         """
-        runtime = self._open_act()
+        runtime = self._runtime or get_runtime()
         return run_sync(run_starts(self._runs, runtime, run_id, metadata, scope), runtime.store)
 
     async def aon_run_start(
         self, run_id: str, *, metadata: Mapping[str, Any] | None = None, **scope: Any
     ) -> AdmissionDecision:
         """`on_run_start` for an event loop."""
-        runtime = self._open_act()
+        runtime = self._runtime or get_runtime()
         return await run_async(run_starts(self._runs, runtime, run_id, metadata, scope), runtime.store)
 
     def on_run_end(
@@ -285,6 +285,3 @@ class Guard:
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
-
-    def _open_act(self) -> Runtime:
-        return self._runtime or get_runtime()

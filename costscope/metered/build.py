@@ -148,20 +148,18 @@ def _model_call(
         msg = f"{spec.function_name}: no model is named; write @metered_model('NAME') or pass model= to the call"
         raise ModelUnpriced(msg)
     key = None if options.idempotency_key is None else key_of(spec, args, kwargs)
-    if not scope.acts or (routes := _routes(spec, scope, (args, kwargs), arguments, model)) is None:
-        price = spec.price_of(scope.services.prices, model, asked=model)
-        estimate, tier = spec.hold_estimate(model, args, kwargs, arguments, price)
-        return Call(scope, "model", model, estimate, options.on_lost, key, outer, price, tier)
-    routing = routes.routing()
-    if routing is not None and (routing.model != model or routing.limits_output):
+    routes = _routes(spec, scope, (args, kwargs), arguments, model) if scope.acts else None
+    routing = None if routes is None else routes.routing()
+    if routes is not None and routing is not None and (routing.model != model or routing.limits_output):
         call = Call(scope, "model", model, _UNDECIDED, options.on_lost, key, outer)
         call.send_to(routes.route_of(routing))
     else:
         price = spec.price_of(scope.services.prices, model, asked=model)
         estimate, tier = spec.hold_estimate(model, args, kwargs, arguments, price)
         call = Call(scope, "model", model, estimate, options.on_lost, key, outer, price, tier)
-    call.set_routes(routes, call.routing or routing)
-    call.describe(stage=options.stage or scope.labels.get("stage"))
+    if routes is not None:
+        call.set_routes(routes, call.routing or routing)
+        call.describe(stage=options.stage or scope.labels.get("stage"))
     return call
 
 

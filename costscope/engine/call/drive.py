@@ -73,9 +73,7 @@ def reserve_steps(call: Call) -> Steps[None]:
 def settle(call: Call, command: Commit | Release | None) -> None:
     """Send a settlement, once. It is never lost: what cannot be sent now waits in the outbox.
 
-    Args:
-        call: the call that has ended.
-        command: what settles it; None where nothing covers it.
+    Without a command nothing covers the call.
 
     Raises:
         AmountOverflow, HoldMismatch: the books cannot take it.
@@ -101,13 +99,7 @@ def settle(call: Call, command: Commit | Release | None) -> None:
 
 
 async def asettle(call: Call, command: Commit | Release | None, error: BaseException | None = None) -> None:
-    """Send a settlement, in an event loop; a task cancelled here still gets it sent.
-
-    Args:
-        call: the call that has ended.
-        command: what settles it; None where nothing covers it.
-        error: what ended it, if that was an exception.
-    """
+    """Send a settlement, in an event loop; a task cancelled here still gets it sent. `error` has ended the call."""
     if call.phase == OVER:
         return
     try:

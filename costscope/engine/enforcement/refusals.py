@@ -29,13 +29,7 @@ RETRY_AFTER_S: Final = 1.0
 
 
 def budget_exceeded(what: str, accounts: tuple[Account, ...], reply: Reply) -> BudgetExceeded:
-    """The refusal of a reserve as an exception.
-
-    Args:
-        what: was refused, such as `model gpt-4o`.
-        accounts: those of the reserve.
-        reply: `DENIED`.
-    """
+    """Return what a `DENIED` reserve on these accounts raises; `what` was refused, such as `model gpt-4o`."""
     denial = reply.denial
     assert denial is not None, "a DENIED reply says why"
     account = accounts[denial.account]

@@ -266,8 +266,7 @@ class Iterations:
     def __iter__(self) -> Turns:
         return Turns(self._scope)
 
-    def __aiter__(self) -> Turns:
-        return Turns(self._scope)
+    __aiter__ = __iter__
 
 
 class Turns:
@@ -281,8 +280,7 @@ class Turns:
     def __iter__(self) -> Self:
         return self
 
-    def __aiter__(self) -> Self:
-        return self
+    __aiter__ = __iter__
 
     def __next__(self) -> int:
         store, following = self._scope.services.store, Iteration(self._scope)

@@ -90,17 +90,8 @@ class Rules:
 class Services:
     """What one runtime has at work. Plain attributes: every call reads most of them.
 
-    Args:
-        store: where the books are.
-        policy: the first one in force.
-        clock: the time in ns since the epoch.
-        unscoped: what becomes of calls outside every scope; None for what the policy says.
-        lease_ms: of holds.
-        slot_lease_ms: of runs and of calls that hold a slot.
-        outbox_limit: settlements that may wait for the store.
-        telemetry: the metrics.
-        spans: the traces; None where nothing traces.
-        callbacks: those of the whole runtime.
+    Made with the first policy in force, and a clock of ns since the epoch. `lease_ms` is of holds, `slot_lease_ms` of
+    runs and of calls that hold a slot. Without `unscoped` the policy says what becomes of calls outside every scope.
 
     Raises:
         InvalidPolicy: a webhook of the policy cannot be used here.
@@ -158,8 +149,7 @@ class Services:
     def stamp(self, labels: Mapping[str, str]) -> Stamp:
         """Return what every record of a scope with these labels begins with."""
         now_ms = self.now_ms()
-        at = _moment(now_ms)
-        return {"id": new_id(now_ms), "at": at, "labels": dict(labels)}
+        return {"id": new_id(now_ms), "at": _moment(now_ms), "labels": dict(labels)}
 
     def learn_time(self, store_now_ms: int) -> None:
         """Propose windows by the store's clock from now on."""
