@@ -123,8 +123,8 @@ class Runtime:
             on_runaway=on_runaway,
             on_settled=on_settled,
         )
-        self._reloader_of = _reloader_of(policy) if reload and isinstance(policy, str | Path) else None
-        first = self._reloader_of.policy if self._reloader_of is not None else _policy_of(policy)
+        self._reloading = _reloader_of(policy) if reload and isinstance(policy, str | Path) else None
+        first = self._reloading.policy if self._reloading is not None else _policy_of(policy)
         self._owns_store = isinstance(store, str)
         opened = open_store(store) if isinstance(store, str) else store
         self._services = services = Services(
@@ -140,8 +140,8 @@ class Runtime:
             callbacks=callbacks,
         )
         self._unlisten = opened.on_lost(self._on_lost_holds)
-        if self._reloader_of is not None:
-            self._reloader_of.start(services)
+        if self._reloading is not None:
+            self._reloading.start(services)
 
     @property
     def store(self) -> Store:
@@ -174,8 +174,8 @@ class Runtime:
     def close(self) -> None:
         """Send what waits, flush metrics (each for at most two seconds), give back the store if it is ours."""
         services = self._services
-        if self._reloader_of is not None:
-            self._reloader_of.stop()
+        if self._reloading is not None:
+            self._reloading.stop()
         self._unlisten()
         services.close()
         if isinstance(services.outside, ScopeState):

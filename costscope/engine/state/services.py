@@ -149,7 +149,7 @@ class Services:
     def stamp(self, labels: Mapping[str, str]) -> Stamp:
         """Return what every record of a scope with these labels begins with."""
         now_ms = self.now_ms()
-        return {"id": new_id(now_ms), "at": _moment(now_ms), "labels": dict(labels)}
+        return {"at": _moment(now_ms), "id": new_id(now_ms), "labels": dict(labels)}
 
     def learn_time(self, store_now_ms: int) -> None:
         """Propose windows by the store's clock from now on."""
