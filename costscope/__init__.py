@@ -45,10 +45,9 @@ from costscope.pricing.usage.usage_fields import Usage
 from costscope.scope.balances import AccountBalance, Preview
 from costscope.scope.budget_scope import BudgetScope, budget_scope
 from costscope.scope.default_runtime import configure, get_runtime, set_runtime
-from costscope.scope.report import ScopeReport
 from costscope.scope.runtime import Runtime
 from costscope.scope.scope import Scope
-from costscope.scope.summary import CallsSummary, ScopeSummary
+from costscope.scope.summary import CallsSummary, ScopeReport, ScopeSummary
 from costscope.scope.threads import ScopedExecutor, bind_scope
 
 __version__ = "0.1.0"

@@ -54,7 +54,7 @@ class Lease:
         hold_id: str,
         lease_s: float,
         since_s: float,
-        on_lost: Callable[[], None] | None,
+        on_lost: Callable[[], object] | None,
         *,
         strict: bool,
     ) -> None:
@@ -93,7 +93,7 @@ class LeaseRenewer:
         self,
         hold_id: str,
         since_s: float,
-        on_lost: Callable[[], None] | None = None,
+        on_lost: Callable[[], object] | None = None,
         *,
         strict: bool = True,
     ) -> Lease:

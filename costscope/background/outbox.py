@@ -11,8 +11,7 @@ import logging
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
-from costscope.background.retrying import send_until_taken
-from costscope.background.worker import CLOSING_S, Worker, register
+from costscope.background.worker import CLOSING_S, Worker, register, send_until_taken
 from costscope.errors import CostscopeError, OutboxFull
 
 if TYPE_CHECKING:

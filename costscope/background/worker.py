@@ -20,8 +20,11 @@ from collections import deque
 from contextlib import suppress
 from contextvars import Context
 from queue import Empty, SimpleQueue
-from typing import TYPE_CHECKING, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Final, Literal, Protocol, TypeVar
 from weakref import WeakSet
+
+from costscope.errors import StoreUnavailable
+from costscope.stores.backoff import Backoff
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,6 +42,8 @@ _STAGES: Final[tuple[tuple[Stage, ...], ...]] = (
 )
 
 log = logging.getLogger("costscope")
+
+T = TypeVar("T")
 
 
 class Worker:
@@ -174,6 +179,29 @@ class Worker:
             while True:  # one call answers all the wakes before it
                 self._wakes.get_nowait()
         return True
+
+
+def send_until_taken(worker: Worker, send: Callable[[T], object], batch: T) -> bool:
+    """Send a batch, again and again while the store is away; False if the worker was stopped meanwhile.
+
+    Raises:
+        CostscopeError: the store refuses it for good.
+    """
+    # Imported when there is something to send: most processes never have.
+    from tenacity import Retrying, retry_if_exception_type  # noqa: PLC0415
+
+    retrying = Retrying(
+        retry=retry_if_exception_type(StoreUnavailable),
+        wait=Backoff(0.05, 2.0),
+        stop=lambda _: worker.stopping,
+        sleep=worker.pause,
+        reraise=True,
+    )
+    try:
+        retrying(send, batch)
+    except StoreUnavailable:
+        return False
+    return True
 
 
 class Background(Protocol):

@@ -73,12 +73,7 @@ class Guard:
         return await run_async(run_starts(self._runs, runtime, run_id, metadata, scope), runtime.store)
 
     def on_run_end(
-        self,
-        run_id: str,
-        status: str | None = None,
-        *,
-        reason: str = "",
-        error: BaseException | None = None,
+        self, run_id: str, status: str | None = None, *, reason: str = "", error: BaseException | None = None
     ) -> RunSummary:
         """End a run: charge what is still open, give back its slots, say how it went.
 
@@ -96,12 +91,7 @@ class Guard:
         return run_sync(run_ends(self._runs, opened, status, reason, error), opened.store)
 
     async def aon_run_end(
-        self,
-        run_id: str,
-        status: str | None = None,
-        *,
-        reason: str = "",
-        error: BaseException | None = None,
+        self, run_id: str, status: str | None = None, *, reason: str = "", error: BaseException | None = None
     ) -> RunSummary:
         """`on_run_end` for an event loop."""
         opened = self._runs.get(run_id)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from costscope.errors import CallUnknown, HookRepeated, ModelUnpriced, RunUnknown
 from costscope.metered.results import error_command, result_command
@@ -21,18 +21,15 @@ if TYPE_CHECKING:
     from costscope.stores.base import Store
 
 
-class OpenCall:
+class OpenCall(NamedTuple):
     """A call between its two hooks."""
 
-    __slots__ = ("call", "call_id", "kind", "name", "spec")
-
-    def __init__(self, call_id: str, spec: Spec, kind: CallKind, name: str, call: Call | None) -> None:
-        self.call_id = call_id
-        self.spec = spec
-        self.kind: CallKind = kind
-        self.name = name
-        self.call = call
-        """None inside a metered function of the same run: the outer call is charged."""
+    call_id: str
+    spec: Spec
+    kind: CallKind
+    name: str
+    call: Call | None
+    """None inside a metered function of the same run: the outer call is charged."""
 
     def settle_command(
         self, reported: object, error: BaseException | None, model: str | None
@@ -97,7 +94,11 @@ class OpenRun:
             HookRepeated: it has.
         """
         if call_id in self._calls:
-            raise self._repeat_error(call_id)
+            msg = (
+                f"run {self.run_id}: call {call_id!r} is open already; settle it first, or give every call an id of its "
+                "own (or none: the decision has one)"
+            )
+            raise HookRepeated(msg)
 
     def add(self, opened: OpenCall) -> None:
         """Enter a call that is open from now on.
@@ -109,8 +110,7 @@ class OpenRun:
         with self._lock:
             if self._over:
                 raise unknown_run(self.run_id)
-            if opened.call_id in self._calls:
-                raise self._repeat_error(opened.call_id)
+            self.check_free(opened.call_id)
             self._calls[opened.call_id] = opened
 
     def take(self, kind: CallKind, call_id: str | None) -> OpenCall:
@@ -174,24 +174,13 @@ class OpenRun:
         found = [opened.call_id for opened in self._calls.values() if opened.kind == kind]
         if len(found) == 1:
             return found[0]
-        if not found:
-            msg = (
-                f"run {self.run_id}: no {kind} call is open. Call before_{kind}_call first; a refused call has "
-                "nothing to settle"
-            )
-        else:
-            msg = (
-                f"run {self.run_id}: {len(found)} {kind} calls are open; say which one with "
-                f"call_id=decision.call_id: {', '.join(found[:8])}"
-            )
-        raise CallUnknown(msg)
-
-    def _repeat_error(self, call_id: str) -> HookRepeated:
-        msg = (
-            f"run {self.run_id}: call {call_id!r} is open already; settle it first, or give every call an id of its "
-            "own (or none: the decision has one)"
+        what = (
+            f"{len(found)} {kind} calls are open; say which one with call_id=decision.call_id: {', '.join(found[:8])}"
+            if found
+            else f"no {kind} call is open. Call before_{kind}_call first; a refused call has nothing to settle"
         )
-        return HookRepeated(msg)
+        msg = f"run {self.run_id}: {what}"
+        raise CallUnknown(msg)
 
 
 def unknown_run(run_id: str) -> RunUnknown:

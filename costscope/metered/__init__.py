@@ -1,4 +1,1 @@
-"""The forms a metered call takes: functions, coroutines, generators, streams, blocks.
-
-Each drives the same two phases (`drive`) and differs in where it waits. Import from the modules.
-"""
+"""The forms a metered call takes: functions, coroutines, generators, streams, blocks. Import from the modules."""

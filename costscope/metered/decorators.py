@@ -36,30 +36,26 @@ def meter(
 ) -> MeteredFunction:
     """Wrap a callable of any kind."""
     if isinstance(function, functools.partial):
-        return _meter_partial(function, kind, name, options, runtime)
+        # The function inside is metered: the estimate has to see the arguments that are bound already.
+        metered, first, named = (
+            meter(function.func, kind, name, options, runtime),
+            function.args,
+            function.keywords,
+        )
+        return MeteredFunction(
+            function, lambda _, __, args, kwargs: metered(*first, *args, **{**named, **kwargs})
+        )
     plain = _plain(function)
     free = bound = Spec(kind, name, options, plain, runtime=runtime)
-    if inspect.isfunction(plain) and not isinstance(function, staticmethod) and _has_parameters(plain):
+    if (
+        inspect.isfunction(plain)
+        and not isinstance(function, staticmethod)
+        and inspect.signature(plain).parameters
+    ):
         # A descriptor's function sees its first parameter bound before the call reaches us.
         bound = Spec(kind, name, options, plain, runtime=runtime, skip_first=True)
 
     return MeteredFunction(function, _wrapper(plain, free, bound))
-
-
-def _meter_partial(
-    partial: functools.partial[Any],
-    kind: CallKind,
-    name: str | None,
-    options: Options,
-    runtime: Runtime | None,
-) -> MeteredFunction:
-    """The function inside is metered: the estimate has to see the arguments that are bound already."""
-    metered = meter(partial.func, kind, name, options, runtime)
-
-    def wrapper(_: Callable[..., Any], __: object, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        return metered(*partial.args, *args, **{**partial.keywords, **kwargs})
-
-    return MeteredFunction(partial, wrapper)
 
 
 def _wrapper(function: Callable[..., Any], free: Spec, bound: Spec) -> Callable[..., Any]:
@@ -84,10 +80,6 @@ def _plain(function: Any) -> Callable[..., Any]:
             raise TypeError(msg)
         else:
             function = function.__call__  # bound: its signature has no `self`
-
-
-def _has_parameters(function: Callable[..., Any]) -> bool:
-    return bool(inspect.signature(function).parameters)
 
 
 F = TypeVar("F", bound="Callable[..., Any]")

@@ -121,7 +121,7 @@ def function_wrapper(free: Spec, bound: Spec, *, hidden: bool = False) -> Callab
         call = open_call(spec, args, kwargs)
         if call is None:
             return wrapped(*args, **kwargs)
-        if hidden and _must_be_awaited(call):
+        if hidden and call.may_wait and in_event_loop():
             return later(wrapped, instance, args, kwargs, call)
         try:
             reserve(call)
@@ -198,10 +198,6 @@ def coroutine_wrapper(free: Spec, bound: Spec) -> Callable[..., Any]:
             raise
 
     return wrapper
-
-
-def _must_be_awaited(call: Call) -> bool:
-    return call.may_wait and in_event_loop()
 
 
 def _call_in_span(

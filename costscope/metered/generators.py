@@ -19,9 +19,11 @@ from costscope.errors import CallDenied
 from costscope.metered.build import open_call, scope_of
 from costscope.metered.results import broken_stream_command, error_command, stream_command
 from costscope.pricing.usage.stream_usage import StreamUsage
+from costscope.scope.decorated import thrown_error
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from types import TracebackType
 
     from costscope.engine.state.call import Call
     from costscope.engine.state.scope_state import ScopeState
@@ -46,9 +48,6 @@ class _MeteredSteps:
         self._body: Any = None
         self._inner_scope: ScopeState | None = self._scope
         self._last: object = None
-
-    def _open(self) -> Call | None:
-        return open_call(self._spec, self._args, self._kwargs, self._scope)
 
     def _instead(self, call: Call | None, error: CallDenied) -> tuple[object, ...]:
         """The items of a refused generator: the value that stands for it, and nothing for None.
@@ -112,9 +111,9 @@ class MeteredGenerator(_MeteredSteps, Generator[Any, Any, Any]):
         """Run the body to its next yield; the first step reserves."""
         return self._step(lambda: self._body.send(value))
 
-    def throw(self, typ: Any, val: BaseException | object = None, tb: object = None) -> Any:
+    def throw(self, typ: Any, val: Any = None, tb: TracebackType | None = None) -> Any:
         """Raise inside the body."""
-        error = _error_of(typ, val, tb)
+        error = thrown_error(typ, val, tb)
         return self._step(lambda: self._body.throw(error))
 
     def close(self) -> None:
@@ -130,7 +129,7 @@ class MeteredGenerator(_MeteredSteps, Generator[Any, Any, Any]):
 
     def _step(self, advance: Callable[[], Any]) -> Any:
         if self._body is None:
-            call = self._open()
+            call = open_call(self._spec, self._args, self._kwargs, self._scope)
             try:
                 if call is not None:
                     reserve(call)
@@ -161,9 +160,9 @@ class MeteredAsyncGenerator(_MeteredSteps, AsyncGenerator[Any, Any]):
         """Run the body to its next yield; the first step reserves."""
         return await self._step(lambda: self._body.asend(value))
 
-    async def athrow(self, typ: Any, val: BaseException | object = None, tb: object = None) -> Any:
+    async def athrow(self, typ: Any, val: Any = None, tb: TracebackType | None = None) -> Any:
         """Raise inside the body."""
-        error = _error_of(typ, val, tb)
+        error = thrown_error(typ, val, tb)
         return await self._step(lambda: self._body.athrow(error))
 
     async def aclose(self) -> None:
@@ -179,7 +178,7 @@ class MeteredAsyncGenerator(_MeteredSteps, AsyncGenerator[Any, Any]):
 
     async def _step(self, advance: Callable[[], Any]) -> Any:
         if self._body is None:
-            call = self._open()
+            call = open_call(self._spec, self._args, self._kwargs, self._scope)
             try:
                 if call is not None:
                     await areserve(call)
@@ -201,13 +200,6 @@ class MeteredAsyncGenerator(_MeteredSteps, AsyncGenerator[Any, Any]):
                 await asettle(call, error_command(self._spec, call, error), error)
             raise
         return self._pass_item(item)
-
-
-def _error_of(typ: Any, val: object, tb: object) -> Any:
-    """Return what the three arguments of `throw` say to raise; one alone may be a class."""
-    if val is None and tb is None:
-        return typ
-    return val if isinstance(val, BaseException) else typ()
 
 
 async def _yield_each(items: tuple[object, ...]) -> AsyncGenerator[object, None]:

@@ -86,9 +86,9 @@ class Options:
         input_tokens: int | None = None,
     ) -> None:
         self.price: Price | None = None if price is None else price_option(price)
-        self.estimate: object = (
-            estimate if callable(estimate) or estimate in ESTIMATE_MODES else _check_estimate(estimate)
-        )
+        self.estimate = estimate
+        if not (estimate is None or callable(estimate) or estimate in ESTIMATE_MODES):
+            given_estimate(estimate)
         self.usage = usage
         if on_error not in (None, "charge", "release") and not callable(on_error):
             msg = f'on_error={on_error!r}: write "charge", "release", or a function of the exception'
@@ -114,9 +114,3 @@ class Options:
         self.stage = stage
         self.tier = checked_tier(tier)
         self.input_tokens = 0 if input_tokens is None else to_count(input_tokens, what="input_tokens")
-
-
-def _check_estimate(estimate: object) -> object:
-    if estimate is not None:
-        given_estimate(estimate)
-    return estimate

@@ -102,15 +102,12 @@ class Reservation:
             InvalidUsage: it cannot be believed; the hold stands, and is charged unless you commit again.
         """
         call = self._entered_call()
-        amounts: Amounts | None = None
-        if usage is not None and call.price is None:
-            amounts = given_estimate(usage, calls="tool_calls").amounts
-        elif usage is not None and call.price is not None:
-            found = read_usage(usage) or coerce_usage(usage)
-            amounts, priced = price_usage(call, found)
-            self._unsent = call.commit_usage(amounts, priced)
-            return
-        self._unsent = call.commit_command(amounts)
+        if usage is None:
+            self._unsent = call.commit_command()
+        elif call.price is None:
+            self._unsent = call.commit_command(given_estimate(usage, calls="tool_calls").amounts)
+        else:
+            self._unsent = call.commit_usage(*price_usage(call, read_usage(usage) or coerce_usage(usage)))
 
     def release(self) -> None:
         """Give the hold back, since the call was not made or not billed; sent when the block is left.
@@ -164,11 +161,10 @@ class Reservation:
         if self._route is not None:
             spec, arguments = self._route
             call = build_call(spec, scope, *arguments, current_call())
-            call.describe(on_denied=self._on_denied)
-            return call
-        call = Call(scope, kind, name, estimate, on_lost, key, current_call(), self._price, self._tier)
+        else:
+            call = Call(scope, kind, name, estimate, on_lost, key, current_call(), self._price, self._tier)
+            call.begin_span()
         call.describe(on_denied=self._on_denied)
-        call.begin_span()
         return call
 
     def _entered_call(self) -> Call:

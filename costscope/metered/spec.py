@@ -71,28 +71,27 @@ class Spec:
         self.calls_meter: Literal["model_calls", "tool_calls"]
         self.calls_meter = "model_calls" if kind == "model" else "tool_calls"
         """What counts its calls."""
-        self.name = name
-        self.options = options
         self.function_name: str = getattr(function, "__qualname__", type(function).__qualname__)
         self.services: Services | None = None if runtime is None else services_of(runtime)
         """Of the runtime that was given; None: those of the default one."""
         check_key(options.idempotency_key, function, self.function_name)
         self.shape = CallShape(function, skip_first=skip_first)
         self._warned: set[str] = set()
-        self.charges_hold = kind == "tool" and options.usage is None
+        self.tell(name, options)
+
+    def tell(self, name: str | None, options: Options) -> Spec:
+        """Take what its decorator is told."""
+        self.name, self.options = name, options
+        self.charges_hold = self.kind == "tool" and options.usage is None
         """What its calls hold is what they cost: nothing is read from the result."""
         self.fee: Estimate | None = None
-        if kind == "tool" and isinstance(options.price, FixedPrice):
+        if self.kind == "tool" and isinstance(options.price, FixedPrice):
             self.fee = tool_estimate(options.price)
+        return self
 
     def like(self, name: str | None, options: Options) -> Spec:
         """The same function under another name, told something else."""
-        spec = copy(self)
-        spec.name, spec.options, spec.fee = name, options, None
-        spec.charges_hold = self.kind == "tool" and options.usage is None
-        if self.kind == "tool" and isinstance(options.price, FixedPrice):
-            spec.fee = tool_estimate(options.price)
-        return spec
+        return copy(self).tell(name, options)
 
     def granted_arguments(
         self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]

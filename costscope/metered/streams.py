@@ -76,6 +76,11 @@ class _Stream(wrapt.BaseObjectProxy):  # type: ignore[type-arg]  # generic in wr
         call = self._self_call
         return None if call.closed else error_command(self._self_spec, call, error)
 
+    def _self_feed(self, item: Any) -> Any:
+        self._self_usage.feed(item)
+        self._self_last = item
+        return item
+
     def __del__(self) -> None:
         call = getattr(self, "_self_call", None)
         if call is not None and not call.over:  # collected unread or interrupted: no I/O from a finalizer
@@ -97,9 +102,7 @@ class _SyncStream(_Stream):
         except BaseException as error:
             settle(self._self_call, self._self_error_command(error))
             raise
-        self._self_usage.feed(item)
-        self._self_last = item
-        return item
+        return self._self_feed(item)
 
     def close(self) -> None:
         """Close the stream and settle its call."""
@@ -132,31 +135,26 @@ class _AsyncStream(_Stream):
         except BaseException as error:
             await asettle(self._self_call, self._self_error_command(error), error)
             raise
-        self._self_usage.feed(item)
-        self._self_last = item
-        return item
+        return self._self_feed(item)
 
     async def close(self) -> None:
         """Close the stream and settle its call."""
-        try:
-            await self.__wrapped__.close()
-        finally:
-            await asettle(self._self_call, self._self_end_command(ended=False), sys.exception())
+        await self._self_leave("close")
 
     async def aclose(self) -> None:
         """Close the stream and settle its call."""
-        try:
-            await self.__wrapped__.aclose()
-        finally:
-            await asettle(self._self_call, self._self_end_command(ended=False), sys.exception())
+        await self._self_leave("aclose")
 
     async def __aenter__(self) -> Self:
         await self.__wrapped__.__aenter__()
         return self
 
     async def __aexit__(self, *details: object) -> Any:
+        return await self._self_leave("__aexit__", *details)
+
+    async def _self_leave(self, method: str, *details: object) -> Any:
         try:
-            return await self.__wrapped__.__aexit__(*details)
+            return await getattr(self.__wrapped__, method)(*details)
         finally:
             await asettle(self._self_call, self._self_end_command(ended=False), sys.exception())
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import difflib
 import inspect
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar
 
 from costscope.context import current_scope, set_current_scope
-from costscope.engine.run.interrupt import Interrupt
 from costscope.engine.run.run_life import admit_run, close_scope, leave_scope
 from costscope.engine.state.scope_state import PLAIN, ScopeOptions, ScopeState
 from costscope.errors import InvalidInput
@@ -24,14 +25,10 @@ from costscope.stores.effects import run_async, run_sync
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from costscope.engine.state.run import Run
+    from costscope.errors import RunHalted
+    from costscope.observe.events import records
     from costscope.observe.events.callbacks import Given
-    from costscope.observe.events.records import (
-        CallRefused,
-        CallSettled,
-        Downgraded,
-        RunawayDetected,
-        ThresholdCrossed,
-    )
     from costscope.pricing.money import MoneyLike
     from costscope.scope.runtime import Runtime
     from costscope.scope.scope import Scope
@@ -53,11 +50,11 @@ def budget_scope(
     max_iterations: int | None = None,
     max_wall_clock: str | float | None = None,
     join_run: bool = False,
-    on_threshold: Given[ThresholdCrossed] = None,
-    on_denied: Given[CallRefused] = None,
-    on_downgrade: Given[Downgraded] = None,
-    on_runaway: Given[RunawayDetected] = None,
-    on_settled: Given[CallSettled] = None,
+    on_threshold: Given[records.ThresholdCrossed] = None,
+    on_denied: Given[records.CallRefused] = None,
+    on_downgrade: Given[records.Downgraded] = None,
+    on_runaway: Given[records.RunawayDetected] = None,
+    on_settled: Given[records.CallSettled] = None,
     **labels: str,
 ) -> BudgetScope:
     """A scope to open with `with` or `async with`, or to put on a function, which then runs in a new one.
@@ -239,6 +236,55 @@ class BudgetScope:
     def _again(self) -> BudgetScope:
         """Return the same, not yet opened."""
         return BudgetScope(self._runtime, self._labels, self._limits, self._options)
+
+
+class Interrupt:
+    """Ends the task that a run is, wherever it waits, when the run is halted from outside or its time is over.
+
+    From entering a run with `async with` to leaving it. A run in a thread is stopped at its next call instead.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+        self._loop = asyncio.get_running_loop()
+        self._timeout = asyncio.timeout(None)
+
+    @classmethod
+    async def of(cls, run: Run) -> Self | None:
+        """From now on the task can be ended; None where there is no task."""
+        try:
+            if asyncio.current_task() is None:
+                return None
+        except RuntimeError:  # no loop: the coroutine is stepped by hand
+            return None
+        interrupt = cls(run)
+        await interrupt._timeout.__aenter__()
+        run.interrupts(interrupt._from_any_thread)
+        return interrupt
+
+    async def end(self, error: BaseException | None) -> RunHalted | None:
+        """From now on it cannot. What is to be raised instead of the cancellation that this has caused."""
+        run = self._run
+        run.interrupts(None)
+        try:
+            await self._timeout.__aexit__(type(error) if error is not None else None, error, None)
+        except TimeoutError:
+            run.halt(run.ends_why)
+            return run.halted_error()
+        return None
+
+    def _from_any_thread(self) -> None:
+        with suppress(RuntimeError):  # the loop is closed
+            self._loop.call_soon_threadsafe(self._reschedule)
+
+    def _reschedule(self) -> None:
+        run, at_s = self._run, None
+        if run.cut_short:
+            at_s = self._loop.time()
+        elif run.ends_ms:
+            at_s = self._loop.time() + max(run.ends_ms - run.services.now_ms(), 0) / 1000
+        with suppress(RuntimeError):  # it has ended meanwhile
+            self._timeout.reschedule(at_s)
 
 
 def new_scope(runtime: Runtime, **given: Any) -> ScopeState:

@@ -105,7 +105,7 @@ class ScopedGenerator(_Scoped, Generator[Any, Any, Any]):
     def throw(self, typ: Any, val: Any = None, tb: Any = None) -> Any:
         """Raise inside the body."""
         with self._inside():
-            return self._body.throw(_exception(typ, val, tb))
+            return self._body.throw(thrown_error(typ, val, tb))
 
     def close(self) -> None:
         """End the body and leave the scope."""
@@ -128,7 +128,7 @@ class ScopedAsyncGenerator(_Scoped, AsyncGenerator[Any, Any]):
     async def athrow(self, typ: Any, val: Any = None, tb: Any = None) -> Any:
         """Raise inside the body."""
         with self._inside():
-            return await self._body.athrow(_exception(typ, val, tb))
+            return await self._body.athrow(thrown_error(typ, val, tb))
 
     async def aclose(self) -> None:
         """End the body and leave the scope."""
@@ -137,8 +137,8 @@ class ScopedAsyncGenerator(_Scoped, AsyncGenerator[Any, Any]):
         close_scope(self._scope)
 
 
-def _exception(typ: Any, val: Any, tb: Any) -> BaseException:
-    """`throw` takes an exception, or the three parts that Python used to pass."""
+def thrown_error(typ: Any, val: Any, tb: Any) -> BaseException:
+    """Return what `throw` is to raise: it takes an exception, or the three parts that Python used to pass."""
     error: BaseException = (
         val if isinstance(val, BaseException) else typ if isinstance(typ, BaseException) else typ()
     )

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from costscope.engine.state.services import Services
     from costscope.policy.load.loader import PolicySource
-    from costscope.scope.runtime_options import RuntimeOptions
+    from costscope.scope.runtime import RuntimeOptions
     from costscope.stores import Store
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from costscope.errors import InvalidPolicy
-from costscope.ledger import new_id
 from costscope.observe.events.records import PolicyReloaded
 from costscope.policy.load.watcher import PolicyReloader, PolicyWatcher
 
@@ -59,14 +58,8 @@ class Reloading:
 
     def _emit(self, *, problem: str) -> None:
         services = self._acting
-        event = PolicyReloaded(
-            id=new_id(services.now_ms()),
-            at=services.now(),
-            source=str(self._watcher.source),
-            accepted=not problem,
-            problem=problem,
-        )
-        services.events.emit(event)
+        source, stamp = str(self._watcher.source), services.stamp({})
+        services.events.emit(PolicyReloaded(**stamp, source=source, accepted=not problem, problem=problem))
 
     @property
     def _acting(self) -> Services:

@@ -5,42 +5,63 @@ from __future__ import annotations
 import math
 from pathlib import Path
 from time import time_ns
-from typing import TYPE_CHECKING, Literal, Self
+from typing import TYPE_CHECKING, Final, Literal, Self, TypedDict
 
 from costscope.background.outbox import OUTBOX_MAX
 from costscope.context import current_scope
 from costscope.engine.run.run_life import emit_abandoned
 from costscope.engine.state.scope_state import ScopeState, open_scope_of
 from costscope.engine.state.services import Services
+from costscope.errors import InvalidInput
+from costscope.ledger import LEASE_MAX_MS
 from costscope.observe.events.callbacks import Callbacks
 from costscope.observe.telemetry.recorder import DEFAULT_LABELS, Telemetry
 from costscope.policy import Policy
-from costscope.scope.runtime_options import DEFAULT_LEASE_S, DEFAULT_SLOT_LEASE_S, check_options
 from costscope.scope.scope import facade_of
 from costscope.stores import open_store
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import datetime
 
     from opentelemetry.metrics import MeterProvider
     from opentelemetry.trace import TracerProvider
 
     from costscope.ledger import AuditReport, LostHold
+    from costscope.observe.events import records
     from costscope.observe.events.callbacks import Given
     from costscope.observe.events.event_stream import EventStream
-    from costscope.observe.events.records import (
-        CallRefused,
-        CallSettled,
-        Downgraded,
-        RunawayDetected,
-        ThresholdCrossed,
-    )
     from costscope.observe.telemetry.spans import Spans
     from costscope.policy.load.loader import PolicySource
     from costscope.scope.reloading import Reloading
     from costscope.scope.scope import Scope
     from costscope.stores import Store
+
+DEFAULT_SLOT_LEASE_S: Final = 30.0
+"""How long the slot of a process that died stays taken; a live one renews it every ten seconds."""
+
+DEFAULT_LEASE_S: Final = 900.0
+"""Longer than the SDKs' own time-out of 600 s, so that a call that is alive is not presumed lost."""
+
+
+class RuntimeOptions(TypedDict, total=False):
+    """What `Runtime` and `configure` take beside store and policy."""
+
+    unscoped: Literal["allow", "deny"]
+    lease_s: float
+    slot_lease_s: float
+    reload: bool
+    clock: Callable[[], int]
+    meter_provider: MeterProvider
+    tracing: bool | TracerProvider
+    gen_ai_attributes: bool
+    metric_labels: Collection[str]
+    outbox_limit: int
+    on_threshold: Given[records.ThresholdCrossed]
+    on_denied: Given[records.CallRefused]
+    on_downgrade: Given[records.Downgraded]
+    on_runaway: Given[records.RunawayDetected]
+    on_settled: Given[records.CallSettled]
 
 
 class Runtime:
@@ -87,14 +108,14 @@ class Runtime:
         gen_ai_attributes: bool = False,
         metric_labels: Collection[str] = DEFAULT_LABELS,
         outbox_limit: int = OUTBOX_MAX,
-        on_threshold: Given[ThresholdCrossed] = None,
-        on_denied: Given[CallRefused] = None,
-        on_downgrade: Given[Downgraded] = None,
-        on_runaway: Given[RunawayDetected] = None,
-        on_settled: Given[CallSettled] = None,
+        on_threshold: Given[records.ThresholdCrossed] = None,
+        on_denied: Given[records.CallRefused] = None,
+        on_downgrade: Given[records.Downgraded] = None,
+        on_runaway: Given[records.RunawayDetected] = None,
+        on_settled: Given[records.CallSettled] = None,
     ) -> None:
         slot_lease_s = min(DEFAULT_SLOT_LEASE_S, lease_s) if slot_lease_s is None else slot_lease_s
-        check_options(unscoped, {"lease_s": lease_s, "slot_lease_s": slot_lease_s}, outbox_limit)
+        _check_options(unscoped, {"lease_s": lease_s, "slot_lease_s": slot_lease_s}, outbox_limit)
         callbacks = Callbacks(
             on_threshold=on_threshold,
             on_denied=on_denied,
@@ -190,6 +211,26 @@ class Runtime:
 def services_of(runtime: Runtime) -> Services:
     """Return what a runtime has at work, for the other rooms of this package."""
     return runtime._services  # noqa: SLF001 - its own module
+
+
+def _check_options(unscoped: object, leases: Mapping[str, float], outbox_limit: int) -> None:
+    """Refuse what cannot be used; leases are in seconds, by name.
+
+    Raises:
+        InvalidInput: it cannot.
+    """
+    problem = ""
+    if unscoped not in (None, "allow", "deny"):
+        problem = f'unscoped={unscoped!r}: write "allow" or "deny"'
+    elif outbox_limit < 1:
+        problem = f"outbox_limit={outbox_limit!r}: at least 1 settlement must find room"
+    for name, lease_s in leases.items():
+        if not 0 < lease_s <= LEASE_MAX_MS / 1000:  # false for NaN, too
+            problem = (
+                f"{name}={lease_s!r}: give seconds, more than 0 and at most {LEASE_MAX_MS // 1000} (a day)"
+            )
+    if problem:
+        raise InvalidInput(problem)
 
 
 def _policy_of(policy: PolicySource | None) -> Policy:

@@ -12,9 +12,8 @@ from costscope.ledger import Read
 from costscope.pricing.estimate.model_call import estimate_of
 from costscope.pricing.money import currency
 from costscope.scope.balances import balances, least_remaining, own_cost, own_limit, preview
-from costscope.scope.report import report
 from costscope.scope.reset import reset
-from costscope.scope.summary import summary
+from costscope.scope.summary import report, summary
 from costscope.stores.effects import run_async, run_sync
 
 if TYPE_CHECKING:
@@ -26,8 +25,7 @@ if TYPE_CHECKING:
     from costscope.observe.events.records import AccountReset
     from costscope.pricing.estimate.model_call import Described
     from costscope.scope.balances import AccountBalance, Preview
-    from costscope.scope.report import ScopeReport
-    from costscope.scope.summary import ScopeSummary
+    from costscope.scope.summary import ScopeReport, ScopeSummary
 
 
 class Scope:

@@ -1,4 +1,4 @@
-"""What a scope came to, as data: money, tokens and calls by model, tool and label, refusals, downgrades, burn rate."""
+"""What a scope came to: the tree with every account, and sums of what was done by model, tool and label."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ import msgspec
 
 from costscope.engine.state.activity import join_past, past_of
 from costscope.observe.events.records import RunStatus
-from costscope.pricing.money import currency
-from costscope.scope.balances import least_remaining, own_cost, own_limit
+from costscope.pricing.money import currency, format_amount
+from costscope.scope.balances import AccountBalance, balances, least_remaining, own_cost, own_limit
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from costscope.engine.state.activity import Past
     from costscope.engine.state.scope_state import ScopeState
     from costscope.observe.telemetry.totals import CallKind, Sums
@@ -124,3 +126,55 @@ def _by_name(sums: Sums, kind: CallKind) -> dict[str, CallsSummary]:
             tokens={token: sum(getattr(row, token) for row in rows.values()) for token in _TOKENS},
         )
     return found
+
+
+class ScopeReport(msgspec.Struct, frozen=True):
+    """One scope and those nested in it, at one moment."""
+
+    labels: dict[str, str]
+    own: dict[str, str]
+    """The labels this scope added."""
+    spent: Decimal
+    held: Decimal
+    closed: bool
+    accounts: tuple[AccountBalance, ...]
+    children: tuple[ScopeReport, ...]
+    more_children: int = 0
+    """Nested scopes beyond those remembered."""
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines("", set()))
+
+    def lines(self, indent: str, shown: set[tuple[str, str]]) -> Iterator[str]:
+        """Yield the text, one line a row; `shown` are the accounts that stand further up already."""
+        name = " ".join(f"{label}={value}" for label, value in self.own.items()) or "scope"
+        yield f"{indent}{name}: spent {self.spent}, held {self.held}{' (closed)' if self.closed else ''}"
+        for row in self.accounts:
+            if (row.key, row.meter) in shown:  # said where it first applies, not again at every level
+                continue
+            shown.add((row.key, row.meter))
+            until = f", resets {row.resets_at:%Y-%m-%d %H:%M} UTC" if row.resets_at else ""
+            yield (
+                f"{indent}  [{row.budget}] {row.meter}: {format_amount(row.meter, row.spent)} spent + "
+                f"{format_amount(row.meter, row.held)} held of {format_amount(row.meter, row.limit)}{until}"
+            )
+        for child in self.children:
+            yield from child.lines(indent + "  ", shown)
+        if self.more_children:
+            yield f"{indent}  ... and {self.more_children} more scopes"
+
+
+def report(state: ScopeState) -> ScopeReport:
+    """Return the tree of a scope and those nested in it, with every account, as last seen."""
+    spent, held = own_cost(state)
+    above = {} if state.parent is None else state.parent.labels
+    return ScopeReport(
+        labels=dict(state.labels),
+        own={name: value for name, value in state.labels.items() if name not in above},
+        spent=currency(spent),
+        held=currency(held),
+        closed=state.closed,
+        accounts=tuple(balances(state)),
+        children=tuple(report(child) for child in state.children),
+        more_children=state.more_children,
+    )

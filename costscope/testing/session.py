@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from typing import Unpack
 
     from costscope.policy.load.loader import PolicySource
-    from costscope.scope.runtime_options import RuntimeOptions
+    from costscope.scope.runtime import RuntimeOptions
 
 
 class Session:

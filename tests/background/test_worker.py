@@ -15,8 +15,7 @@ import pytest
 from until import until
 
 from costscope.background import worker as module
-from costscope.background.retrying import send_until_taken
-from costscope.background.worker import Worker, register
+from costscope.background.worker import Worker, register, send_until_taken
 from costscope.errors import StoreError, StoreUnavailable
 
 LONG = 20.0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from costscope.engine.state.wait_list import WaitList
+from costscope.engine.state.services import WaitList
 from costscope.ledger import Account
 from costscope.stores.effects import Wake
 

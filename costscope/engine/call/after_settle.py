@@ -36,11 +36,7 @@ class FollowUp(NamedTuple):
 
 
 def end_of_call(call: Call, command: Commit | Release | None) -> FollowUp | None:
-    """Tell of a settled call: those who wait for what it gave back, the run's detector, averages, listeners.
-
-    Args:
-        call: it is counted.
-        command: what settles it; None where nothing covers it.
+    """Tell of a call that is settled and counted: who waits for what it gave back, detector, averages, listeners.
 
     Returns:
         What is left to be done, if anything.

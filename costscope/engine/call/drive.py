@@ -73,9 +73,7 @@ def reserve_steps(call: Call) -> Steps[None]:
 def settle(call: Call, command: Commit | Release | None) -> None:
     """Send a settlement, once. It is never lost: what cannot be sent now waits in the outbox.
 
-    Args:
-        call: the call that has ended.
-        command: what settles it; None where nothing covers it.
+    Without a command nothing covers the call.
 
     Raises:
         AmountOverflow, HoldMismatch: the books cannot take it.
@@ -84,17 +82,14 @@ def settle(call: Call, command: Commit | Release | None) -> None:
     if call.phase == OVER:
         return
     try:
-        followup: FollowUp | None = None
-        if command is None:
-            followup = defer(call, None)
+        try:
+            reply = None if command is None else call.services.store.execute((command,))[0]
+        except StoreUnavailable:
+            reply = None
+        if command is None or reply is None:
+            followup = defer(call, command)
         else:
-            try:
-                reply = call.services.store.execute((command,))[0]
-            except StoreUnavailable:
-                followup = defer(call, command)
-            else:
-                if call.on_settle_reply(reply, command):
-                    followup = end_of_call(call, command)
+            followup = end_of_call(call, command) if call.on_settle_reply(reply, command) else None
         if followup is not None:
             run_sync(after_settle(call, followup), call.services.store)
         call.finish()
@@ -104,30 +99,21 @@ def settle(call: Call, command: Commit | Release | None) -> None:
 
 
 async def asettle(call: Call, command: Commit | Release | None, error: BaseException | None = None) -> None:
-    """Send a settlement, in an event loop; a task cancelled here still gets it sent.
-
-    Args:
-        call: the call that has ended.
-        command: what settles it; None where nothing covers it.
-        error: what ended it, if that was an exception.
-    """
+    """Send a settlement, in an event loop; a task cancelled here still gets it sent. `error` has ended the call."""
     if call.phase == OVER:
         return
     try:
-        followup: FollowUp | None = None
         if isinstance(error, GeneratorExit) and command is not None:
             settle_interrupted(call, command)  # the coroutine is being closed: it must not wait any more
             return
-        if command is None:
-            followup = defer(call, None)
+        try:
+            reply = None if command is None else (await call.services.store.aexecute((command,)))[0]
+        except StoreUnavailable:
+            reply = None
+        if command is None or reply is None:
+            followup = defer(call, command)
         else:
-            try:
-                reply = (await call.services.store.aexecute((command,)))[0]
-            except StoreUnavailable:
-                followup = defer(call, command)
-            else:
-                if call.on_settle_reply(reply, command):
-                    followup = end_of_call(call, command)
+            followup = end_of_call(call, command) if call.on_settle_reply(reply, command) else None
         if followup is not None:
             await run_async(after_settle(call, followup), call.services.store)
         call.finish()
@@ -141,17 +127,14 @@ def settle_steps(call: Call, command: Commit | Release | None) -> Steps[None]:
     if call.phase == OVER:
         return
     try:
-        followup: FollowUp | None = None
-        if command is None:
-            followup = defer(call, None)
+        try:
+            reply = None if command is None else (yield Execute((command,)))[0]
+        except StoreUnavailable:
+            reply = None
+        if command is None or reply is None:
+            followup = defer(call, command)
         else:
-            try:
-                reply = (yield Execute((command,)))[0]
-            except StoreUnavailable:
-                followup = defer(call, command)
-            else:
-                if call.on_settle_reply(reply, command):
-                    followup = end_of_call(call, command)
+            followup = end_of_call(call, command) if call.on_settle_reply(reply, command) else None
         if followup is not None:
             yield from after_settle(call, followup)
         call.finish()
@@ -224,11 +207,9 @@ def _goes_on_without_hold(call: Call, error: BaseException) -> bool:
     if isinstance(error, CallDenied):
         emit_call_refused(call.scope, call.kind, call.name, error, call.span)
         return False
-    if isinstance(error, Exception):
-        call.end_span(0, "error", error)
-    else:
+    if not isinstance(error, Exception):
         call.abandon()
-        call.end_span(0, "error", error)
+    call.end_span(0, "error", error)
     return False
 
 

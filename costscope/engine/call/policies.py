@@ -107,7 +107,8 @@ def _hold(call: Call) -> Steps[None]:
                 error = None
                 continue
             if DENIALS[error.kind].waits:
-                place = place or QueuePlace.of(call.services, _on_denied(call, error))
+                said = call.on_denied or call.scope.on_denied(error.budget) or OnDenied()
+                place = place or QueuePlace.of(call.services, said)
                 if place is not None and (yield from place.wait(call.accounts)):
                     call.try_anew()
                     error = None
@@ -231,11 +232,3 @@ def _emit_downgraded(call: Call) -> None:
             saved=route.saved,
         )
     )
-
-
-def _on_denied(call: Call, error: BudgetExceeded) -> OnDenied:
-    """Return what this refusal is to lead to: what the call was told, else what the budget says."""
-    if call.on_denied is not None:
-        return call.on_denied
-    said = call.scope.on_denied(error.budget) if isinstance(error, BudgetExceeded) else None
-    return said or OnDenied()

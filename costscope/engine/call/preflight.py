@@ -150,9 +150,7 @@ def check_preconditions(call: Call) -> Steps[None]:
     run = scope.run
     if run is not None:
         run.check()
-        if run.clock_ms is not None or scope.clocked:
-            call.mark_late((yield from check_clocks(scope)))
-    elif scope.clocked:
+    if scope.clocked or (run is not None and run.clock_ms is not None):
         call.mark_late((yield from check_clocks(scope)))
     watch = scope.current_watch()
     if watch is not None:

@@ -1,4 +1,1 @@
-"""What policies do beside refusing: effects of thresholds, routes, runaways. Decisions only; no I/O.
-
-Import from the modules.
-"""
+"""What policies do beside refusing: effects of thresholds, routes, runaways. No I/O. Import from the modules."""

@@ -43,12 +43,7 @@ class Effects(msgspec.Struct, frozen=True):
         )
 
     def holds_up(self, *, in_run: bool, paced: bool) -> bool:
-        """Tell whether they may refuse a call or make it wait.
-
-        Args:
-            in_run: it is made in a run.
-            paced: it has had its turn already.
-        """
+        """Tell whether they may refuse a call or make it wait that is made in a run, or has had its turn already."""
         return (self.halt_run is not None and in_run) or (bool(self.throttled) and not paced)
 
 
@@ -77,12 +72,7 @@ def effects_of(passed: Iterable[Watched]) -> Effects:
 
 
 def effects_of_actions(actions: Iterable[Action], by: Watched | None = None) -> Effects:
-    """Return what these actions put in force.
-
-    Args:
-        actions: of a threshold or of a runaway.
-        by: the level of the threshold; None for a runaway, whose orders to stop are given apart.
-    """
+    """Return what actions put in force, by a level; by none those of a runaway, whose orders to stop are given apart."""
     found = NOTHING
     for action in actions:
         if action.do in _EFFECTS:

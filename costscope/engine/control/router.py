@@ -82,13 +82,7 @@ class Router:
         """Some route asks how much of the budgets is left."""
 
     def destination(self, labels: Mapping[str, str], model: str, stage: str | None) -> Destination | None:
-        """What the first route that matches says, in its first stage that does.
-
-        Args:
-            labels: of the call's scope.
-            model: what it asks for.
-            stage: what it says about its stage; else the label `stage` does.
-        """
+        """What the first route that matches says, in its first stage that does; the label `stage` is the default."""
         wanted = stage or labels.get("stage", "")
         for rules, route in self.routes:
             if rules_hold(rules, labels) and any(matches(pattern, model) for pattern in route.models):

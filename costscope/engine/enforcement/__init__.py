@@ -1,4 +1,1 @@
-"""What calls, runs and iterations have in common where a budget has a say: refusals, waiting, clocks, what is told.
-
-Import from the modules.
-"""
+"""Refusals, waiting and clocks, of calls, runs and iterations alike. Import from the modules."""

@@ -21,7 +21,7 @@ from costscope.pricing.money import format_amount
 if TYPE_CHECKING:
     from costscope.engine.state.scope_state import ScopeState
     from costscope.errors import CallDenied, LimitDenial
-    from costscope.ledger import Account, Reply
+    from costscope.ledger import Account, Denial, Reply
     from costscope.policy.model.controls import OnDenied
 
 RETRY_AFTER_S: Final = 1.0
@@ -29,13 +29,7 @@ RETRY_AFTER_S: Final = 1.0
 
 
 def budget_exceeded(what: str, accounts: tuple[Account, ...], reply: Reply) -> BudgetExceeded:
-    """The refusal of a reserve as an exception.
-
-    Args:
-        what: was refused, such as `model gpt-4o`.
-        accounts: those of the reserve.
-        reply: `DENIED`.
-    """
+    """Return what a `DENIED` reserve on these accounts raises; `what` was refused, such as `model gpt-4o`."""
     denial = reply.denial
     assert denial is not None, "a DENIED reply says why"
     account = accounts[denial.account]
@@ -50,17 +44,7 @@ def budget_exceeded(what: str, accounts: tuple[Account, ...], reply: Reply) -> B
         f"spent {format_amount(denial.meter, denial.spent)}, held {format_amount(denial.meter, denial.held)} "
         f"({denial.kind}).{reset_of(account)} {remedy.format(retry_after=retry_after, wait=wait)}"
     )
-    return refusal(
-        account,
-        message,
-        kind=denial.kind,
-        meter=denial.meter,
-        limit=denial.limit,
-        spent=denial.spent,
-        held=denial.held,
-        requested=denial.requested,
-        retry_after=retry_after,
-    )
+    return _refusal_of(denial, account, message)
 
 
 def _name(budget: str) -> str:
@@ -85,14 +69,20 @@ def forbids_runs(run: str, accounts: tuple[Account, ...], reply: Reply) -> Budge
             f"{format_amount(denial.meter, limit)}): spent {format_amount(denial.meter, denial.spent)}, held "
             f"{format_amount(denial.meter, denial.held)}. Wait for calls in flight or the reset, or raise the limit"
         )
+    message = f"run {run}: {_name(info.budget)} {why}.{reset_of(account)}"
+    return _refusal_of(denial, account, message, above=1)
+
+
+def _refusal_of(denial: Denial, account: Account, message: str, above: int = 0) -> BudgetExceeded:
     return refusal(
         account,
-        f"run {run}: {_name(info.budget)} {why}.{reset_of(account)}",
+        message,
         kind=denial.kind,
         meter=denial.meter,
-        limit=denial.limit + 1,
+        limit=denial.limit + above,
         spent=denial.spent,
         held=denial.held,
+        requested=denial.requested,
         retry_after=RETRY_AFTER_S if DENIALS[denial.kind].waits else None,
     )
 

@@ -30,14 +30,9 @@ log = logging.getLogger("costscope")
 def announce_changes(
     scope: ScopeState, watch: Watch, what: What, name: str, taken: Mapping[str, int]
 ) -> Steps[None]:
-    """What has come about by a run or an iteration: thresholds that are crossed, limits that are passed.
+    """Tell what a run or an iteration that holds `taken` has brought about: thresholds crossed, limits passed.
 
-    Args:
-        scope: where.
-        watch: holds the balances after it.
-        what: a run or an iteration.
-        name: of it.
-        taken: what it holds.
+    The balances after it are in `watch`.
     """
     crossed = watch.take_crossed()
     if crossed:
@@ -57,9 +52,8 @@ def announce(scope: ScopeState, watch: Watch, crossed: list[Watched]) -> Steps[N
         for watched in crossed:
             watch.again(watched)
         return
-    sender = scope.services.webhooks
-    if sender is not None and any(first and op.deliver for op, first in zip(ops, firsts, strict=True)):
-        sender.wake()
+    if any(first and op.deliver for op, first in zip(ops, firsts, strict=True)):
+        scope.services.deliver()
     for event, first in zip(events, firsts, strict=True):
         if first:
             scope.services.events.emit(event, scope.callbacks, published=True)

@@ -62,11 +62,7 @@ def halt_at_limit(scope: ScopeState, refusal: BudgetExceeded) -> Steps[None]:
 
 
 def halt_by_levels(scope: ScopeState, effects: Effects) -> Steps[None]:
-    """A threshold that is passed may halt the run.
-
-    Args:
-        scope: of the run, or inside it.
-        effects: by the store's word, see `read_effects`.
+    """Halt the run where a threshold that is passed does; `effects` are by the store's word, see `read_effects`.
 
     Raises:
         RunHalted: it does.

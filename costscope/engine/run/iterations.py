@@ -6,23 +6,28 @@ from typing import TYPE_CHECKING, Final, Self
 
 import msgspec
 
+from costscope.engine.control.effects import apply_caps
 from costscope.engine.enforcement.refusal_events import emit_late, emit_refused
 from costscope.engine.enforcement.refusals import budget_exceeded
 from costscope.engine.enforcement.thresholds import announce_changes
 from costscope.engine.enforcement.wall_clocks import check_clocks
 from costscope.engine.run.halting import halt_at_limit, halt_by_levels, halted_by_order, read_effects
-from costscope.engine.run.iteration_limits import TURNS, cap_iterations, cap_of, counting_accounts, fewer
 from costscope.errors import BudgetExceeded, CallDenied, StoreUnavailable
-from costscope.ledger import HALTS, Commit, Outcome, Release, Reserve, new_id
+from costscope.ledger import HALTS, MAX_AMOUNT, Commit, Outcome, Release, Reserve, new_id
+from costscope.policy import RUN_BUDGET
 from costscope.stores.effects import Execute, run_async, run_sync
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from costscope.engine.state.run import Run
     from costscope.engine.state.scope_state import ScopeState
     from costscope.ledger import Account, Reply
     from costscope.stores.effects import Steps
 
 
+TURNS: Final = "iterations"
+"""The meter."""
 _WHAT: Final = "iteration"
 """What is refused, as records and messages call it."""
 _ATTEMPTS: Final = 3
@@ -67,22 +72,19 @@ class Iteration:
             before: what settles the turn before this one.
         """
         scope, working = self._scope, self._scope.run
+        name = working.name if working is not None else ""
         self._before = before
         try:
             yield from _may_go_on(scope)
             yield from self._reserve()
             if self._hold_id and scope.watch is not None:
-                name = working.name if working is not None else ""
                 yield from announce_changes(scope, scope.watch, _WHAT, name, {TURNS: 1})
-        except StoreUnavailable as error:
-            if not scope.fail_open:
-                emit_refused(scope, _WHAT, working.name if working is not None else "", error)
-                raise
         except CallDenied as error:
             if isinstance(error, BudgetExceeded):
                 yield from halt_at_limit(scope, error)
-            emit_refused(scope, _WHAT, working.name if working is not None else "", error)
-            raise
+            if not (isinstance(error, StoreUnavailable) and scope.fail_open):
+                emit_refused(scope, _WHAT, name, error)
+                raise
         except Exception:
             raise
         except BaseException:
@@ -127,12 +129,12 @@ class Iteration:
         services = scope.services
         for _ in range(_ATTEMPTS):
             now_ms = services.now_ms()
-            accounts = counting_accounts(scope, now_ms)
+            accounts = _counting_accounts(scope, now_ms)
             if not accounts:
                 return
-            cap = cap_of(scope)
+            cap = _cap_of(scope)
             if cap is not None and scope.run is not None:
-                accounts = cap_iterations(accounts, scope.run.account, cap)
+                accounts = _cap_iterations(accounts, scope.run.account, cap)
             self._accounts, self._hold_id = accounts, new_id(now_ms)
             amounts = {TURNS: 1, **({HALTS: 0} if HALTS in scope.extra else {})}
             reserve = Reserve(self._hold_id, accounts, amounts, services.lease_ms)
@@ -153,7 +155,7 @@ class Iteration:
                 if halted is not None:
                     raise halted
                 if cap is not None and reply.denial.limit == cap:
-                    raise fewer(cap, reply.denial.spent + reply.denial.held)
+                    raise _fewer(cap, reply.denial.spent + reply.denial.held)
                 # A turn that was begun counts: one that is not over yet is no reason to wait for it.
                 spent = msgspec.structs.replace(reply.denial, kind="exhausted")
                 raise budget_exceeded(_WHAT, accounts, msgspec.structs.replace(reply, denial=spent))
@@ -186,14 +188,69 @@ def _may_go_on(scope: ScopeState) -> Steps[None]:
     working: Run | None = scope.run
     if working is not None:
         working.check()
-    late = yield from check_clocks(scope)
-    for one in late:
-        emit_late(scope, _WHAT, working.name if working is not None else "", one)
+    for late in (yield from check_clocks(scope)):
+        emit_late(scope, _WHAT, working.name if working is not None else "", late)
     if working is None:
         return
     watch = scope.current_watch()
     if watch is not None and watch.effects().halt_run is not None:
         yield from halt_by_levels(scope, (yield from read_effects(scope, watch)))
+
+
+def _counting_accounts(scope: ScopeState, now_ms: int) -> tuple[Account, ...]:
+    """The accounts that count iterations, or may hold an order to stop; none where nothing does."""
+    accounts = scope.accounts(now_ms)
+    return tuple(a for a in accounts if any(meter in {TURNS, HALTS} for meter, _ in a.limits))
+
+
+def _cap_of(scope: ScopeState) -> int | None:
+    """The most iterations the run may make by now, where a threshold or a runaway has limited them; else None."""
+    working, watch = scope.run, scope.watch
+    if working is None:
+        return None
+    caps = (*working.effects.iterations, *(watch.effects().iterations if watch is not None else ()))
+    if not caps:
+        return None
+    own = [limit for account in (*scope.inline, working.account) if account for limit in _turns(account)]
+    return apply_caps(min(own, default=None), caps)
+
+
+def _turns(account: Account) -> Iterator[int]:
+    yield from (limit for meter, limit in account.limits if meter == TURNS and limit < MAX_AMOUNT)
+
+
+def _cap_iterations(accounts: tuple[Account, ...], run: Account | None, cap: int) -> tuple[Account, ...]:
+    """The same, with fewer iterations for the run: decided in the store, for all its processes."""
+    return tuple(
+        msgspec.structs.replace(
+            account,
+            limits=tuple((m, min(limit, cap) if m == TURNS else limit) for m, limit in account.limits),
+        )
+        if account is run
+        else account
+        for account in accounts
+    )
+
+
+def _fewer(cap: int, made: int) -> BudgetExceeded:
+    """The refusal of a turn above the cap."""
+    msg = (
+        f"iteration: a threshold or a runaway has limited the run to {cap} iterations (limit_capabilities), and "
+        f"{made} were made. Raise the budget, or end the run here."
+    )
+    return BudgetExceeded(
+        msg,
+        kind="exhausted",
+        budget=RUN_BUDGET,
+        labels={},
+        meter=TURNS,
+        limit=cap,
+        spent=made,
+        held=0,
+        requested=1,
+        resets_at=None,
+        retry_after=None,
+    )
 
 
 class Iterations:
@@ -209,8 +266,7 @@ class Iterations:
     def __iter__(self) -> Turns:
         return Turns(self._scope)
 
-    def __aiter__(self) -> Turns:
-        return Turns(self._scope)
+    __aiter__ = __iter__
 
 
 class Turns:
@@ -224,8 +280,7 @@ class Turns:
     def __iter__(self) -> Self:
         return self
 
-    def __aiter__(self) -> Self:
-        return self
+    __aiter__ = __iter__
 
     def __next__(self) -> int:
         store, following = self._scope.services.store, Iteration(self._scope)

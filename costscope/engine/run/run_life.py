@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 from urllib.parse import unquote
@@ -25,7 +26,7 @@ from costscope.stores.coordination.operations import SetOnce
 from costscope.stores.effects import Ask, Execute
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from costscope.engine.state.run import Run
     from costscope.engine.state.scope_state import ScopeState
@@ -178,35 +179,18 @@ def _reserve(run: Run, ticket: str, wait_ms: int) -> Reserve:
     # Of meters whose level forbids new runs, and of orders to stop, nothing is asked: it is enough that they are met.
     amounts = {meter: 0 for account in run.accounts for meter, _ in account.limits}
     amounts |= dict.fromkeys(ADMISSION_METERS, 1)
-    return Reserve(
-        run.hold_id,
-        run.accounts,
-        amounts,
-        run.services.lease_renewer.lease_ms,
-        ticket=ticket,
-        wait_ms=wait_ms,
-    )
+    lease_ms = run.services.lease_renewer.lease_ms
+    return Reserve(run.hold_id, run.accounts, amounts, lease_ms, ticket=ticket, wait_ms=wait_ms)
 
 
 def _keep_up(run: Run, scope: ScopeState, since_s: float) -> None:
     """From here on the renewer renews the admission. A run that has a place which others want stops without it."""
-    renewer, places = (
-        run.services.lease_renewer,
-        (limit for a in run.accounts for m, limit in a.limits if m == _SLOT),
-    )
-    if any(limit < MAX_AMOUNT for limit in places):
-        run.lease = renewer.add(
-            run.hold_id,
-            since_s,
-            lambda: _slot_lost(run),
-            strict=not scope.fail_open,
-        )
+    renewer = run.services.lease_renewer
+    if any(limit < MAX_AMOUNT for a in run.accounts for m, limit in a.limits if m == _SLOT):
+        on_lost = partial(run.halt, SLOT_LOST, interrupt=True)
+        run.lease = renewer.add(run.hold_id, since_s, on_lost, strict=not scope.fail_open)
     else:
         renewer.add(run.hold_id, since_s)
-
-
-def _slot_lost(run: Run) -> None:
-    run.halt(SLOT_LOST, interrupt=True)
 
 
 def _learn_clock(run: Run) -> Steps[None]:
@@ -287,36 +271,24 @@ def _end_run(scope: ScopeState, error: BaseException | None) -> Commit | None:
     return command
 
 
-def _abandoned_runs(lost: Iterable[LostHold]) -> Iterator[tuple[LostHold, dict[str, str]]]:
-    """Yield the admissions that were lost, with the labels of their runs, as the key of a run's account has them.
+def emit_abandoned(services: Services, lost: Iterable[LostHold]) -> None:
+    """Tell of the runs that have been abandoned, once over all processes.
 
-    An admission holds on the run's own account first; its id tells it from a call in the run, whose loss says nothing
-    about the run.
+    An admission holds on the run's own account first, whose key has the labels; its id tells it from a call in the run,
+    whose loss says nothing about the run.
     """
     for hold in lost:
-        if hold.id.startswith(ADMISSION) and hold.accounts[0].startswith(_PREFIXES):
-            place = hold.accounts[0].partition("/")[2].rpartition("/")[0]
-            labels = dict(part.split("=", 1) for part in place.split(",") if "=" in part)
-            labels = {name: unquote(value) for name, value in labels.items()}
-            if "run" in labels:
-                yield hold, labels
-
-
-def emit_abandoned(services: Services, lost: Iterable[LostHold]) -> None:
-    """Tell of the runs that have been abandoned, once over all processes."""
-    for hold, labels in _abandoned_runs(lost):
-        if services.lease_renewer.keeps(hold.id):
-            continue  # it is alive, here, and finds out by itself
-        now_ms = services.now_ms()
-        services.events.emit(
-            RunEnded(
-                id=new_id(now_ms),
-                at=services.now(),
-                labels=labels,
-                run=labels["run"],
-                status="abandoned",
-                reason="its process was silent for longer than its lease",
-            ),
-            once=ended_mark(hold.accounts[0], hold.id),
-            once_ms=ENDED_MS,
+        if not hold.id.startswith(ADMISSION) or not (account := hold.accounts[0]).startswith(_PREFIXES):
+            continue
+        place = account.partition("/")[2].rpartition("/")[0]
+        parts = [part.split("=", 1) for part in place.split(",") if "=" in part]
+        labels = {name: unquote(value) for name, value in parts}
+        if "run" not in labels or services.lease_renewer.keeps(hold.id):
+            continue  # it is no run, or alive, here, and finds out by itself
+        event = RunEnded(
+            **services.stamp(labels),
+            run=labels["run"],
+            status="abandoned",
+            reason="its process was silent for longer than its lease",
         )
+        services.events.emit(event, once=ended_mark(account, hold.id), once_ms=ENDED_MS)

@@ -79,15 +79,9 @@ def act_on(run: Run, scope: ScopeState, suspicion: Suspicion) -> Steps[None]:
 def report_call(
     run: Run, scope: ScopeState, digest: int, cost: int, *, failed: bool | None, wake: Wake | None
 ) -> None:
-    """Let the board count a call of the run that has ended. Does not wait.
+    """Let the board count a call that has ended, of a run in which other processes may work. Does not wait.
 
-    Args:
-        run: it is watched, and other processes may work in it.
-        scope: of the call.
-        digest: of its arguments; 0 for none.
-        cost: in nano-units.
-        failed: see `Call.failed`.
-        wake: called when the report was sent and its answer acted on.
+    `digest` is of the call's arguments, 0 for none; `wake` is called when the answer was acted on.
     """
     report = RecordCall(run.key, f"{digest:x}" if digest else "", failed, RUN_STATS_KEEP_MS, cost)
     scope.services.call_reports.put(report, partial(_on_counts, run, scope), wake)
@@ -114,10 +108,8 @@ def apply_actions(run: Run) -> None:
 
 def _admit_no_more(scope: ScopeState) -> None:
     """Order the most specific budget over the run to admit no further ones, until it is reset."""
-    admission = [
-        a for a in scope.resolve_budgets(scope.services.now_ms()).admission if (HALTS, 0) in a.limits
-    ]
-    if admission:
-        first = admission[0]
-        order = Commit(new_id(), (first,), {HALTS: 1}, scope.services.store.keep_ms)
-        scope.services.outbox.put(order)
+    services = scope.services
+    admission = scope.resolve_budgets(services.now_ms()).admission
+    first = next((account for account in admission if (HALTS, 0) in account.limits), None)
+    if first is not None:
+        services.outbox.put(Commit(new_id(), (first,), {HALTS: 1}, services.store.keep_ms))

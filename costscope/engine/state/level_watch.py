@@ -37,17 +37,7 @@ class Late(NamedTuple):
 class Watch:
     """The levels over one scope, held against the views of its accounts."""
 
-    __slots__ = (
-        "_effects",
-        "_lowest",
-        "_meters",
-        "_watched",
-        "accounts",
-        "budgets",
-        "steers",
-        "throttles",
-        "views",
-    )
+    __slots__ = ("_effects", "_lowest", "_meters", "_watched", "accounts", "budgets", "throttles", "views")
 
     def __init__(
         self,
@@ -56,14 +46,7 @@ class Watch:
         watched: Sequence[Watched],
         views: Sequence[View],
     ) -> None:
-        """Take what the policy says.
-
-        Args:
-            accounts: those it names.
-            budgets: of each of them.
-            watched: the levels, whose places are those of the accounts.
-            views: of each account.
-        """
+        """Take the accounts that the policy names, the budget and view of each, and the levels in their places."""
         self.accounts = accounts
         self.budgets = budgets
         self.views = views
@@ -98,11 +81,7 @@ class Watch:
         return False
 
     def effects(self, less: Mapping[str, int] | None = None) -> Effects:
-        """What is in force now, as last seen.
-
-        Args:
-            less: what a call holds by itself, which is not to count.
-        """
+        """Return what is in force now, as last seen; `less` is what a call holds by itself, and does not count."""
         if not self.above():
             return NOTHING
         own = less or {}
@@ -159,11 +138,7 @@ class Watch:
         return (balance[watched.at], balance[watched.at + 1]) if balance else (0, 0)
 
     def costs(self, less: int = 0) -> Iterator[CostRow]:
-        """The budgets that limit `cost`, with what was last seen of them; those not seen yet are left out.
-
-        Args:
-            less: what a call holds by itself, which is not to count.
-        """
+        """Yield the budgets that limit `cost`, as last seen, without those not seen yet; `less` as for `effects`."""
         for view, account, budget in zip(self.views, self.accounts, self.budgets, strict=True):
             balance = view.balance
             if not balance:

@@ -15,11 +15,7 @@ if TYPE_CHECKING:
 
 
 def inherit_labels(above: Mapping[str, str], own: dict[str, str]) -> dict[str, str]:
-    """Return the labels in effect in a scope with these of its own.
-
-    Args:
-        above: those of the scope around it.
-        own: those it was given.
+    """Return the labels in effect in a scope with these of its own, and those above of the scope around it.
 
     Raises:
         InvalidLabel: it would change one.
@@ -46,21 +42,11 @@ def inline_accounts(
 ) -> tuple[Account, ...]:
     """Return the accounts of the limits that were set on scopes: on this one, and on those around it.
 
-    Args:
-        around: those of the scopes around it.
-        above: the labels of the scope around it; None where there is none.
-        labels: all in effect.
-        own: those it was given.
-        limits: set on itself, at least one.
-        in_run: the scope around it is in a run.
+    `around` are those of the scopes around it, of which the next has the labels `above` (None: there is none) and may be
+    `in_run`. `labels` are all in effect, `own` those it was given.
     """
-    assert all(0 <= limit <= MAX_AMOUNT for limit in limits.values()), (
-        "limits are checked where they are given"
-    )
-    added = above is None or any(name not in above for name in own)
-    shared = added and "run" in labels
+    assert all(0 <= limit <= MAX_AMOUNT for limit in limits.values()), "checked where they are given"
+    shared = "run" in labels and (above is None or any(name not in above for name in own))
     unique = None if shared else new_id()
-    return (
-        inline_account(labels, limits, shared=shared, unique=unique, halts=shared and not in_run),
-        *around,
-    )
+    mine = inline_account(labels, limits, shared=shared, unique=unique, halts=shared and not in_run)
+    return (mine, *around)

@@ -186,13 +186,8 @@ def run_of(
     scope itself their account serves. Orders to stop stand in that account, and the admission holds on it, so that
     others find out when its process has died. A run that nothing limits has none: no books are kept of it.
 
-    Args:
-        services: the one of the scope.
-        labels: all that are in effect.
-        resolved: what the policy says about a scope with these labels.
-        clock_ms: how long it may last at most, besides what the policy says.
-        inline: the account of the limits set on the scope, if there are any.
-        joined: it was admitted elsewhere.
+    `resolved` is what the policy says about these labels, `clock_ms` how long the run may last besides, `inline` the
+    account of the limits set on the scope; `joined`: it was admitted elsewhere.
     """
     rules = services.rules
     runaway = None if rules.runaway is None else rules.runaway_for(labels)

@@ -101,7 +101,8 @@ class ScopeState:
     _accounts: tuple[Account, ...] = ()
     _resolver: BudgetResolver | None = None
     _resolved: ResolvedBudgets | None = None
-    _views: Sequence[View] = ()
+    views: Sequence[View] = ()
+    """What was last seen of each account; empty where nothing is looked at."""
     _router: Router | None = None
     _destinations: dict[tuple[str, str | None], Destination | None]
     _kept_s: float = -inf
@@ -188,9 +189,7 @@ class ScopeState:
     def clocks(self, now_ms: int) -> list[tuple[Account, View, Budget]]:
         """Return the accounts with a wall clock, what is known of each, and whose it is."""
         resolved = self.resolve_budgets(now_ms)
-        return [
-            (resolved.accounts[at], self._views[self._own + at], budget) for at, budget in resolved.clocks
-        ]
+        return [(resolved.accounts[at], self.views[self._own + at], budget) for at, budget in resolved.clocks]
 
     def current_watch(self) -> Watch | None:
         """Return the levels over the scope in the windows of this instant: before its first call too."""
@@ -245,10 +244,10 @@ class ScopeState:
         # A store that waits tells balances in every reply, for reports; another one only where a level is passed.
         watched = any(account.watch for account in accounts)
         looked_at = services.store.waits or resolved.clocks or watched
-        self._views = services.views.of(accounts) if looked_at else []
+        self.views = services.views.of(accounts) if looked_at else []
         self._own, self._kept_s = len(own), -inf
         self.watch = (
-            watch_over(observed, resolved, self._views[len(own) - len(observed) :]) if watched else None
+            watch_over(observed, resolved, self.views[len(own) - len(observed) :]) if watched else None
         )
         self.acts = services.acts or run is not None
         self.extra, self.takes_slot = {}, resolved.slots
@@ -262,21 +261,16 @@ class ScopeState:
 
     # ------------------------------------------------------------------ what was seen there
 
-    @property
-    def views(self) -> Sequence[View]:
-        """What was last seen of each account; empty where nothing is looked at."""
-        return self._views
-
     def record_balances(self, accounts: tuple[Account, ...], reply: Reply) -> None:
         """Remember the balances of a reply to a reserve, settlement or read on all accounts of the scope."""
         if accounts is not self._accounts:
             return
         if reply.balances:
-            for view, balance in zip(self._views, reply.balances, strict=False):
+            for view, balance in zip(self.views, reply.balances, strict=False):
                 view.balance = balance
             if self.watch is not None and (now_s := monotonic()) - self._kept_s > 1:
                 self._kept_s = now_s
-                self.services.views.keep(self._views)
+                self.services.views.keep(self.views)
 
     def record_some_balances(self, accounts: tuple[Account, ...], reply: Reply) -> None:
         """Remember the balances of a reply about some of the accounts, in any order."""

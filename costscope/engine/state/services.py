@@ -1,52 +1,97 @@
-"""What the calls, runs and scopes of one runtime share: its store, its policy in force, and what runs beside them."""
+"""What the calls, runs and scopes of one runtime share: its store, its policy made ready for use, what runs beside."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 from costscope.background.call_reports import CallReports
 from costscope.background.heartbeat import LeaseRenewer
 from costscope.background.outbox import Outbox
 from costscope.engine.control.call_stats import Health, Usual
+from costscope.engine.control.router import Router
 from costscope.engine.control.runaway import Detectors
 from costscope.engine.state.account_views import AccountViews
-from costscope.engine.state.rules import Rules
-from costscope.engine.state.wait_list import WaitList
 from costscope.errors import InvalidPolicy
 from costscope.ledger import LEASE_MAX_MS, new_id
 from costscope.observe.events.event_stream import EventStream
 from costscope.observe.events.publisher import Publisher
+from costscope.policy import rules_hold, rules_of
+from costscope.policy.resolve.accounts import SLOTS_SUFFIX
+from costscope.policy.resolve.resolved import BudgetResolver
+from costscope.pricing.prices.book import PriceBook
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from costscope.engine.control.router import Router
+    from costscope.ledger import Account
     from costscope.observe.events.callbacks import Callbacks
     from costscope.observe.events.records import Stamp
     from costscope.observe.telemetry.recorder import Telemetry
     from costscope.observe.telemetry.spans import Spans
     from costscope.observe.webhooks.sender import WebhookSender
-    from costscope.policy import Policy
-    from costscope.policy.resolve.resolved import BudgetResolver
-    from costscope.pricing.prices.book import PriceBook
+    from costscope.policy import Budget, Policy
+    from costscope.policy.model.controls import Runaway
     from costscope.stores import Store
+    from costscope.stores.effects import Wake
+
+_WOKEN: Final = 4
+"""By one settlement: what it frees seldom serves more, and the others ask again by themselves."""
+
+
+class WaitList(dict["Wake", "tuple[Account, ...]"]):
+    """The pauses of one runtime's callers, the longest waiting first, and what each of them waits for.
+
+    Single steps of a dict, so it takes no lock; and a dict, since every settlement asks whether it is empty.
+    """
+
+    def add(self, wake: Wake, accounts: tuple[Account, ...]) -> None:
+        """Enter a caller that waits for these accounts; one that is there already keeps its place."""
+        self[wake] = accounts
+
+    def discard(self, wake: Wake) -> None:
+        """Take a caller out."""
+        self.pop(wake, None)
+
+    def wake(self, accounts: tuple[Account, ...]) -> None:
+        """Let the first who wait for one of these accounts try: something was given back to them."""
+        keys = {account.key for account in accounts}
+        woken = 0
+        for wake, wanted in list(self.items()):
+            if wanted is accounts or any(account.key in keys for account in wanted):
+                wake()
+                woken += 1
+                if woken == _WOKEN:
+                    return
+
+
+class Rules:
+    """What a policy says, by the question that is asked."""
+
+    def __init__(self, policy: Policy, health: Health) -> None:
+        self.policy = policy
+        self.prices = PriceBook(policy.prices, currency=policy.currency)
+        self.resolver = BudgetResolver(policy)
+        self.acts = bool(self.resolver.acts or policy.routing)
+        self.router = Router(policy, health)
+        self._budgets = {budget.id: budget for budget in policy.budgets}
+        self.runaway = policy.runaway
+        self._watched = rules_of(policy.runaway.match) if policy.runaway is not None else ()
+
+    def budget(self, budget_id: str) -> Budget | None:
+        """The budget of that id, or of that id's slots; None for a scope's own limit."""
+        return self._budgets.get(budget_id.removesuffix(SLOTS_SUFFIX))
+
+    def runaway_for(self, labels: Mapping[str, str]) -> Runaway | None:
+        """What a run with these labels is watched for; None where it is not."""
+        return self.runaway if self.runaway is not None and rules_hold(self._watched, labels) else None
 
 
 class Services:
     """What one runtime has at work. Plain attributes: every call reads most of them.
 
-    Args:
-        store: where the books are.
-        policy: the first one in force.
-        clock: the time in ns since the epoch.
-        unscoped: what becomes of calls outside every scope; None for what the policy says.
-        lease_ms: of holds.
-        slot_lease_ms: of runs and of calls that hold a slot.
-        outbox_limit: settlements that may wait for the store.
-        telemetry: the metrics.
-        spans: the traces; None where nothing traces.
-        callbacks: those of the whole runtime.
+    Made with the first policy in force, and a clock of ns since the epoch. `lease_ms` is of holds, `slot_lease_ms` of
+    runs and of calls that hold a slot. Without `unscoped` the policy says what becomes of calls outside every scope.
 
     Raises:
         InvalidPolicy: a webhook of the policy cannot be used here.
@@ -104,8 +149,7 @@ class Services:
     def stamp(self, labels: Mapping[str, str]) -> Stamp:
         """Return what every record of a scope with these labels begins with."""
         now_ms = self.now_ms()
-        at = _moment(now_ms)
-        return {"id": new_id(now_ms), "at": at, "labels": dict(labels)}
+        return {"at": _moment(now_ms), "id": new_id(now_ms), "labels": dict(labels)}
 
     def learn_time(self, store_now_ms: int) -> None:
         """Propose windows by the store's clock from now on."""

@@ -10,8 +10,7 @@ from collections import deque
 from types import FunctionType
 from typing import TYPE_CHECKING, Final
 
-from costscope.background.retrying import send_until_taken
-from costscope.background.worker import CLOSING_S, Worker, register
+from costscope.background.worker import CLOSING_S, Worker, register, send_until_taken
 from costscope.errors import CostscopeError, StoreUnavailable
 from costscope.observe.events.records import ENCODER, CallRefused, CallSettled
 from costscope.stores.coordination.operations import Publish, SetOnce
