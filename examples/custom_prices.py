@@ -14,7 +14,7 @@ costscope.configure(
         "prices": {
             "models": {"house-model": {"input": "0.20", "output": "0.80", "max_output_tokens": 1024}},
             "tools": {"weather": "0.0005"},
-        },
+        }
     },
 )
 

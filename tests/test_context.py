@@ -11,12 +11,7 @@ import pytest
 
 import costscope
 from costscope import context
-from costscope.context import (
-    current_call,
-    current_scope,
-    set_current_call,
-    set_current_scope,
-)
+from costscope.context import current_call, current_scope, set_current_call, set_current_scope
 
 
 @pytest.fixture

@@ -7,14 +7,7 @@ from typing import get_args
 
 import pytest
 
-from costscope.errors import (
-    DENIALS,
-    LEDGER_DENIALS,
-    BudgetExceeded,
-    CallDenied,
-    DenialKind,
-    LimitDenial,
-)
+from costscope.errors import DENIALS, LEDGER_DENIALS, BudgetExceeded, CallDenied, DenialKind, LimitDenial
 
 ROOT = Path(__file__).parent.parent
 

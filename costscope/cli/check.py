@@ -131,11 +131,7 @@ def _print_json(
 def _print(source: str, loaded: LoadedPolicy, labels: dict[str, str] | None) -> None:
     from rich.console import Console  # noqa: PLC0415 - 0.1 s that --json does without
 
-    from costscope.cli.check_report import (  # noqa: PLC0415 - as above
-        policy_screen,
-        policy_title,
-        scope_screen,
-    )
+    from costscope.cli.check_report import policy_screen, policy_title, scope_screen  # noqa: PLC0415 - as above
 
     console = Console(highlight=False)
     rules, now_ms = loaded.policy, time.time_ns() // 1_000_000

@@ -39,12 +39,7 @@ def model_begins(opened: OpenRun, model: str, given: ModelRequest) -> Steps[Mode
         instead = _value_instead(call, refusal)
         return deny(ModelDecision, opened, refusal, call_id=call_id, model=model, instead=instead)
     cap = output_cap(request)
-    asked: dict[str, Any] = {
-        "call_id": call_id,
-        "model": model,
-        "max_tokens": cap,
-        "request": request,
-    }
+    asked: dict[str, Any] = {"call_id": call_id, "model": model, "max_tokens": cap, "request": request}
     if call is None:
         return allow(ModelDecision, opened, effective_model=model, **asked)
     return allow(

@@ -150,10 +150,7 @@ class Books:
                 if meter in SLOTS:
                     writes.append((cell, "released", cell.released + amount))
                     continue
-                writes += (
-                    (cell, "presumed", cell.presumed + amount),
-                    (cell, "spent", cell.spent + amount),
-                )
+                writes += ((cell, "presumed", cell.presumed + amount), (cell, "spent", cell.spent + amount))
             write(writes)
         else:
             give_back(hold)

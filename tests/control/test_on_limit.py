@@ -109,10 +109,7 @@ def test_a_halted_run_stays_halted_for_those_who_join_it(limited, make_runtime, 
         pytest.skip("books in memory have no second process")
     runtime, _ = limited("halt_run")
     other = make_runtime(policy=runtime.policy)
-    with (
-        budget_scope(runtime=runtime, run="r-1"),
-        budget_scope(runtime=other, run="r-1", join_run=True),
-    ):
+    with budget_scope(runtime=runtime, run="r-1"), budget_scope(runtime=other, run="r-1", join_run=True):
         assert colour.run(tool_of(other, colour, price=0)) == "made"
         with pytest.raises(BudgetExceeded):
             colour.run(tool_of(runtime, colour, price="0.20"))

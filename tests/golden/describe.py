@@ -14,15 +14,7 @@ from typing import Any, is_typeddict
 
 import msgspec
 
-PROTOCOLS = (
-    "__aenter__",
-    "__aexit__",
-    "__aiter__",
-    "__call__",
-    "__enter__",
-    "__exit__",
-    "__iter__",
-)
+PROTOCOLS = ("__aenter__", "__aexit__", "__aiter__", "__call__", "__enter__", "__exit__", "__iter__")
 MISSING = "is missing"
 KINDS = {
     inspect.Parameter.POSITIONAL_ONLY: "positional only",

@@ -9,10 +9,7 @@ from costscope import Guard
 
 __all__ = ["books", "colour", "make_runtime", "make_store", "patient_url", "policy", "runtime", "store_kind"]
 
-PRICES = {
-    "big": {"input": "10", "output": "20"},
-    "small": {"input": "1", "output": "2"},
-}
+PRICES = {"big": {"input": "10", "output": "20"}, "small": {"input": "1", "output": "2"}}
 
 
 class Hooks:

@@ -10,10 +10,7 @@ import pytest
 from costscope import BudgetExceeded, ModelUnpriced, NotBilled, Usage
 
 CENT = 10_000_000
-ALL = {
-    "id": "all",
-    "limits": {"cost": "1", "tokens": 10**6, "model_calls": 100, "tool_calls": 100},
-}
+ALL = {"id": "all", "limits": {"cost": "1", "tokens": 10**6, "model_calls": 100, "tool_calls": 100}}
 
 
 @pytest.fixture

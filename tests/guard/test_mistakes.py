@@ -4,15 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from costscope import (
-    CallUnknown,
-    Guard,
-    GuardError,
-    HookRepeated,
-    InvalidInput,
-    InvalidLabel,
-    RunUnknown,
-)
+from costscope import CallUnknown, Guard, GuardError, HookRepeated, InvalidInput, InvalidLabel, RunUnknown
 from costscope.scope.default_runtime import default_in_block
 
 ALL = {"id": "all", "limits": {"cost": "1", "iterations": 9}}

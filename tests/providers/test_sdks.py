@@ -225,12 +225,7 @@ def test_anthropics_stream_helper_left_early_is_charged_in_full(
     books.settle()
 
 
-BROKEN = [
-    Answer(break_after=0),
-    Answer(break_after=2),
-    Answer(usage=False),
-    Answer(status=500),
-]
+BROKEN = [Answer(break_after=0), Answer(break_after=2), Answer(usage=False), Answer(status=500)]
 
 
 @pytest.mark.parametrize("call", CALLS)

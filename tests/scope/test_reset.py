@@ -27,7 +27,7 @@ def policy():
                 "thresholds": [50],
                 "constraints": {"iterations": 1, "tool_calls": 10},
             }
-        ],
+        ]
     }
 
 
@@ -125,10 +125,7 @@ def test_the_slots_of_a_live_run_stay_taken_when_its_budget_is_reset(runtime, co
 
 @pytest.mark.parametrize("reason", ["", "  "])
 def test_a_reset_without_a_reason_is_refused(runtime, colour, reason):
-    with (
-        budget_scope(runtime=runtime, max_cost=1) as scope,
-        pytest.raises(InvalidInput, match="say why"),
-    ):
+    with budget_scope(runtime=runtime, max_cost=1) as scope, pytest.raises(InvalidInput, match="say why"):
         reset(colour, scope, reason=reason)
 
 

@@ -157,12 +157,7 @@ _EPOCH_DAYS: Final = 30
 
 
 def compare_boards(
-    link: Link,
-    source: str | None = None,
-    board: type[Board] = Board,
-    *,
-    examples: int,
-    hunt: bool = False,
+    link: Link, source: str | None = None, board: type[Board] = Board, *, examples: int, hunt: bool = False
 ) -> None:
     """Run random histories on both.
 

@@ -18,17 +18,11 @@ def caller(colour: object, runtime: Runtime) -> Callable[..., object]:
     """`call(price, **labels)`: one tool call in a scope with these labels."""
 
     def call(price: object = 0, **labels: str) -> None:
-        with (
-            budget_scope(**labels, runtime=runtime),
-            reserve(tool="t", price=price, runtime=runtime),
-        ):
+        with budget_scope(**labels, runtime=runtime), reserve(tool="t", price=price, runtime=runtime):
             pass
 
     async def acall(price: object = 0, **labels: str) -> None:
-        async with (
-            budget_scope(**labels, runtime=runtime),
-            reserve(tool="t", price=price, runtime=runtime),
-        ):
+        async with budget_scope(**labels, runtime=runtime), reserve(tool="t", price=price, runtime=runtime):
             pass
 
     chosen = call if colour.name == "sync" else acall

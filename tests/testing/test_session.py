@@ -21,7 +21,7 @@ HOURLY = {
             "period": "hourly",
             "limits": {"cost": "1.00"},
         }
-    ],
+    ]
 }
 
 

@@ -61,11 +61,7 @@ class PolicyWatcher:
     """
 
     def __init__(
-        self,
-        source: str | Path,
-        *,
-        settle_s: float = SETTLE_S,
-        clock: Callable[[], float] = time.monotonic,
+        self, source: str | Path, *, settle_s: float = SETTLE_S, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.source = source
         self._settle_s = settle_s

@@ -162,11 +162,7 @@ def _thresholds(fields: Fields, budget: dict[str, Any], to: Steps) -> None:
         fields.work.note(place, (*fields.origin, "soft_thresholds", index))
         fields.note_origin("on_soft_threshold_exceeded", (*place, "actions", _TOLD))
         budget["thresholds"].append(
-            {
-                "at": round(part * 100, 9) if plain else part,
-                "meter": "cost",
-                "actions": [*_TELL, *act],
-            }
+            {"at": round(part * 100, 9) if plain else part, "meter": "cost", "actions": [*_TELL, *act]}
         )
 
 

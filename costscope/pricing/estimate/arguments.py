@@ -78,12 +78,7 @@ class CallShape:
         return output_cap(arguments) is not None or self._cap_name(arguments, provider) is not None
 
     def with_cap(
-        self,
-        args: tuple[object, ...],
-        kwargs: Mapping[str, object],
-        cap: int,
-        *,
-        provider: str | None = None,
+        self, args: tuple[object, ...], kwargs: Mapping[str, object], cap: int, *, provider: str | None = None
     ) -> tuple[tuple[object, ...], dict[str, object]]:
         """Return the call with its output capped: new `(args, kwargs)`.
 

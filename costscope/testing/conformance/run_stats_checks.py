@@ -63,10 +63,7 @@ class BoardNotes:
         assert [
             noted.flags
             for noted in tell(RecordCall("r", "", False, KEEP_MS), RecordCall("s", "", False, KEEP_MS))
-        ] == [
-            "repeats rep",
-            "",
-        ]
+        ] == ["repeats rep", ""]
 
     def test_cost_and_activity_of_a_run_add_up(
         self, tell: BatchSender, advance: Callable[[int], None]

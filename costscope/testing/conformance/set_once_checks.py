@@ -56,11 +56,7 @@ class BoardMarks:
         assert tell(Forget("a"), Forget("a")) == [5, 0]
         assert tell(
             SetOnce("a#x", "2", KEEP_MS), SetOnce("a", "2", KEEP_MS), SetOnce("ab#x", "2", KEEP_MS)
-        ) == [
-            "2",
-            "1",
-            "1",
-        ]
+        ) == ["2", "1", "1"]
         assert tell(Publish("p2", "{}", "a#p", KEEP_MS), RecordCall("a", "d", True, KEEP_MS)) == [
             True,
             CallCounts(1, 1, 1),

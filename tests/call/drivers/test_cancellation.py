@@ -137,16 +137,7 @@ def actions(runtime, bill):
     }
 
 
-KINDS = [
-    "plain",
-    "model",
-    "failing",
-    "generator",
-    "stream",
-    "stream left early",
-    "reservation",
-    "nested",
-]
+KINDS = ["plain", "model", "failing", "generator", "stream", "stream left early", "reservation", "nested"]
 
 
 @pytest.mark.parametrize("kind", KINDS)

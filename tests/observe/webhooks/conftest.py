@@ -2,27 +2,9 @@
 
 import pytest
 from receiver import Receiver
-from running import (
-    books,
-    colour,
-    make_runtime,
-    make_store,
-    patient_url,
-    policy,
-    runtime,
-    store_kind,
-)
+from running import books, colour, make_runtime, make_store, patient_url, policy, runtime, store_kind
 
-__all__ = [
-    "books",
-    "colour",
-    "make_runtime",
-    "make_store",
-    "patient_url",
-    "policy",
-    "runtime",
-    "store_kind",
-]
+__all__ = ["books", "colour", "make_runtime", "make_store", "patient_url", "policy", "runtime", "store_kind"]
 
 
 @pytest.fixture

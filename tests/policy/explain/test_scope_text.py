@@ -47,10 +47,7 @@ def test_the_budgets_that_cover_it_the_most_specific_first(policy):
 def test_the_accounts_it_names_are_those_that_a_call_and_a_run_really_use(policy):
     """Whatever a runtime writes into its books is named, and nothing else."""
     with Runtime(policy=policy) as runtime:
-        with (
-            budget_scope(**ACME, runtime=runtime),
-            reserve(tool="t", price="0.10", runtime=runtime),
-        ):
+        with budget_scope(**ACME, runtime=runtime), reserve(tool="t", price="0.10", runtime=runtime):
             pass
         used = {one.key for one in runtime.store.snapshot().accounts if not one.key.startswith("~run/")}
         said = explain_scope(policy, ACME, services_of(runtime).now_ms())

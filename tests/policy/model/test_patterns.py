@@ -88,9 +88,7 @@ _PATTERN = st.one_of(
     st.sampled_from(["!a", "!*", "a!", "e\u0301*", "a*e\u0301"]),
 )
 _MATCH = st.dictionaries(
-    _NAMES,
-    st.one_of(_PATTERN, st.none(), st.lists(_PATTERN, max_size=3).map(tuple)),
-    max_size=4,
+    _NAMES, st.one_of(_PATTERN, st.none(), st.lists(_PATTERN, max_size=3).map(tuple)), max_size=4
 )
 _PER = st.sets(_NAMES).map(tuple)
 _LABELS = st.dictionaries(_NAMES, _TEXT, max_size=4)

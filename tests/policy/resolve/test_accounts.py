@@ -40,10 +40,7 @@ budgets:
 
 def test_an_account_has_key_limits_window_and_about():
     daily = budget(
-        id="tenant.day",
-        per=("tenant", "plan"),
-        period="daily",
-        limits={"model_calls": 7, "cost": "0.5"},
+        id="tenant.day", per=("tenant", "plan"), period="daily", limits={"model_calls": 7, "cost": "0.5"}
     )
     made = account(daily, {"plan": "free", "tenant": "a:b/c,d=é"}, NOW)
     start, end = NOW - NOW % (24 * HOUR), NOW - NOW % (24 * HOUR) + 24 * HOUR

@@ -11,13 +11,7 @@ from hypothesis import strategies as st
 from costscope.errors import InvalidAmount, InvalidInput, ModelUnpriced
 from costscope.pricing.prices.option import price_option
 from costscope.pricing.prices.price_rules import PriceList, PriceRule
-from costscope.pricing.prices.tiers import (
-    TierRates,
-    asked_tiers,
-    billed_usage,
-    checked_tier,
-    plain_name,
-)
+from costscope.pricing.prices.tiers import TierRates, asked_tiers, billed_usage, checked_tier, plain_name
 from costscope.pricing.usage.usage_fields import Usage
 
 AT = datetime(2026, 11, 22, 12, tzinfo=UTC)

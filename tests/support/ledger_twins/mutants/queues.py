@@ -15,22 +15,13 @@ QUEUE_SCRIPT = {
         "if amount > 0 then\n          local first",
         "if amount >= 0 then\n          local first",
     ),
-    "a ticket counts for ever": (
-        "if until_ms + 0 > now then",
-        "if true then",
-    ),
-    "a ticket counts a moment longer": (
-        "if until_ms + 0 > now then",
-        "if until_ms + 0 >= now then",
-    ),
+    "a ticket counts for ever": ("if until_ms + 0 > now then", "if true then"),
+    "a ticket counts a moment longer": ("if until_ms + 0 > now then", "if until_ms + 0 >= now then"),
     "a granted ticket still counts": (
         "    if ticket ~= '' then\n      leave_queues(list, ticket)\n    end\n    enter_hold",
         "    enter_hold",
     ),
-    "a ticket waits for what is exhausted": (
-        "worst[4] == IN_FLIGHT and wait > 0",
-        "wait > 0",
-    ),
+    "a ticket waits for what is exhausted": ("worst[4] == IN_FLIGHT and wait > 0", "wait > 0"),
     "a caller that cannot be served keeps the place": (
         "elseif ticket ~= '' then\n        leave_queues(list, ticket)",
         "elseif false then\n        leave_queues(list, ticket)",
@@ -39,10 +30,7 @@ QUEUE_SCRIPT = {
         "if known or at == refusing and queue.count < TICKETS_MAX then",
         "if at == refusing and (known or queue.count < TICKETS_MAX) then",
     ),
-    "a ticket is queued on every account": (
-        "if known or at == refusing and",
-        "if",
-    ),
+    "a ticket is queued on every account": ("if known or at == refusing and", "if"),
     "a queue is not written": (
         "queue.count + (known and 0 or 1), true",
         "queue.count + (known and 0 or 1), false",
@@ -51,14 +39,8 @@ QUEUE_SCRIPT = {
         "nil, queue.count - 1, true",
         "nil, queue.count - 1, queue.changed",
     ),
-    "the last one's place is kept": (
-        "emptied[#emptied + 1] = acc.key",
-        "",
-    ),
-    "straight: those who wait are overtaken": (
-        "not (list.queued or todo.queued)",
-        "not todo.queued",
-    ),
+    "the last one's place is kept": ("emptied[#emptied + 1] = acc.key", ""),
+    "straight: those who wait are overtaken": ("not (list.queued or todo.queued)", "not todo.queued"),
     "straight: those who began to wait in this batch are overtaken": (
         "not (list.queued or todo.queued)",
         "not list.queued",

@@ -31,26 +31,14 @@ STRAIGHT = {
         "plain, width = true, 7\n    for at = 1, #cells do",
         "plain, width = true, 7\n    for at = 1, 1 do",
     ),
-    "straight: windows are not looked at": (
-        "and list.known and list.open and",
-        "and list.known and",
-    ),
-    "straight: a known id is reserved again": (
-        "and once and not texts[index] and list",
-        "and once and list",
-    ),
-    "straight: a hold named twice is told from the server's text": (
-        "flat[5] == 1\n",
-        "true\n",
-    ),
+    "straight: windows are not looked at": ("and list.known and list.open and", "and list.known and"),
+    "straight: a known id is reserved again": ("and once and not texts[index] and list", "and once and list"),
+    "straight: a hold named twice is told from the server's text": ("flat[5] == 1\n", "true\n"),
     "straight: nothing is held": (
         "          cell[HELD] = cell[HELD] + amount\n          cell[RESERVED]",
         "          cell[RESERVED]",
     ),
-    "straight: the reserved sum is forgotten": (
-        "cell[RESERVED] = sum < 0 and sum + TWO53 or sum",
-        "",
-    ),
+    "straight: the reserved sum is forgotten": ("cell[RESERVED] = sum < 0 and sum + TWO53 or sum", ""),
     "straight: the reserved sum leaves the exact integers": (
         "cell[RESERVED] = sum < 0 and sum + TWO53 or sum",
         "cell[RESERVED] = sum + TWO53",
@@ -59,34 +47,19 @@ STRAIGHT = {
         "list.until_ms or keep(list), flat",
         "list.until_ms or 4e15, flat",
     ),
-    "straight: a lease may last longer than a day": (
-        "(lease < LEASE_MAX and lease or LEASE_MAX)",
-        "lease",
-    ),
-    "straight: a lease outlasts the accounts": (
-        "if deadline > until_ms then",
-        "if false then",
-    ),
+    "straight: a lease may last longer than a day": ("(lease < LEASE_MAX and lease or LEASE_MAX)", "lease"),
+    "straight: a lease outlasts the accounts": ("if deadline > until_ms then", "if false then"),
     "straight: an account that is forgotten does not matter": (
         "and once and texts[index] and list.known then",
         "and once and texts[index] then",
     ),
-    "straight: a hold is lost a moment late": (
-        "now < deadline + 0",
-        "now <= deadline + 0",
-    ),
+    "straight: a hold is lost a moment late": ("now < deadline + 0", "now <= deadline + 0"),
     "straight: a late commit is taken for one in time": (
         "if told and now < deadline + 0 then",
         "if told then",
     ),
-    "straight: whose accounts they are is not asked": (
-        "refs == refs_of(list, amounts), 5",
-        "true, 5",
-    ),
-    "straight: an overrun is not recorded": (
-        "if amount >= 0 and spent > amount then",
-        "if false then",
-    ),
+    "straight: whose accounts they are is not asked": ("refs == refs_of(list, amounts), 5", "true, 5"),
+    "straight: an overrun is not recorded": ("if amount >= 0 and spent > amount then", "if false then"),
     "straight: a settled hold is held for ever": (
         "            cell[HELD] = cell[HELD] - amount\n            if",
         "            if",
@@ -99,34 +72,22 @@ STRAIGHT = {
         "              spent = amount\n",
         "              spent = 0\n",
     ),
-    "straight: the settled sum is forgotten": (
-        "cell[SETTLED] = sum < 0 and sum + TWO53 or sum",
-        "",
-    ),
+    "straight: the settled sum is forgotten": ("cell[SETTLED] = sum < 0 and sum + TWO53 or sum", ""),
     "straight: the settled sum leaves the exact integers": (
         "cell[SETTLED] = sum < 0 and sum + TWO53 or sum",
         "cell[SETTLED] = sum + TWO53",
     ),
-    "straight: a refund is not recorded": (
-        "cell[REFUND] = sum < 0 and sum + TWO53 or sum",
-        "",
-    ),
+    "straight: a refund is not recorded": ("cell[REFUND] = sum < 0 and sum + TWO53 or sum", ""),
     "straight: the refunds leave the exact integers": (
         "cell[REFUND] = sum < 0 and sum + TWO53 or sum",
         "cell[REFUND] = sum + TWO53",
     ),
-    "straight: a commit is not written to its accounts": (
-        "            list[at].changed = true\n",
-        "",
-    ),
+    "straight: a commit is not written to its accounts": ("            list[at].changed = true\n", ""),
     "straight: a settled hold stays in the index of deadlines": (
         "ended[#ended + 1] = flat[ids + index]\n",
         "\n",
     ),
-    "straight: what need not be kept is kept": (
-        "gone[#gone + 1] = KEYS[3 + account_count + index]\n",
-        "\n",
-    ),
+    "straight: what need not be kept is kept": ("gone[#gone + 1] = KEYS[3 + account_count + index]\n", "\n"),
     "straight: a commit forgets what was reserved": (
         "format('2 %s %s %s', drop, told, actual)",
         "format('2 %s - 0 %s', drop, actual)",
