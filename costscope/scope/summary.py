@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from costscope.engine.state.activity import join_past, past_of
+from costscope.engine.state.activity import activity_of, join_activity
 from costscope.observe.events.records import RunStatus
 from costscope.pricing.money import currency, format_amount
 from costscope.scope.balances import AccountBalance, balances, least_remaining, own_cost, own_limit
@@ -16,7 +16,7 @@ from costscope.scope.balances import AccountBalance, balances, least_remaining, 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from costscope.engine.state.activity import Past
+    from costscope.engine.state.activity import Activity
     from costscope.engine.state.scope_state import ScopeState
     from costscope.observe.telemetry.totals import CallKind, Sums
 
@@ -108,11 +108,11 @@ def summary(state: ScopeState) -> ScopeSummary:
     )
 
 
-def activity(state: ScopeState) -> Past:
+def activity(state: ScopeState) -> Activity:
     """Return what has happened in a scope so far, in scopes that are open as well."""
     closed = state.history.all()
     inside = [activity(child) for child in state.children if not child.closed]
-    return join_past((closed, past_of(state.totals.peek(), state.labels), *inside))
+    return join_activity((closed, activity_of(state.totals.peek(), state.labels), *inside))
 
 
 def _by_name(sums: Sums, kind: CallKind) -> dict[str, CallsSummary]:

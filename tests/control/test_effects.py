@@ -74,7 +74,7 @@ def test_actions_of_all_marks_are_in_force_together_and_the_lowest_named_model_f
     )
     assert (found.downgrade, found.model) == (True, "a")
     assert (found.max_tokens, found.iterations) == ((0.5, 100), (3,))
-    assert found.halt_run.level.threshold.at == found.halt_new_runs.level.threshold.at == 80
+    assert found.halt_run.level.threshold.at == 80
     assert len(found.throttled) == 1
 
 

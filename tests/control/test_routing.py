@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from costscope.engine.control.call_stats import Health
+from costscope.engine.control.call_stats import ModelHealth
 from costscope.engine.control.effects import NOTHING, Effects
 from costscope.engine.control.router import Router
 from costscope.policy.load.loader import load_policy
@@ -14,7 +14,7 @@ NANO = 10**9
 
 def router(*routes, health=None):
     given = [{"id": f"r{at}"} | route for at, route in enumerate(routes)]
-    return Router(load_policy({"routing": given}), health or Health())
+    return Router(load_policy({"routing": given}), health or ModelHealth())
 
 
 def decide(routes, model="big", *, labels=None, stage=None, **known):
@@ -118,7 +118,7 @@ def test_a_limit_of_nothing_is_used_up():
 
 
 def test_latency_and_errors_send_on_to_the_first_model_that_is_well_and_back():
-    health = Health()
+    health = ModelHealth()
     routes = router(CHAIN, health=health)
     for _ in range(8):
         health.saw("big", 10.0, 2.0, failed=False)
@@ -154,7 +154,7 @@ def test_fallbacks_that_cannot_be_used_are_passed_over():
 
 
 def test_a_model_that_is_not_well_may_be_left_for_a_dearer_one():
-    health, asked = Health(), []
+    health, asked = ModelHealth(), []
     for _ in range(8):
         health.saw("big", 1.0, 0.1, failed=True)
 

@@ -14,7 +14,7 @@ from costscope.engine.enforcement.refusal_events import emit_above, emit_late
 from costscope.engine.enforcement.thresholds import announce
 from costscope.engine.enforcement.waiting import QueuePlace
 from costscope.engine.run.halting import halt_at_limit, halted_by_order
-from costscope.engine.state.activity import Past
+from costscope.engine.state.activity import Activity
 from costscope.errors import DENIALS, BudgetExceeded
 from costscope.ledger import Read
 from costscope.observe.events.records import Downgraded
@@ -220,7 +220,7 @@ def _emit_downgraded(call: Call) -> None:
     """Tell of a call that goes to another model, or with a lower cap, than it asked for."""
     scope, route = call.scope, call.route
     assert route is not None, "only routed calls are sent elsewhere"
-    scope.history.add(Past(downgrades=1, saved_nano=max(route.saved or 0, 0)))
+    scope.history.add(Activity(downgrades=1, saved_nano=max(route.saved or 0, 0)))
     scope.emit(
         Downgraded(
             **scope.services.stamp(scope.labels),

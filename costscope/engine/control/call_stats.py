@@ -15,7 +15,7 @@ _WEIGHT: Final = 8
 _NAMES_MAX: Final = 1024
 
 
-class Usual:
+class CallAverages:
     """A moving average per name and meter. Lost updates between threads only make it slower."""
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ RECENT_S: Final = 300.0
 MODELS_MAX: Final = 1024
 
 
-class Health:
+class ModelHealth:
     """The last calls of each model. Appending is atomic, so that it takes no lock."""
 
     def __init__(self) -> None:

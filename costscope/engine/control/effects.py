@@ -27,7 +27,6 @@ class Effects(msgspec.Struct, frozen=True):
     brake: Action | None = None
     """The `throttle` of a runaway: its calls are to be paced so in every budget over them."""
     halt_run: Watched | None = None
-    halt_new_runs: Watched | None = None
 
     def with_those_of(self, other: Effects) -> Effects:
         """Return these and others together; what these name goes first where there can be one only."""
@@ -39,7 +38,6 @@ class Effects(msgspec.Struct, frozen=True):
             throttled=self.throttled + other.throttled,
             brake=self.brake or other.brake,
             halt_run=self.halt_run or other.halt_run,
-            halt_new_runs=self.halt_new_runs or other.halt_new_runs,
         )
 
     def holds_up(self, *, in_run: bool, paced: bool) -> bool:
@@ -56,9 +54,8 @@ _EFFECTS: Final[dict[str, Callable[[Action, Watched | None], Effects]]] = {
     ),
     "throttle": lambda action, by: Effects(brake=action) if by is None else Effects(throttled=(by,)),
     "halt_run": lambda _, by: Effects(halt_run=by),
-    "halt_new_runs": lambda _, by: Effects(halt_new_runs=by),
 }
-"""What each action puts in force: `(action, the level that is passed)`, or None for a runaway. Others only tell."""
+"""What each action puts in force: `(action, the level that is passed)`, or None for a runaway. Others change no call."""
 
 
 def effects_of(passed: Iterable[Watched]) -> Effects:

@@ -16,7 +16,7 @@ from costscope.pricing.money import format_money, to_nano
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
-    from costscope.engine.control.call_stats import Health
+    from costscope.engine.control.call_stats import ModelHealth
     from costscope.policy import Policy
     from costscope.policy.model.controls import Route, Stage
 
@@ -72,7 +72,7 @@ class Destination(msgspec.Struct, frozen=True):
 class Router:
     """The routes of a policy."""
 
-    def __init__(self, policy: Policy, health: Health) -> None:
+    def __init__(self, policy: Policy, health: ModelHealth) -> None:
         self.routes = tuple((rules_of(route.match), route) for route in policy.routing)
         self._health = health
         stages = [_destination(route, stage, "") for route in policy.routing for stage in route.stages]
@@ -108,7 +108,7 @@ class Router:
             asked: the model it asks for.
             effects: what is in force over it.
             costs: the budgets over it that limit `cost`.
-            now_s: for the age of what the models did lately, by the clock of `Health.saw`.
+            now_s: for the age of what the models did lately, by the clock of `ModelHealth.saw`.
             usable: whether a call can go to a model; True with it: in order to spend less.
         """
         if found is None:

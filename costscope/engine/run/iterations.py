@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from costscope.stores.effects import Steps
 
 
-TURNS: Final = "iterations"
+ITERATIONS: Final = "iterations"
 """The meter."""
 _WHAT: Final = "iteration"
 """What is refused, as records and messages call it."""
@@ -78,7 +78,7 @@ class Iteration:
             yield from _may_go_on(scope)
             yield from self._reserve()
             if self._hold_id and scope.watch is not None:
-                yield from announce_changes(scope, scope.watch, _WHAT, name, {TURNS: 1})
+                yield from announce_changes(scope, scope.watch, _WHAT, name, {ITERATIONS: 1})
         except CallDenied as error:
             if isinstance(error, BudgetExceeded):
                 yield from halt_at_limit(scope, error)
@@ -120,7 +120,7 @@ class Iteration:
         """What settles the turn, once; None where nothing counts it."""
         if not self._hold_id:
             return None
-        command = Commit(self._hold_id, self._accounts, {TURNS: 1}, self._scope.services.store.keep_ms)
+        command = Commit(self._hold_id, self._accounts, {ITERATIONS: 1}, self._scope.services.store.keep_ms)
         self._hold_id = ""
         return command
 
@@ -136,7 +136,7 @@ class Iteration:
             if cap is not None and scope.run is not None:
                 accounts = _cap_iterations(accounts, scope.run.account, cap)
             self._accounts, self._hold_id = accounts, new_id(now_ms)
-            amounts = {TURNS: 1, **({HALTS: 0} if HALTS in scope.extra else {})}
+            amounts = {ITERATIONS: 1, **({HALTS: 0} if HALTS in scope.extra else {})}
             reserve = Reserve(self._hold_id, accounts, amounts, services.lease_ms)
             try:
                 reply = yield from self._sent(reserve)
@@ -146,7 +146,7 @@ class Iteration:
             if reply.outcome is Outcome.GRANTED:
                 scope.record_some_balances(accounts, reply)
                 if not reply.balances and scope.watch is not None:
-                    scope.watch.below((TURNS,))
+                    scope.watch.below((ITERATIONS,))
                 return
             self._hold_id = ""
             if reply.outcome is not Outcome.WRONG_WINDOW:
@@ -200,7 +200,7 @@ def _may_go_on(scope: ScopeState) -> Steps[None]:
 def _counting_accounts(scope: ScopeState, now_ms: int) -> tuple[Account, ...]:
     """The accounts that count iterations, or may hold an order to stop; none where nothing does."""
     accounts = scope.accounts(now_ms)
-    return tuple(a for a in accounts if any(meter in {TURNS, HALTS} for meter, _ in a.limits))
+    return tuple(a for a in accounts if any(meter in {ITERATIONS, HALTS} for meter, _ in a.limits))
 
 
 def _cap_of(scope: ScopeState) -> int | None:
@@ -216,7 +216,7 @@ def _cap_of(scope: ScopeState) -> int | None:
 
 
 def _turns(account: Account) -> Iterator[int]:
-    yield from (limit for meter, limit in account.limits if meter == TURNS and limit < MAX_AMOUNT)
+    yield from (limit for meter, limit in account.limits if meter == ITERATIONS and limit < MAX_AMOUNT)
 
 
 def _cap_iterations(accounts: tuple[Account, ...], run: Account | None, cap: int) -> tuple[Account, ...]:
@@ -224,7 +224,7 @@ def _cap_iterations(accounts: tuple[Account, ...], run: Account | None, cap: int
     return tuple(
         msgspec.structs.replace(
             account,
-            limits=tuple((m, min(limit, cap) if m == TURNS else limit) for m, limit in account.limits),
+            limits=tuple((m, min(limit, cap) if m == ITERATIONS else limit) for m, limit in account.limits),
         )
         if account is run
         else account
@@ -243,7 +243,7 @@ def _fewer(cap: int, made: int) -> BudgetExceeded:
         kind="exhausted",
         budget=RUN_BUDGET,
         labels={},
-        meter=TURNS,
+        meter=ITERATIONS,
         limit=cap,
         spent=made,
         held=0,
@@ -287,7 +287,7 @@ class Turns:
         try:
             run_sync(following.begin(self._on_end()), store)
         except BudgetExceeded as error:
-            if error.meter != TURNS:
+            if error.meter != ITERATIONS:
                 raise
             raise StopIteration from None
         return self._begun(following)
@@ -297,7 +297,7 @@ class Turns:
         try:
             await run_async(following.begin(self._on_end()), store)
         except BudgetExceeded as error:
-            if error.meter != TURNS:
+            if error.meter != ITERATIONS:
                 raise
             raise StopAsyncIteration from None
         return self._begun(following)

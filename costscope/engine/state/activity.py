@@ -21,7 +21,7 @@ OTHER: Final = "..."
 
 
 @dataclass(slots=True)
-class Past:
+class Activity:
     """A part of it, owned by one thread at a time."""
 
     sums: Sums = field(default_factory=Sums)
@@ -30,7 +30,7 @@ class Past:
     downgrades: int = 0
     saved_nano: int = 0
 
-    def merge(self, more: Past) -> None:
+    def merge(self, more: Activity) -> None:
         """Add another part."""
         self.sums.merge(more.sums)
         self.downgrades += more.downgrades
@@ -42,26 +42,26 @@ class Past:
                 mine[kept] = mine.get(kept, 0) + cost
 
 
-class History(deque[Past]):
+class ActivityLog(deque[Activity]):
     """Parts that any thread adds, and a finalizer too, so it takes no lock: each part is popped by exactly one.
 
     What was added is never changed, so that the scopes around may have it as well.
     """
 
-    def add(self, part: Past) -> None:
+    def add(self, part: Activity) -> None:
         """Take a part of what has happened. It is handed over."""
         self.append(part)
         if len(self) >= _FOLD_AT:
             self.append(self._fold())
 
-    def all(self) -> Past:
+    def all(self) -> Activity:
         """Everything so far, to be read only."""
         folded = self._fold()
         self.append(folded)
         return folded
 
-    def _fold(self) -> Past:
-        found = Past()
+    def _fold(self) -> Activity:
+        found = Activity()
         if len(self) == 1:
             with suppress(IndexError):  # another thread has it
                 return self.popleft()
@@ -73,15 +73,15 @@ class History(deque[Past]):
         return found
 
 
-def past_of(sums: Sums, labels: Mapping[str, str]) -> Past:
+def activity_of(sums: Sums, labels: Mapping[str, str]) -> Activity:
     """The calls of one scope as a part; those of nested scopes are not among them."""
     cost = sum(row.cost_nano for row in sums.calls.values())
-    return Past(sums, {label: {value: cost} for label, value in labels.items()} if cost else {})
+    return Activity(sums, {label: {value: cost} for label, value in labels.items()} if cost else {})
 
 
-def join_past(parts: Iterable[Past]) -> Past:
+def join_activity(parts: Iterable[Activity]) -> Activity:
     """All of these as one."""
-    found = Past()
+    found = Activity()
     for part in parts:
         found.merge(part)
     return found

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 import msgspec
 
 from costscope.context import current_scope, set_current_scope
-from costscope.engine.state.activity import History, join_past, past_of
+from costscope.engine.state.activity import ActivityLog, activity_of, join_activity
 from costscope.engine.state.level_watch import Watch, watch_over
 from costscope.engine.state.nesting import inherit_labels, inline_accounts
 from costscope.engine.state.run import run_of
@@ -133,7 +133,7 @@ class ScopeState:
         if limits:
             self.inline = inline_accounts(around, above, self.labels, own, limits, in_run=in_run)
         self.totals = ScopeTotals()
-        self.history = History()
+        self.history = ActivityLog()
         """Of what was recorded: of this scope, once it is closed, and of closed ones inside."""
         outer_tallies = () if parent is None else parent.tallies
         self.tallies: tuple[Tally, ...] = (
@@ -298,7 +298,7 @@ class ScopeState:
             outcome="ok" if error is None else "error",
         )
         if not sums.is_empty:
-            self.history.add(past_of(sums, self.labels))
+            self.history.add(activity_of(sums, self.labels))
         if parent is not None and self.history:
             parent.history.add(self.history.all())
         if parent is None:
@@ -309,7 +309,7 @@ class ScopeState:
         sums = self.services.telemetry.record(self.labels, self.totals)
         scope: ScopeState | None = self
         while scope is not None:
-            scope.history.add(join_past((past_of(sums, self.labels),)))
+            scope.history.add(join_activity((activity_of(sums, self.labels),)))
             scope = scope.parent
 
 

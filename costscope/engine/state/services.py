@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from costscope.background.call_reports import CallReports
 from costscope.background.heartbeat import LeaseRenewer
 from costscope.background.outbox import Outbox
-from costscope.engine.control.call_stats import Health, Usual
+from costscope.engine.control.call_stats import CallAverages, ModelHealth
 from costscope.engine.control.router import Router
 from costscope.engine.control.runaway import Detectors
 from costscope.engine.state.account_views import AccountViews
@@ -68,7 +68,7 @@ class WaitList(dict["Wake", "tuple[Account, ...]"]):
 class Rules:
     """What a policy says, by the question that is asked."""
 
-    def __init__(self, policy: Policy, health: Health) -> None:
+    def __init__(self, policy: Policy, health: ModelHealth) -> None:
         self.policy = policy
         self.prices = PriceBook(policy.prices, currency=policy.currency)
         self.resolver = BudgetResolver(policy)
@@ -117,8 +117,8 @@ class Services:
         """What the store's clock shows beyond this process's own."""
         self.outside: object | None = None
         """The `ScopeState` without labels in which unscoped calls count, once there was one."""
-        self.health = Health()
-        self.averages = Usual()
+        self.health = ModelHealth()
+        self.averages = CallAverages()
         self._unscoped_given = unscoped
         self._put_in_force(Rules(policy, self.health))
         self.telemetry = telemetry

@@ -28,12 +28,12 @@ def test_a_route_behind_one_that_takes_all_of_its_calls(warnings_of, first, seco
 
 
 def test_the_router_agrees_that_it_is_never_reached():
-    from costscope.engine.control.call_stats import Health
+    from costscope.engine.control.call_stats import ModelHealth
     from costscope.engine.control.router import Router
     from costscope.policy.load.loader import parse_policy
 
     text = routing("stages: [{model: a}]", "match: {tenant: x}, stages: [{model: b}]")
-    found = Router(parse_policy(text), Health()).destination({"tenant": "x"}, "m", None)
+    found = Router(parse_policy(text), ModelHealth()).destination({"tenant": "x"}, "m", None)
     assert found is not None
     assert found.routing.model == "a"
 

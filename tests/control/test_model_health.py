@@ -1,10 +1,10 @@
 """What is known of the models' latest calls."""
 
-from costscope.engine.control.call_stats import LAST, LEAST, MODELS_MAX, RECENT_S, Health
+from costscope.engine.control.call_stats import LAST, LEAST, MODELS_MAX, RECENT_S, ModelHealth
 
 
 def test_a_few_calls_say_nothing():
-    health = Health()
+    health = ModelHealth()
     for at in range(LEAST):
         assert health.latency_s("m", at) is None
         assert health.error_percent("m", at) is None
@@ -14,7 +14,7 @@ def test_a_few_calls_say_nothing():
 
 
 def test_latency_is_the_90th_percentile():
-    health = Health()
+    health = ModelHealth()
     for second in range(1, 11):
         health.saw("m", 0.0, float(second), failed=False)
     assert health.latency_s("m", 0.0) == 9.0
@@ -22,7 +22,7 @@ def test_latency_is_the_90th_percentile():
 
 
 def test_only_the_latest_calls_count():
-    health = Health()
+    health = ModelHealth()
     for _ in range(LAST):
         health.saw("m", 0.0, 60.0, failed=True)
     for _ in range(LAST - 8):
@@ -34,7 +34,7 @@ def test_only_the_latest_calls_count():
 
 
 def test_what_is_old_is_forgotten():
-    health = Health()
+    health = ModelHealth()
     for _ in range(LEAST):
         health.saw("m", 0.0, 60.0, failed=True)
     assert health.error_percent("m", RECENT_S) == 100
@@ -42,7 +42,7 @@ def test_what_is_old_is_forgotten():
 
 
 def test_each_model_is_for_itself_and_their_number_is_bounded():
-    health = Health()
+    health = ModelHealth()
     for _ in range(LEAST):
         health.saw("m", 0.0, 1.0, failed=True)
     assert health.error_percent("other", 0.0) is None

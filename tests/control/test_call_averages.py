@@ -1,11 +1,11 @@
 """What calls of a name usually use: a moving average, kept for a bounded number of names."""
 
 from costscope import Usage
-from costscope.engine.control.call_stats import Usual
+from costscope.engine.control.call_stats import CallAverages
 
 
 def test_the_first_call_is_what_is_usual_and_later_ones_move_it():
-    usual = Usual()
+    usual = CallAverages()
     assert usual.of("t", "cost") == 0
     usual.saw("t", 800, None)
     assert usual.of("t", "cost") == 800
@@ -17,7 +17,7 @@ def test_the_first_call_is_what_is_usual_and_later_ones_move_it():
 
 
 def test_names_and_meters_are_apart():
-    usual = Usual()
+    usual = CallAverages()
     usual.saw("a", 5, Usage(input_tokens=10, output_tokens=3))
     usual.saw("b", 7, None)
     assert [usual.of("a", meter) for meter in ("cost", "tokens", "input_tokens", "output_tokens")] == [
@@ -30,7 +30,7 @@ def test_names_and_meters_are_apart():
 
 
 def test_any_number_of_names_takes_bounded_room():
-    usual = Usual()
+    usual = CallAverages()
     for number in range(10_000):
         usual.saw(f"name-{number}", 1, None)
     assert len(usual._averages) <= 1024
