@@ -27,8 +27,14 @@ if TYPE_CHECKING:
 
     from costscope.engine.state.run import Run
     from costscope.errors import RunHalted
-    from costscope.observe.events import records
     from costscope.observe.events.callbacks import Given
+    from costscope.observe.events.records import (
+        CallRefused,
+        CallSettled,
+        Downgraded,
+        RunawayDetected,
+        ThresholdCrossed,
+    )
     from costscope.pricing.money import MoneyLike
     from costscope.scope.runtime import Runtime
     from costscope.scope.scope import Scope
@@ -50,11 +56,11 @@ def budget_scope(
     max_iterations: int | None = None,
     max_wall_clock: str | float | None = None,
     join_run: bool = False,
-    on_threshold: Given[records.ThresholdCrossed] = None,
-    on_denied: Given[records.CallRefused] = None,
-    on_downgrade: Given[records.Downgraded] = None,
-    on_runaway: Given[records.RunawayDetected] = None,
-    on_settled: Given[records.CallSettled] = None,
+    on_threshold: Given[ThresholdCrossed] = None,
+    on_denied: Given[CallRefused] = None,
+    on_downgrade: Given[Downgraded] = None,
+    on_runaway: Given[RunawayDetected] = None,
+    on_settled: Given[CallSettled] = None,
     **labels: str,
 ) -> BudgetScope:
     """A scope to open with `with` or `async with`, or to put on a function, which then runs in a new one.

@@ -28,9 +28,15 @@ if TYPE_CHECKING:
     from opentelemetry.trace import TracerProvider
 
     from costscope.ledger import AuditReport, LostHold
-    from costscope.observe.events import records
     from costscope.observe.events.callbacks import Given
     from costscope.observe.events.event_stream import EventStream
+    from costscope.observe.events.records import (
+        CallRefused,
+        CallSettled,
+        Downgraded,
+        RunawayDetected,
+        ThresholdCrossed,
+    )
     from costscope.observe.telemetry.spans import Spans
     from costscope.policy.load.loader import PolicySource
     from costscope.scope.reloading import Reloading
@@ -57,11 +63,11 @@ class RuntimeOptions(TypedDict, total=False):
     gen_ai_attributes: bool
     metric_labels: Collection[str]
     outbox_limit: int
-    on_threshold: Given[records.ThresholdCrossed]
-    on_denied: Given[records.CallRefused]
-    on_downgrade: Given[records.Downgraded]
-    on_runaway: Given[records.RunawayDetected]
-    on_settled: Given[records.CallSettled]
+    on_threshold: Given[ThresholdCrossed]
+    on_denied: Given[CallRefused]
+    on_downgrade: Given[Downgraded]
+    on_runaway: Given[RunawayDetected]
+    on_settled: Given[CallSettled]
 
 
 class Runtime:
@@ -108,11 +114,11 @@ class Runtime:
         gen_ai_attributes: bool = False,
         metric_labels: Collection[str] = DEFAULT_LABELS,
         outbox_limit: int = OUTBOX_MAX,
-        on_threshold: Given[records.ThresholdCrossed] = None,
-        on_denied: Given[records.CallRefused] = None,
-        on_downgrade: Given[records.Downgraded] = None,
-        on_runaway: Given[records.RunawayDetected] = None,
-        on_settled: Given[records.CallSettled] = None,
+        on_threshold: Given[ThresholdCrossed] = None,
+        on_denied: Given[CallRefused] = None,
+        on_downgrade: Given[Downgraded] = None,
+        on_runaway: Given[RunawayDetected] = None,
+        on_settled: Given[CallSettled] = None,
     ) -> None:
         slot_lease_s = min(DEFAULT_SLOT_LEASE_S, lease_s) if slot_lease_s is None else slot_lease_s
         _check_options(unscoped, {"lease_s": lease_s, "slot_lease_s": slot_lease_s}, outbox_limit)

@@ -93,4 +93,4 @@ def spend_and_wait(folder: str, ready: Event) -> None:
         time.sleep(0.005)
     spend()  # within a second of the flush before: it waits
     ready.set()
-    time.sleep(60)
+    time.sleep(90)

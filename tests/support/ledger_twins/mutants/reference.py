@@ -31,7 +31,7 @@ REFERENCE = {
     ),
     "an overrun is not recorded": ("cell.overrun += actual - amount", "pass"),
     "what is held stays held": ("cell.held -= amount", "pass"),
-    "a presumption is not spent": ('(cell, "spent", cell.spent + amount),\n', ""),
+    "a presumption is not spent": (', (cell, "spent", cell.spent + amount))', ",)"),
     "another policy shortens an account's time": ("max(book.drop_ms, end_ms + keep_ms)", "end_ms + keep_ms"),
     "an extension outlasts the accounts": (
         "min(now_ms + min(command.lease_ms, LEASE_MAX_MS), hold.until_ms)",
