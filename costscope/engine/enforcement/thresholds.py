@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from costscope.engine.enforcement.refusal_events import emit_above
 from costscope.errors import StoreUnavailable
 from costscope.ledger.times import ONCE_KEEP_MS
-from costscope.observe.events.records import ThresholdCrossed, encode_event
+from costscope.observe.events.records import ENCODER, ThresholdCrossed
 from costscope.policy.resolve.accounts import account_info_of
 from costscope.stores.coordination.operations import Publish
 from costscope.stores.effects import Ask
@@ -93,7 +93,7 @@ def _announcement(scope: ScopeState, watch: Watch, watched: Watched) -> tuple[Th
     )
     return event, Publish(
         event.id,
-        encode_event(event),
+        ENCODER.encode(event).decode(),
         once=f"{account.key}#threshold:{event.meter}:{event.threshold!r}",
         once_ms=max(account.end_ms - now_ms, 0) + account.keep_ms if account.end_ms else ONCE_KEEP_MS,
         deliver=deliver,
