@@ -9,12 +9,15 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections import deque
-from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
+
+import msgspec
 
 from costscope_valkey.coalesce_threads import BATCH_MAX, batch_of, own_copy, take, wrong_count
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -66,7 +69,7 @@ class TaskCoalescer(Generic[T, R]):
         return await waiter
 
 
-class _Waiting(NamedTuple, Generic[T, R]):
+class _Waiting(msgspec.Struct, Generic[T, R], frozen=True):
     """The commands of one task, and the future it waits for."""
 
     commands: Sequence[T]
