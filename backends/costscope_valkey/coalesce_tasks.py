@@ -52,7 +52,7 @@ class TaskCoalescer(Generic[T, R]):
         )
 
     async def execute(self, commands: Sequence[T]) -> list[R]:
-        """As `ThreadCoalescer.execute`; how long it may take is decided by `send`."""
+        """Do as `ThreadCoalescer.execute`; how long it may take is decided by `send`."""
         if len(commands) > self._batch_max:
             pieces = range(0, len(commands), self._batch_max)
             return [

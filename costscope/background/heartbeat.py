@@ -116,7 +116,7 @@ class LeaseRenewer:
         self._leases.pop(hold_id, None)
 
     def keeps(self, hold_id: str) -> bool:
-        """Whether the holder of this is in this process, and has not been told that it is lost."""
+        """Return whether the holder of this is in this process, and has not been told that it is lost."""
         return hold_id in self._leases
 
     def close(self, timeout_s: float = 0.0) -> None:

@@ -96,7 +96,7 @@ class Worker:
         return not self.stopping
 
     def pause(self, seconds: float) -> None:
-        """For `work`, before it tries again: wait, but not while someone drains or closes."""
+        """Wait, for `work` before it tries again, but not while someone drains or closes."""
         if not self.closing.is_set():
             self._hurry.wait(min(seconds, self._until_s - time.monotonic()))
             self._hurry.clear()

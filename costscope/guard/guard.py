@@ -114,7 +114,7 @@ class Guard:
         return await run_async(iteration_begins(opened), opened.store)
 
     def after_iteration(self, run_id: str, iteration: int | None = None) -> SettledDecision:
-        """The turn is over.
+        """End the turn.
 
         Args:
             run_id: of the run.
@@ -253,11 +253,11 @@ class Guard:
     # -------------------------------------------------------------------------- others
 
     def runs(self) -> tuple[str, ...]:
-        """The ids of the runs that are open."""
+        """Return the ids of the runs that are open."""
         return self._runs.ids()
 
     def scope(self, run_id: str) -> Scope:
-        """The scope of an open run: its balances, `preview`, `halt`, `refresh`.
+        """Return the scope of an open run: its balances, `preview`, `halt`, `refresh`.
 
         Raises:
             RunUnknown: it is not open.

@@ -114,7 +114,7 @@ class OpenRun:
             self._calls[opened.call_id] = opened
 
     def take(self, kind: CallKind, call_id: str | None) -> OpenCall:
-        """The open call of this id; without one, the only open call of that kind.
+        """Return the open call of this id; without one, the only open call of that kind.
 
         Raises:
             CallUnknown: there is none, or more than one.
@@ -139,7 +139,7 @@ class OpenRun:
             return self.iterations
 
     def turn_ends(self, number: int | None) -> Iteration:
-        """The open iteration of this number; without one, the latest.
+        """Return the open iteration of this number; without one, the latest.
 
         Raises:
             CallUnknown: there is none.
@@ -184,7 +184,7 @@ class OpenRun:
 
 
 def unknown_run(run_id: str) -> RunUnknown:
-    """The error for a hook of a run that is not open."""
+    """Return the error for a hook of a run that is not open."""
     msg = (
         f"run {run_id!r} is not open in this guard: it was never started here, was refused, or has ended. Call "
         "on_run_start first and go on only if its decision is allowed; in another process start it with join_run=True"
@@ -225,7 +225,7 @@ class Runs:
             self._open.pop(run_id, None)
 
     def get(self, run_id: str) -> OpenRun:
-        """The open run of this id.
+        """Return the open run of this id.
 
         Raises:
             RunUnknown: there is none.
@@ -236,6 +236,6 @@ class Runs:
         return found
 
     def ids(self) -> tuple[str, ...]:
-        """The ids of all open runs."""
+        """Return the ids of all open runs."""
         with self._lock:
             return tuple(run_id for run_id, opened in self._open.items() if opened is not None)

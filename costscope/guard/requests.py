@@ -69,7 +69,7 @@ class ToolRequest(TypedDict, total=False):
 
 
 def model_call(model: str, given: ModelRequest) -> DescribedCall:
-    """How the call is estimated and settled, and its arguments.
+    """Return how the call is estimated and settled, and its arguments.
 
     Raises:
         InvalidInput: something given cannot be used.
@@ -92,7 +92,7 @@ def model_call(model: str, given: ModelRequest) -> DescribedCall:
 
 
 def tool_call(tool: str, given: ToolRequest) -> DescribedCall:
-    """As `model_call`.
+    """Do as `model_call`.
 
     Raises:
         InvalidInput: something given cannot be used.
@@ -115,7 +115,7 @@ def tool_call(tool: str, given: ToolRequest) -> DescribedCall:
 
 
 def _usage_of(reported: object) -> object:
-    """A response's own usage; else what was reported is itself the usage, or none."""
+    """Return a response's own usage; else what was reported is itself the usage, or none."""
     return read_usage(reported) or reported
 
 
@@ -130,7 +130,7 @@ def _key(key: str | None) -> Callable[..., str] | None:
 
 
 def _check_names(given: Mapping[str, object], known: type) -> None:
-    """A misspelt `max_tokens` must not be a call without a cap."""
+    """Refuse a misspelt name: without its `max_tokens` a call would have no cap."""
     names = known.__annotations__
     for name in given:
         if name not in names:

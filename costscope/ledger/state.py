@@ -73,7 +73,7 @@ class Book:
         """Ticket to the moment from which it counts no more."""
 
     def gone(self, now_ms: int) -> bool:
-        """Past its keeping time: it counts as forgotten even before it is collected."""
+        """Return True past its keeping time: it counts as forgotten even before it is collected."""
         return 0 < self.drop_ms <= now_ms
 
 

@@ -290,7 +290,7 @@ class Ledger(Books):
 
 
 def _overflows(hold: Hold, actuals: Amounts) -> bool:
-    """Would spent + held pass 2^53-1? Slots are never spent."""
+    """Return whether spent + held would pass 2^53-1. Slots are never spent."""
     held: Amounts = hold.request.amounts if hold.request is not None else {}
     for meter, actual in actuals.items():
         if actual > held.get(meter, 0):

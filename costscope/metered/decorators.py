@@ -69,7 +69,7 @@ def _wrapper(function: Callable[..., Any], free: Spec, bound: Spec) -> Callable[
 
 
 def _plain(function: Any) -> Callable[..., Any]:
-    """The function under classmethod, staticmethod and callable objects."""
+    """Return the function under classmethod, staticmethod and callable objects."""
     while True:
         if isinstance(function, classmethod | staticmethod):
             function = function.__func__

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def metered_result(spec: Spec, call: Call, result: object) -> object | None:
-    """What stands for a result that is not there yet, a stream or a coroutine; None if it is there."""
+    """Return what stands for a result that is not there yet, a stream or a coroutine; None if it is there."""
     if isinstance(result, CoroutineType):
         return AwaitedCall(spec, call, result)
     return metered_stream(spec, call, result)

@@ -50,7 +50,7 @@ class _MeteredSteps:
         self._last: object = None
 
     def _instead(self, call: Call | None, error: CallDenied) -> tuple[object, ...]:
-        """The items of a refused generator: the value that stands for it, and nothing for None.
+        """Return the items of a refused generator: the value that stands for it, and nothing for None.
 
         Raises:
             CallDenied: it is to raise.
@@ -61,7 +61,7 @@ class _MeteredSteps:
         return () if instead is None else (instead,)
 
     def _begin(self, call: Call | None) -> None:
-        """The call is reserved, or covered by one around it: make the body."""
+        """Make the body: the call is reserved, or covered by one around it."""
         args, kwargs = self._args, self._kwargs
         if call is not None:
             args, kwargs = self._spec.granted_arguments(call, args, kwargs)
@@ -69,7 +69,7 @@ class _MeteredSteps:
 
     @contextmanager
     def _inside(self) -> Iterator[None]:
-        """One step of the body: the captured scope and this call are current, the caller's are put back."""
+        """Make one step of the body: the captured scope and this call are current, the caller's are put back."""
         scope, call = current_scope(), current_call()
         set_current_scope(self._inner_scope)
         set_current_call(self._call or call)

@@ -43,7 +43,7 @@ OnDeniedOption = Literal["raise"] | Return | Wait
 
 
 def on_denied_option(given: OnDeniedOption) -> OnDenied:
-    """The option as the policy's own word for it.
+    """Return the option as the policy's own word for it.
 
     Raises:
         InvalidInput: something else.

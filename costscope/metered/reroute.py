@@ -28,7 +28,7 @@ log = logging.getLogger("costscope")
 
 
 def effects_over(scope: ScopeState, less: Mapping[str, int] | None = None) -> Effects:
-    """What thresholds and a runaway have put in force, together.
+    """Return what thresholds and a runaway have put in force, together.
 
     Args:
         scope: of the call.
@@ -55,7 +55,7 @@ class CallRoutes(msgspec.Struct, eq=False):
     """What the routes say about it."""
 
     def routing(self, less: Mapping[str, int] | None = None) -> Routing | None:
-        """Where the call goes, by what is known now; None where nothing has a say in that. `less` as above."""
+        """Return where the call goes, by what is known now; None where nothing has a say in that. `less` as above."""
         scope, found = self.scope, self.found
         watch = scope.watch
         if (
@@ -114,7 +114,7 @@ class CallRoutes(msgspec.Struct, eq=False):
         return self.route_of(self.routing() or Routing(self.asked))
 
     def _is_usable(self, model: str, thrifty: bool) -> bool:
-        """Whether the call can go there; if it is to save, whether it does."""
+        """Return whether the call can go there; if it is to save, whether it does."""
         if not self.spec.shape.lets_name_model(*self.given):
             self.spec.warn_once(
                 f"its calls cannot go to {model} instead of {self.asked}: it takes no model; add a parameter `model`"
@@ -147,7 +147,7 @@ class CallRoutes(msgspec.Struct, eq=False):
     def _cap_output(
         self, model: str, given: Arguments, arguments: dict[str, object], routing: Routing
     ) -> tuple[Price, tuple[Arguments, dict[str, object]], int | None]:
-        """The call with its output capped as the routing says, and that cap if it is lower than its own."""
+        """Return the call with its output capped as the routing says, and that cap if it is lower than its own."""
         spec = self.spec
         price = spec.price_of(self.scope.services.prices, model, asked=self.asked)
         if not routing.limits_output or not price.has_output:
@@ -166,7 +166,7 @@ class CallRoutes(msgspec.Struct, eq=False):
         return price, (changed, spec.shape.bind(*changed)), cap
 
     def _estimate(self, model: str) -> Estimate | None:
-        """What the call as it was made would hold at this model; None without a price."""
+        """Return what the call as it was made would hold at this model; None without a price."""
         spec, scope = self.spec, self.scope
         try:
             price = spec.price_of(scope.services.prices, model, asked=self.asked)

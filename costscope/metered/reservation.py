@@ -199,7 +199,7 @@ def reserve_call(
     stage: str | None = None,
     runtime: Runtime | None = None,
 ) -> Reservation:
-    """A reservation to enter with `with` or `async with`.
+    """Make a reservation to enter with `with` or `async with`.
 
     Leaving the block without `commit` or `release` charges what was held, unless an exception proves that the
     provider did not bill.
@@ -252,7 +252,7 @@ def reserve_call(
 def _estimate(
     services: Services, call: Described, kind: Literal["model", "tool"], name: str
 ) -> tuple[Estimate, Price | None]:
-    """What to hold for the call, and what settles it.
+    """Return what to hold for the call, and what settles it.
 
     Raises:
         ModelUnpriced: refused before there is a call.
@@ -266,7 +266,7 @@ def _estimate(
 
 
 def _on_denied(given: Literal["raise"] | Wait | None) -> OnDenied | None:
-    """The option as the policy's own word for it; None for what the budget says."""
+    """Return the option as the policy's own word for it; None for what the budget says."""
     said = None if given is None else on_denied_option(given)
     if said is not None and said.do == "return":
         msg = "on_denied=Return(...): a block returns nothing; catch BudgetExceeded, or decorate a function"

@@ -31,7 +31,7 @@ _NEVER_SENT: Final = frozenset({errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.EN
 
 
 def not_billed(error: BaseException) -> bool:
-    """True if the provider cannot have billed the call.
+    """Return True if the provider cannot have billed the call.
 
     That is: it answered with an HTTP status of 400 or more, no one answered at its address (refused, no route,
     unknown host), or the function itself raised `NotBilled`. Anything else may have cost money: a time-out, a
@@ -51,7 +51,7 @@ def not_billed(error: BaseException) -> bool:
 
 
 def _status(error: BaseException) -> int | None:
-    """The HTTP status an SDK's exception carries: `status_code` or `code`, on itself or on its response."""
+    """Return the HTTP status an SDK's exception carries: `status_code` or `code`, on itself or on its response."""
     for source in (error, getattr(error, "response", None)):
         for name in ("status_code", "code"):
             status = getattr(source, name, None)
@@ -61,7 +61,7 @@ def _status(error: BaseException) -> int | None:
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
-    """The exception and what it was explicitly raised from, or names as its reason (urllib)."""
+    """Return the exception and what it was explicitly raised from, or names as its reason (urllib)."""
     cause: BaseException | None = error
     for _ in range(_CAUSES_MAX):
         if cause is None:
@@ -113,7 +113,7 @@ def error_command(spec: Spec, call: Call, error: BaseException) -> Commit | Rele
 
 
 def price_usage(call: Call, usage: Usage | None) -> tuple[Amounts | None, Usage | None]:
-    """The usage as the provider bills it, and what it comes to; None charges the hold."""
+    """Return the usage as the provider bills it, and what it comes to; None charges the hold."""
     if usage is None or call.price is None:
         return None, usage
     if call.tier is not None:  # else the usage has the tier that it is billed at

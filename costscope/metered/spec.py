@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def check_key(key: object, function: Callable[..., object], name: str) -> None:
-    """An argument that does not exist identifies nothing: a misspelt name would switch the protection off."""
+    """Refuse an argument that does not exist: it identifies nothing, and a misspelt name would switch the protection off."""
     if not isinstance(key, str):
         return
     parameters = inspect.signature(function).parameters
@@ -40,7 +40,7 @@ def check_key(key: object, function: Callable[..., object], name: str) -> None:
 
 
 def key_of(spec: Spec, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str | None:
-    """The idempotency key of a call: an argument's value, or what the user's function makes of them all."""
+    """Return the idempotency key of a call: an argument's value, or what the user's function makes of them all."""
     given = spec.options.idempotency_key
     if given is None:
         return None
@@ -90,13 +90,13 @@ class Spec:
         return self
 
     def like(self, name: str | None, options: Options) -> Spec:
-        """The same function under another name, told something else."""
+        """Return the same function under another name, told something else."""
         return copy(self).tell(name, options)
 
     def granted_arguments(
         self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The arguments of the call as it is to be made: to its route's model, with the cap that its hold pays for."""
+        """Return the arguments of the call as it is to be made: to its route's model, with the cap that its hold pays for."""
         if call.route is not None and call.route.rewritten is not None:
             args, kwargs = call.route.rewritten
         estimate = call.estimate
@@ -107,7 +107,7 @@ class Spec:
         return self.shape.with_cap(args, kwargs, cap, provider=provider)
 
     def price_of(self, prices: PriceBook, model: str, *, asked: str) -> Price:
-        """The price of a call to this model: the decorator's own, but for another model than it asks for its own.
+        """Return the price of a call to this model: the decorator's own, but for another model than it asks for its own.
 
         Raises:
             ModelUnpriced: none is known.
@@ -131,7 +131,7 @@ class Spec:
         arguments: Mapping[str, object],
         price: Price,
     ) -> tuple[Estimate, str | None]:
-        """What to hold for a call to this model, and the service tier that it states."""
+        """Return what to hold for a call to this model, and the service tier that it states."""
         options = self.options
         tier = tier_of(arguments, options.tier)
         if options.estimate is None or options.estimate in ESTIMATE_MODES:
@@ -150,7 +150,7 @@ class Spec:
         return estimate, tier
 
     def given_estimate(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Estimate:
-        """What `estimate=` says to hold for this call."""
+        """Return what `estimate=` says to hold for this call."""
         given = self.options.estimate
         if callable(given):
             given = given(*args, **kwargs)
@@ -165,11 +165,11 @@ settlements as those of decorated functions."""
 
 
 def before_model_call(**request: object) -> None:
-    """The shape of every model call: it may have any argument."""
+    """Stand for the shape of every model call: it may have any argument."""
 
 
 def before_tool_call(*values: object, **arguments: object) -> None:
-    """The shape of every tool call."""
+    """Stand for the shape of every tool call."""
 
 
 _MODEL = Spec("model", None, Options(), before_model_call)
@@ -177,19 +177,19 @@ _TOOL = Spec("tool", None, Options(), before_tool_call)
 
 
 def described_model(options: Options) -> Spec:
-    """How a model call is estimated, routed and settled; its arguments name the model."""
+    """Return how a model call is estimated, routed and settled; its arguments name the model."""
     return _MODEL.like(None, options)
 
 
 def described_tool(name: str, options: Options) -> Spec:
-    """How a call of this tool is."""
+    """Return how a call of this tool is estimated and settled."""
     return _TOOL.like(name, options)
 
 
 def model_arguments(
     model: str, messages: object, max_tokens: int | None, request: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
-    """The arguments of a model call, under the names that the estimate looks for."""
+    """Return the arguments of a model call, under the names that the estimate looks for."""
     arguments: dict[str, Any] = {"model": model, **(request or {})}
     if messages is not None:
         arguments["messages"] = messages
@@ -199,14 +199,14 @@ def model_arguments(
 
 
 def key_function(key: str | None) -> Callable[..., str] | None:
-    """An idempotency key that is known, as the function that a decorator is given."""
+    """Return an idempotency key that is known, as the function that a decorator is given."""
     return None if key is None else lambda *_, **__: key
 
 
 def routed_call(
     call: Described, stage: str | None, *, routed: bool, on_lost: OnLost, key: str | None
 ) -> DescribedCall:
-    """A model call that goes where its route says.
+    """Describe a model call that goes where its route says.
 
     Raises:
         InvalidInput: it is a tool's, or has a stage and is not to be routed.

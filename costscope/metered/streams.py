@@ -28,7 +28,7 @@ _SNAPSHOTS: Final = ("current_message_snapshot", "current_completion_snapshot")
 
 
 def metered_stream(spec: Spec, call: Call, result: object) -> object | None:
-    """A proxy that settles the call when the stream ends; None if the result is not a stream."""
+    """Return a proxy that settles the call when the stream ends; None if the result is not a stream."""
     if spec.kind != "model":
         return None
     kind: Any = type(result)  # hashable, which mypy doubts of type[object]
@@ -209,7 +209,7 @@ def _peek(stream: object, name: str) -> object | None:
 
 
 def _is_final(snapshot: object) -> bool:
-    """True once the SDK's helper has seen the end: the usage in it is the bill."""
+    """Return True once the SDK's helper has seen the end: the usage in it is the bill."""
     if getattr(snapshot, "stop_reason", None) is not None:
         return True
     choices = getattr(snapshot, "choices", None)

@@ -54,7 +54,7 @@ class AccountBalance(msgspec.Struct, frozen=True):
 
 
 def balances_of(accounts: Iterable[Account], balances: Iterable[Balance]) -> list[AccountBalance]:
-    """One row per account and meter; an empty balance reads as nothing spent, nothing held."""
+    """Return one row per account and meter; an empty balance reads as nothing spent, nothing held."""
     rows = []
     for account, balance in zip(accounts, balances, strict=True):
         info = account_info_of(account.about)
@@ -187,7 +187,7 @@ def _with_units(estimate: Estimate, units: int) -> Amounts:
 
 
 def _pressure(row: AccountBalance, amount: int) -> float:
-    """How full the account would be, by its own limit."""
+    """Return how full the account would be, by its own limit."""
     return (row.spent + row.held + amount) / row.limit if row.limit else float("inf")
 
 

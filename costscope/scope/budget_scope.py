@@ -63,7 +63,7 @@ def budget_scope(
     on_settled: Given[CallSettled] = None,
     **labels: str,
 ) -> BudgetScope:
-    """A scope to open with `with` or `async with`, or to put on a function, which then runs in a new one.
+    """Open a scope with `with` or `async with`, or put one on a function, which then runs in a new one.
 
     A scope whose labels include `run`, and that adds a label, shares its limits with every process that opens
     the same labels; any other scope's limits are its own. A scope that adds the label `run` is a run: entering it is
@@ -122,7 +122,7 @@ def budget_scope(
 
 
 def _limits_of(given: tuple[MoneyLike | None, ...], labels: Iterable[str]) -> dict[str, int]:
-    """The limits by meter, in the ledger's units.
+    """Return the limits by meter, in the ledger's units.
 
     Args:
         given: as many as there are in `_LIMITS`, and in that order.
@@ -257,7 +257,7 @@ class Interrupt:
 
     @classmethod
     async def of(cls, run: Run) -> Self | None:
-        """From now on the task can be ended; None where there is no task."""
+        """Let the task be ended from now on; None where there is no task."""
         try:
             if asyncio.current_task() is None:
                 return None
@@ -269,7 +269,7 @@ class Interrupt:
         return interrupt
 
     async def end(self, error: BaseException | None) -> RunHalted | None:
-        """From now on it cannot. What is to be raised instead of the cancellation that this has caused."""
+        """Let it be ended no more; return what is to be raised instead of the cancellation that this has caused."""
         run = self._run
         run.interrupts(None)
         try:

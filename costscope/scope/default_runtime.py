@@ -93,7 +93,7 @@ def _environments_policy() -> str | None:
 
 
 def get_runtime() -> Runtime:
-    """The default runtime; made from the environment when `configure` was not called."""
+    """Return the default runtime; made from the environment when `configure` was not called."""
     if default.runtime is None:
         if not os.environ.get("COSTSCOPE_STORE"):
             warnings.warn(
@@ -108,7 +108,7 @@ def get_runtime() -> Runtime:
 
 
 def _callers_level() -> int:
-    """The stack level of the first caller outside this library: where the warning is of use."""
+    """Return the stack level of the first caller outside this library: where the warning is of use."""
     level, frame = 1, sys._getframe(1)  # noqa: SLF001 - the documented way to look at one's callers
     while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith("costscope."):
         level, frame = level + 1, frame.f_back

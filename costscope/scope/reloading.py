@@ -43,7 +43,7 @@ class Reloading:
         self._reloader.close()
 
     def _adopt(self, policy: Policy) -> None:
-        """A new policy holds from the next call on, in scopes that are open as well."""
+        """Put a new policy in force from the next call on, in scopes that are open as well."""
         try:
             before = self._acting.adopt(policy)
         except InvalidPolicy as problem:

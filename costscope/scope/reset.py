@@ -95,7 +95,7 @@ def _forgiven(scope: ScopeState, account: Account) -> Steps[dict[str, int]]:
 
 
 def _with_every_meter(account: Account) -> Account:
-    """The account with all that its budget counts there: the admission of runs knows other meters than calls do."""
+    """Return the account with all that its budget counts there: the admission of runs knows other meters than calls do."""
     limits = dict(account.limits)
     others = (
         (meter, limit)

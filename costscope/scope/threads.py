@@ -42,6 +42,6 @@ class ScopedExecutor(ThreadPoolExecutor):
     """A thread pool whose tasks run in the scope in which they were submitted."""
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
-        """As `ThreadPoolExecutor.submit`, with the scope bound; `map` uses it too."""
+        """Do as `ThreadPoolExecutor.submit`, with the scope bound; `map` uses it too."""
         bound: Any = bind_scope(fn)
         return super().submit(bound, *args, **kwargs)

@@ -8,7 +8,7 @@ def test_a_few_calls_say_nothing():
     for at in range(LEAST):
         assert health.latency_s("m", at) is None
         assert health.error_percent("m", at) is None
-        health.saw("m", at, 1.0, failed=True)
+        health.record_call("m", at, 1.0, failed=True)
     assert health.latency_s("m", LEAST) == 1.0
     assert health.error_percent("m", LEAST) == 100
 
@@ -16,7 +16,7 @@ def test_a_few_calls_say_nothing():
 def test_latency_is_the_90th_percentile():
     health = ModelHealth()
     for second in range(1, 11):
-        health.saw("m", 0.0, float(second), failed=False)
+        health.record_call("m", 0.0, float(second), failed=False)
     assert health.latency_s("m", 0.0) == 9.0
     assert health.error_percent("m", 0.0) == 0
 
@@ -24,19 +24,19 @@ def test_latency_is_the_90th_percentile():
 def test_only_the_latest_calls_count():
     health = ModelHealth()
     for _ in range(LAST):
-        health.saw("m", 0.0, 60.0, failed=True)
+        health.record_call("m", 0.0, 60.0, failed=True)
     for _ in range(LAST - 8):
-        health.saw("m", 1.0, 0.1, failed=False)
+        health.record_call("m", 1.0, 0.1, failed=False)
     assert health.error_percent("m", 1.0) == 100 * 8 / LAST
     for _ in range(8):
-        health.saw("m", 1.0, 0.1, failed=False)
+        health.record_call("m", 1.0, 0.1, failed=False)
     assert (health.error_percent("m", 1.0), health.latency_s("m", 1.0)) == (0, 0.1)
 
 
 def test_what_is_old_is_forgotten():
     health = ModelHealth()
     for _ in range(LEAST):
-        health.saw("m", 0.0, 60.0, failed=True)
+        health.record_call("m", 0.0, 60.0, failed=True)
     assert health.error_percent("m", RECENT_S) == 100
     assert health.error_percent("m", RECENT_S + 0.001) is None
 
@@ -44,8 +44,8 @@ def test_what_is_old_is_forgotten():
 def test_each_model_is_for_itself_and_their_number_is_bounded():
     health = ModelHealth()
     for _ in range(LEAST):
-        health.saw("m", 0.0, 1.0, failed=True)
+        health.record_call("m", 0.0, 1.0, failed=True)
     assert health.error_percent("other", 0.0) is None
     for at in range(MODELS_MAX + 1):
-        health.saw(f"m{at}", 0.0, 1.0, failed=False)
+        health.record_call(f"m{at}", 0.0, 1.0, failed=False)
     assert len(health._calls) <= MODELS_MAX

@@ -121,10 +121,10 @@ def test_latency_and_errors_send_on_to_the_first_model_that_is_well_and_back():
     health = ModelHealth()
     routes = router(CHAIN, health=health)
     for _ in range(8):
-        health.saw("big", 10.0, 2.0, failed=False)
+        health.record_call("big", 10.0, 2.0, failed=False)
     assert went(decide(routes, now_s=10.0)) == ("mid", "latency_above: big took 2 s")
     for _ in range(8):
-        health.saw("mid", 20.0, 0.1, failed=True)
+        health.record_call("mid", 20.0, 0.1, failed=True)
     assert went(decide(routes, now_s=20.0)) == ("small", "error_rate_above: mid at 100 %")
     assert decide(routes, now_s=311.0).model == "big", "what it did more than five minutes ago is forgotten"
 
@@ -156,7 +156,7 @@ def test_fallbacks_that_cannot_be_used_are_passed_over():
 def test_a_model_that_is_not_well_may_be_left_for_a_dearer_one():
     health, asked = ModelHealth(), []
     for _ in range(8):
-        health.saw("big", 1.0, 0.1, failed=True)
+        health.record_call("big", 1.0, 0.1, failed=True)
 
     def usable(model, thrifty):
         asked.append((model, thrifty))

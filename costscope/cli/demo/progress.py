@@ -109,12 +109,12 @@ class Progress:
         return len(self.pairs_us) / self.seconds if self.seconds else 0.0
 
     def percentile_us(self, percent: int) -> int:
-        """The nearest-rank percentile of the pairs; 0 of none."""
+        """Return the nearest-rank percentile of the pairs; 0 of none."""
         pairs = sorted(self.pairs_us)
         return pairs[max(0, -(-len(pairs) * percent // 100) - 1)] if pairs else 0
 
     def runs(self, tenant: str | None = None) -> dict[str, int]:
-        """How many runs the ledger has admitted, how many ended how, and were refused; of one tenant or of all."""
+        """Return how many runs the ledger has admitted, how many ended how, and were refused; of one tenant or of all."""
         ended = Counter(status for path, status in self.ended.items() if tenant in {None, path[0]})
         admitted = sum(runs.admitted for name, runs in self.places.items() if tenant in {None, name})
         refused = sum(tenant in {None, path[0]} for path in self.refused)

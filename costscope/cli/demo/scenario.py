@@ -80,7 +80,7 @@ class Scenario(msgspec.Struct, frozen=True, dict=True):
         return min(max(self.calls // _RUN_CALLS, 1), _RUNS_MAX)
 
     def calls_of(self, run: int) -> range:
-        """The attempts that an agent makes in one of its runs, counted from 0."""
+        """Return the attempts that an agent makes in one of its runs, counted from 0."""
         return range(self.calls * run // self.runs, self.calls * (run + 1) // self.runs)
 
     @property

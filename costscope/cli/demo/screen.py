@@ -119,7 +119,7 @@ def _new_table(*headings: str, left: int, padding: tuple[int, int, int, int] = (
 
 
 def _accounts_table(progress: Progress, console: Console) -> Table:
-    """The agents' own accounts are summed up in `_sums`; `--json` has every one of them."""
+    """Draw the accounts. The agents' own are summed up in `_sums`; `--json` has every one of them."""
     wide, ascii_only = console.width >= _WIDE, console.options.ascii_only
     numbers = ("Limit", "Spent", "Held", "Presumed", "Provider's bill")
     table = _new_table("USD per account", *["Used"] * wide, *numbers, left=1 + wide)
@@ -148,7 +148,7 @@ def _runs_table(progress: Progress) -> Table:
 
 
 def _sums(verdict: Verdict) -> Text:
-    """One a line, and at the end what it was all about."""
+    """Write the sums one a line, and at the end what it was all about."""
     progress = verdict.progress
     scenario, provider, total = progress.scenario, progress.provider, progress.total()
     kinds = ", ".join(f"{count:,} {kind}" for kind, count in sorted(progress.denials.items()))

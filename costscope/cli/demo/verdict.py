@@ -117,7 +117,7 @@ def broken_promises(progress: Progress) -> list[str]:
 
 
 def _broken_thresholds(progress: Progress) -> Iterator[str]:
-    """Each was told once by the stream and to one callback, and none was passed in silence."""
+    """Check that each was told once by the stream and to one callback, and none was passed in silence."""
     for crossing, times in progress.crossed.items():
         (budget, _, percent), callbacks = crossing, progress.called_back[crossing]
         # a worker may have been killed between the crossing and its report of it
@@ -131,7 +131,7 @@ def _broken_thresholds(progress: Progress) -> Iterator[str]:
 
 
 def _broken_runs(progress: Progress) -> Iterator[str]:
-    """The books have admitted as many runs as the stream saw end, and never more at once than there are places."""
+    """Check that as many runs were admitted as were seen to end, and never more at once than there are places."""
     for tenant, runs in progress.places.items():
         admitted = format_count(runs.admitted, "run")
         ended = sum(path[0] == tenant for path in progress.ended)
@@ -147,7 +147,7 @@ def _broken_runs(progress: Progress) -> Iterator[str]:
 
 
 def _broken_runaways(progress: Progress) -> Iterator[str]:
-    """What went out of control was halted at the call that showed it, and nothing else was."""
+    """Check that what went out of control was halted at the call that showed it, and nothing else was."""
     found, wild = progress.runaways, progress.scenario.wild
     for path, reason in wild.items():
         made, allowed = progress.provider.requests[path], RUNAWAY[reason]

@@ -49,7 +49,7 @@ def end_of_call(call: Call, command: Commit | Release | None) -> FollowUp | None
         services.wait_list.wake(call.accounts)
     if call.kind == "model" and call.failed is not None and services.router.watches:
         now_s = perf_counter()
-        services.health.saw(call.name, now_s, now_s - call.began_s, failed=call.failed)
+        services.health.record_call(call.name, now_s, now_s - call.began_s, failed=call.failed)
     levels, suspicion, reported = False, None, None
     if run is not None:
         run.cost += cost
@@ -60,11 +60,11 @@ def end_of_call(call: Call, command: Commit | Release | None) -> FollowUp | None
                 reported = Wake() if suspicion is not None else None
                 report_call(run, scope, call.digest, cost, failed=call.failed, wake=reported)
             if detector.brakes:
-                services.averages.saw(call.name, cost, call.usage)
+                services.averages.record_call(call.name, cost, call.usage)
     watch = scope.watch
     if watch is not None:
         if watch.throttles:
-            services.averages.saw(call.name, cost, call.usage)
+            services.averages.record_call(call.name, cost, call.usage)
         levels = _may_have_crossed(call, watch, actual)
     if services.settled_listeners or scope.callbacks is not None:
         _emit_settled(call, cost)

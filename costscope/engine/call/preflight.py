@@ -104,7 +104,7 @@ def _turns(call: Call, watch: Watch, throttled: tuple[Watched, ...]) -> list[_Tu
 
 
 def interval_ms(expected: int, left: int, rest_ms: int) -> int:
-    """The time from one call to the next at which calls of this size use up what is left just when the window ends.
+    """Return the time from one call to the next at which calls of this size use up what is left just when the window ends.
 
     Args:
         expected: what a call uses.
@@ -162,7 +162,7 @@ def check_preconditions(call: Call) -> Steps[None]:
 
 
 def _check_levels(call: Call, watch: Watch) -> Steps[None]:
-    """What thresholds that are passed do to a call before anything is asked to be held.
+    """Return what thresholds that are passed do to a call before anything is asked to be held.
 
     Raises:
         CallDenied: they refuse it.

@@ -21,8 +21,8 @@ class CallAverages:
     def __init__(self) -> None:
         self._averages: dict[tuple[str, str], int] = {}
 
-    def saw(self, name: str, cost: int, usage: Usage | None) -> None:
-        """A call of this name has ended."""
+    def record_call(self, name: str, cost: int, usage: Usage | None) -> None:
+        """Count a call of this name that has ended."""
         self._move((name, "cost"), cost)
         if usage is not None:
             self._move((name, "tokens"), usage.tokens)
@@ -30,7 +30,7 @@ class CallAverages:
             self._move((name, "output_tokens"), usage.output_tokens)
 
     def of(self, name: str, meter: str) -> int:
-        """What such a call uses of a meter, rounded up; 0 while nothing is known."""
+        """Return what such a call uses of a meter, rounded up; 0 while nothing is known."""
         return self._averages.get((name, meter), 0)
 
     def _move(self, what: tuple[str, str], amount: int) -> None:
@@ -58,8 +58,8 @@ class ModelHealth:
     def __init__(self) -> None:
         self._calls: dict[str, deque[tuple[float, float, bool]]] = {}
 
-    def saw(self, model: str, at_s: float, seconds: float, *, failed: bool) -> None:
-        """A call of this model has ended at `at_s` of any clock that only goes forward."""
+    def record_call(self, model: str, at_s: float, seconds: float, *, failed: bool) -> None:
+        """Count a call of this model that has ended at `at_s` of any clock that only goes forward."""
         calls = self._calls.get(model)
         if calls is None:
             if len(self._calls) >= MODELS_MAX:
@@ -68,12 +68,12 @@ class ModelHealth:
         calls.append((at_s, seconds, failed))
 
     def latency_s(self, model: str, now_s: float) -> float | None:
-        """The 90th percentile of the recent calls' seconds; None while there are too few."""
+        """Return the 90th percentile of the recent calls' seconds; None while there are too few."""
         recent = sorted(seconds for _, seconds, _ in self._recent(model, now_s))
         return recent[(len(recent) * 9 - 1) // 10] if recent else None
 
     def error_percent(self, model: str, now_s: float) -> float | None:
-        """How many of the recent calls failed, in percent; None while there are too few."""
+        """Return how many of the recent calls failed, in percent; None while there are too few."""
         recent = self._recent(model, now_s)
         return 100 * sum(failed for *_, failed in recent) / len(recent) if recent else None
 

@@ -82,7 +82,7 @@ def _given(cap: float | None) -> tuple[int | float, ...]:
 
 
 def apply_caps(value: int | None, caps: Iterable[int | float]) -> int | None:
-    """A cap after amounts (whole numbers) and factors (decimals) have been applied; never below 1.
+    """Lower a cap by amounts (whole numbers) and factors (decimals); never below 1.
 
     A factor of something without a cap changes nothing.
     """

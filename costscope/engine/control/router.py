@@ -45,11 +45,11 @@ class Routing(msgspec.Struct, frozen=True):
         return self.max_tokens is not None or bool(self.caps)
 
     def to(self, model: str, fallbacks: tuple[str, ...], reason: str) -> Routing:
-        """The same to another model."""
+        """Return the same to another model."""
         return msgspec.structs.replace(self, model=model, fallbacks=fallbacks, reason=reason)
 
     def cap(self, own: int | None, usual: int) -> int | None:
-        """The output cap of a call; None for none.
+        """Return the output cap of a call; None for none.
 
         Args:
             own: the one it states itself.
@@ -82,7 +82,7 @@ class Router:
         """Some route asks how much of the budgets is left."""
 
     def destination(self, labels: Mapping[str, str], model: str, stage: str | None) -> Destination | None:
-        """What the first route that matches says, in its first stage that does; the label `stage` is the default."""
+        """Return what the first route that matches says, in its first stage that does; the label `stage` is the default."""
         wanted = stage or labels.get("stage", "")
         for rules, route in self.routes:
             if rules_hold(rules, labels) and any(matches(pattern, model) for pattern in route.models):
@@ -101,14 +101,14 @@ class Router:
         now_s: float = 0.0,
         usable: Callable[[str, bool], bool] = lambda *_: True,
     ) -> Routing | None:
-        """Where a call goes that asks for a model; None where nothing has a say in that.
+        """Return where a call goes that asks for a model; None where nothing has a say in that.
 
         Args:
             found: what the routes say about it.
             asked: the model it asks for.
             effects: what is in force over it.
             costs: the budgets over it that limit `cost`.
-            now_s: for the age of what the models did lately, by the clock of `ModelHealth.saw`.
+            now_s: for the age of what the models did lately, by the clock of `ModelHealth.record_call`.
             usable: whether a call can go to a model; True with it: in order to spend less.
         """
         if found is None:
@@ -138,7 +138,7 @@ class Router:
         now_s: float,
         usable: Callable[[str, bool], bool],
     ) -> Routing:
-        """As far down the chain as there is a reason to go."""
+        """Go as far down the chain as there is a reason to."""
         chosen, thrifty, chain = standing, bool(why), standing.fallbacks
         why = why or self._unwell(triggers, chosen.model, now_s)
         while why and chain:
@@ -183,7 +183,7 @@ def _destination(route: Route, said: Stage, model: str) -> Destination:
 
 
 def _short(triggers: Triggers | None, effects: Effects, costs: Iterable[CostRow]) -> str:
-    """Why less is to be spent than on the default model; empty if there is no reason."""
+    """Say why less is to be spent than on the default model; empty if there is no reason."""
     if effects.downgrade and (triggers is None or triggers.soft_threshold_exceeded):
         return "soft_threshold_exceeded"
     if triggers is None:

@@ -54,7 +54,7 @@ class BurnRate:
         """From the beginning of the stretch that ends now."""
 
     def look(self, now: Point) -> float | None:
-        """How many times its baseline the run has spent throughout the stretch; None while it is too early to say."""
+        """Return how many times its baseline the run has spent throughout the stretch; None while it is too early to say."""
         points = self._points
         points.append(now)
         while _apart(points[1], now):
@@ -65,7 +65,7 @@ class BurnRate:
         return min(self._rates(then, now)) / _rate(_START, then)
 
     def _rates(self, then: Point, now: Point) -> list[float]:
-        """Of each part of the stretch."""
+        """Return the rate of each part of the stretch."""
         found, last = [], then
         for part in range(1, _PARTS + 1):
             until_ms = then[0] + (now[0] - then[0]) * part / _PARTS
@@ -76,7 +76,7 @@ class BurnRate:
 
 
 def _apart(then: Point, now: Point) -> bool:
-    """True if a whole stretch lies between."""
+    """Return True if a whole stretch lies between."""
     return now[0] - then[0] >= RECENT_MS and now[2] - then[2] >= CALLS_MIN
 
 
@@ -138,7 +138,7 @@ class Detector:
         self._look_ms = SLICE_MS
 
     def on_settled(self, digest: int, cost: int, now_ms: int, *, failed: bool | None) -> Suspicion | None:
-        """A call of this process has ended: what that says, in a shared run as far as one process can know.
+        """Count a call of this process that has ended; return what that says, in a shared run as far as one process knows.
 
         Args:
             digest: of its name and arguments; 0: not to be counted as a repetition.
@@ -156,7 +156,7 @@ class Detector:
             return found
 
     def on_board_answer(self, answer: CallCounts) -> Suspicion | None:
-        """The board has answered a note of the run: what all processes together say."""
+        """Take the board's answer to a note of the run: what all processes together say."""
         with self._lock:
             if answer.calls < self._calls:
                 self.begin_anew()  # the run was reset, or it was silent for a day
@@ -198,7 +198,7 @@ class Detectors:
         self._detectors: WeakValueDictionary[str, Detector] = WeakValueDictionary()
 
     def of(self, key: str, rule: Runaway) -> Detector:
-        """The detector of the run whose account has this key; it keeps the rule that it began with."""
+        """Return the detector of the run whose account has this key; it keeps the rule that it began with."""
         with self._lock:
             found = self._detectors.get(key)
             if found is None:

@@ -55,7 +55,7 @@ def _name(budget: str) -> str:
 
 
 def forbids_runs(run: str, accounts: tuple[Account, ...], reply: Reply) -> BudgetExceeded:
-    """The refusal of a run by a level from which on a budget admits no new ones: it asked for nothing of the meter."""
+    """Return the refusal of a run by a level from which on a budget admits no new ones: it asked for nothing of the meter."""
     denial = reply.denial
     assert denial is not None, "a DENIED reply says why"
     account = accounts[denial.account]
@@ -99,7 +99,7 @@ def refusal(
     requested: int = 0,
     retry_after: float | None = None,
 ) -> BudgetExceeded:
-    """The error of an account that refuses something: its budget, its labels and its reset, and these numbers."""
+    """Return the error of an account that refuses something: its budget, its labels and its reset, and these numbers."""
     info = account_info_of(account.about)
     return BudgetExceeded(
         message,
@@ -117,13 +117,13 @@ def refusal(
 
 
 def reset_of(account: Account) -> str:
-    """When an account is reset, as a sentence that follows another; nothing where it is not."""
+    """Return when an account is reset, as a sentence that follows another; nothing where it is not."""
     until = resets_at(account)
     return f" Resets at {until:%Y-%m-%d %H:%M:%S} UTC." if until is not None else ""
 
 
 def contradicts(what: str, reply: Reply) -> Exception:
-    """The error for an answer that is neither a grant nor a refusal: the books and the call do not agree."""
+    """Return the error for an answer that is neither a grant nor a refusal: the books and the call do not agree."""
     outcome = reply.outcome
     if outcome is Outcome.OVERFLOW:
         msg = f"{what}: a sum would pass 2^53-1, the most a ledger counts; nothing was entered"
@@ -155,7 +155,7 @@ def value_instead(scope: ScopeState, told: OnDenied | None, error: CallDenied) -
 
 
 def call_unscoped() -> CallUnscoped:
-    """The refusal of a call outside every scope."""
+    """Return the refusal of a call outside every scope."""
     message = (
         "a metered call was made outside every budget scope. Open one with `with budget_scope(...)`. In a plain "
         "thread or an executor the scope of the caller is lost: wrap the function with costscope.bind_scope(fn), or "

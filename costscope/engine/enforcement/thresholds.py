@@ -60,7 +60,7 @@ def announce(scope: ScopeState, watch: Watch, crossed: list[Watched]) -> Steps[N
 
 
 def webhooks_of(actions: Iterable[Action], known: Iterable[str]) -> tuple[str, ...]:
-    """The webhooks that these actions name; without a name the only one there is."""
+    """Return the webhooks that these actions name; without a name the only one there is."""
     names = tuple(known)
     return tuple(
         action.to or names[0] for action in actions if action.do == "webhook" and (action.to or names)

@@ -38,7 +38,7 @@ class QueuePlace:
 
     @classmethod
     def of(cls, services: Services, on_denied: OnDenied) -> Self | None:
-        """A place for a call that is to wait; None for one that is not."""
+        """Make a place for a call that is to wait; None for one that is not."""
         if on_denied.do != "wait":
             return None
         return cls(services, to_ms(on_denied.timeout, what="timeout") / 1000)

@@ -60,7 +60,7 @@ def check_clocks(scope: ScopeState) -> Steps[tuple[Late, ...]]:
 def _report_overdue(
     account: Account, view: View, budget: Budget, now_ms: int, run: Run | None
 ) -> Late | None:
-    """Whether the time of an account is over, where that is only told.
+    """Return whether the time of an account is over, where that is only told.
 
     Raises:
         BudgetExceeded: it is, and calls are refused.
@@ -78,18 +78,18 @@ def _report_overdue(
 
 
 def late(run: Run) -> str:
-    """Why a run is halted by its clock."""
+    """Say why a run is halted by its clock."""
     assert run.clock_ms is not None, "only a run with a clock is late"
     return f"it may last {run.clock_ms / 1000:g} s (max_wall_clock), and these are over"
 
 
 def opened_mark(account_key: str) -> str:
-    """Where on the board stands when an account, or a run, was first used."""
+    """Return where on the board stands when an account, or a run, was first used."""
     return f"{account_key}#opened"
 
 
 def _why(account: Account, limit_ms: int) -> str:
-    """Why a run is halted by the clock of an account."""
+    """Say why a run is halted by the clock of an account."""
     budget = account_info_of(account.about).budget
     return f"budget {budget} allows {limit_ms / 1000:g} s (wall_clock), and these are over"
 

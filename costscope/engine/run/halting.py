@@ -44,7 +44,7 @@ def halt_run(run: Run, reason: str) -> Steps[None]:
 
 
 def halted_by_order(run: Run | None, meter: str) -> RunHalted | None:
-    """The order to stop that a refusal for want of this meter may be; None where it is something else."""
+    """Return the order to stop that a refusal for want of this meter may be; None where it is something else."""
     if run is None or meter != HALTS:
         return None
     run.halt(STOPPED_ELSEWHERE)
@@ -52,7 +52,7 @@ def halted_by_order(run: Run | None, meter: str) -> RunHalted | None:
 
 
 def halt_at_limit(scope: ScopeState, refusal: BudgetExceeded) -> Steps[None]:
-    """A budget may halt the run that has met its limit; what merely has to wait has not."""
+    """Halt the run that has met a limit, where its budget says so; what merely has to wait has not met one."""
     if scope.run is None or not DENIALS[refusal.kind].limit_met:
         return
     budget = scope.services.rules.budget(refusal.budget)
@@ -76,7 +76,7 @@ def halt_by_levels(scope: ScopeState, effects: Effects) -> Steps[None]:
 
 
 def read_effects(scope: ScopeState, watch: Watch) -> Steps[Effects]:
-    """What is in force by the store's word: what this process has seen may be long past."""
+    """Return what is in force by the store's word: what this process has seen may be long past."""
     accounts = scope.accounts(scope.services.now_ms())
     (found,) = yield Execute((Read(accounts),))
     scope.record_balances(accounts, found)

@@ -97,7 +97,7 @@ class Iteration:
             working.iterations += 1
 
     def end(self) -> Steps[None]:
-        """The turn is over."""
+        """End the turn."""
         command, services = self.settle_command(), self._scope.services
         if command is None:
             return
@@ -117,7 +117,7 @@ class Iteration:
             self._scope.services.outbox.put(command)
 
     def settle_command(self) -> Commit | None:
-        """What settles the turn, once; None where nothing counts it."""
+        """Return what settles the turn, once; None where nothing counts it."""
         if not self._hold_id:
             return None
         command = Commit(self._hold_id, self._accounts, {ITERATIONS: 1}, self._scope.services.store.keep_ms)
@@ -164,7 +164,7 @@ class Iteration:
         raise StoreUnavailable(msg)
 
     def _sent(self, reserve: Reserve) -> Steps[Reply]:
-        """One request for the end of the turn before and the beginning of this one."""
+        """Send one request for the end of the turn before and the beginning of this one."""
         before = self._before
         try:
             replies = yield Execute((reserve,) if before is None else (before, reserve))
@@ -198,13 +198,13 @@ def _may_go_on(scope: ScopeState) -> Steps[None]:
 
 
 def _counting_accounts(scope: ScopeState, now_ms: int) -> tuple[Account, ...]:
-    """The accounts that count iterations, or may hold an order to stop; none where nothing does."""
+    """Return the accounts that count iterations, or may hold an order to stop; none where nothing does."""
     accounts = scope.accounts(now_ms)
     return tuple(a for a in accounts if any(meter in {ITERATIONS, HALTS} for meter, _ in a.limits))
 
 
 def _cap_of(scope: ScopeState) -> int | None:
-    """The most iterations the run may make by now, where a threshold or a runaway has limited them; else None."""
+    """Return the most iterations the run may make by now, where a threshold or a runaway has limited them; else None."""
     working, watch = scope.run, scope.watch
     if working is None:
         return None
@@ -220,7 +220,7 @@ def _turns(account: Account) -> Iterator[int]:
 
 
 def _cap_iterations(accounts: tuple[Account, ...], run: Account | None, cap: int) -> tuple[Account, ...]:
-    """The same, with fewer iterations for the run: decided in the store, for all its processes."""
+    """Return the same accounts with fewer iterations for the run: decided in the store, for all its processes."""
     return tuple(
         msgspec.structs.replace(
             account,
@@ -233,7 +233,7 @@ def _cap_iterations(accounts: tuple[Account, ...], run: Account | None, cap: int
 
 
 def _fewer(cap: int, made: int) -> BudgetExceeded:
-    """The refusal of a turn above the cap."""
+    """Return the refusal of a turn above the cap."""
     msg = (
         f"iteration: a threshold or a runaway has limited the run to {cap} iterations (limit_capabilities), and "
         f"{made} were made. Raise the budget, or end the run here."

@@ -184,7 +184,7 @@ def _reserve(run: Run, ticket: str, wait_ms: int) -> Reserve:
 
 
 def _keep_up(run: Run, scope: ScopeState, since_s: float) -> None:
-    """From here on the renewer renews the admission. A run that has a place which others want stops without it."""
+    """Let the renewer renew the admission from here on. A run that has a place which others want stops without it."""
     renewer = run.services.lease_renewer
     if any(limit < MAX_AMOUNT for a in run.accounts for m, limit in a.limits if m == _SLOT):
         on_lost = partial(run.halt, SLOT_LOST, interrupt=True)
@@ -194,7 +194,7 @@ def _keep_up(run: Run, scope: ScopeState, since_s: float) -> None:
 
 
 def _learn_clock(run: Run) -> Steps[None]:
-    """When the run was admitted, as its other processes know it."""
+    """Learn when the run was admitted, as its other processes know it."""
     assert run.clock_ms is not None, "only asked of a run with a clock"
     try:
         answers = yield Ask((SetOnce(opened_mark(run.key), str(run.admitted_ms), ONCE_KEEP_MS),))

@@ -101,7 +101,7 @@ def _on_counts(run: Run, scope: ScopeState, counts: CallCounts) -> None:
 
 
 def apply_actions(run: Run) -> None:
-    """What the actions of a runaway change for this process's further calls in the run."""
+    """Return what the actions of a runaway change for this process's further calls in the run."""
     assert run.detector is not None, "who is suspected was watched"
     run.detector.effects = effects_of_actions(run.detector.rule.actions)
 

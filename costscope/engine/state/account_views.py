@@ -50,7 +50,7 @@ class AccountViews:
         self._heard: deque[tuple[Sequence[View], float]] = deque(maxlen=_KEPT_MAX)
 
     def of(self, accounts: tuple[Account, ...]) -> list[View]:
-        """The view of each account: one for all that count the same meters in it."""
+        """Return the view of each account: one for all that count the same meters in it."""
         self._forget()
         found = []
         for account in accounts:
@@ -62,7 +62,7 @@ class AccountViews:
         return found
 
     def forget(self, key: str) -> None:
-        """The account was reset: what was seen of it, and which of its thresholds have fired, is no longer so."""
+        """Forget what was seen of an account that was reset, and which of its thresholds have fired."""
         self._fired.get(key, {}).clear()
         for (known, _), view in list(self._views.items()):
             if known == key:

@@ -74,13 +74,13 @@ class ActivityLog(deque[Activity]):
 
 
 def activity_of(sums: Sums, labels: Mapping[str, str]) -> Activity:
-    """The calls of one scope as a part; those of nested scopes are not among them."""
+    """Return the calls of one scope as a part; those of nested scopes are not among them."""
     cost = sum(row.cost_nano for row in sums.calls.values())
     return Activity(sums, {label: {value: cost} for label, value in labels.items()} if cost else {})
 
 
 def join_activity(parts: Iterable[Activity]) -> Activity:
-    """All of these as one."""
+    """Return all of these as one."""
     found = Activity()
     for part in parts:
         found.merge(part)

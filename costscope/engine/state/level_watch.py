@@ -64,7 +64,7 @@ class Watch:
         self._effects: dict[tuple[int, ...], Effects] = {}
 
     def above(self) -> bool:
-        """True if some meter has come to a level of interest, as last seen."""
+        """Return True if some meter has come to a level of interest, as last seen."""
         for view, levels in self._lowest:
             balance = view.balance
             if balance:
@@ -74,7 +74,7 @@ class Watch:
         return False
 
     def over(self, actual: Mapping[str, int], held: Mapping[str, int]) -> bool:
-        """True if a call has taken more than it held of a meter that is watched."""
+        """Return True if a call has taken more than it held of a meter that is watched."""
         for meter in self._meters:  # noqa: SIM110 - of every call that policies act on
             if actual.get(meter, 0) > held.get(meter, 0):
                 return True
@@ -96,11 +96,11 @@ class Watch:
         return found
 
     def passed_levels(self) -> list[Watched]:
-        """Every level that is passed now, as last seen."""
+        """Return every level that is passed now, as last seen."""
         return [watched for _, watched in self._find_passed({})]
 
     def passed_limits(self) -> list[Watched]:
-        """The limits that are passed now, of budgets that let calls through above theirs."""
+        """Return the limits that are passed now, of budgets that let calls through above theirs."""
         if not self.above():
             return []
         return [watched for _, watched in self._find_passed({}) if watched.level.threshold is None]
@@ -116,7 +116,7 @@ class Watch:
         return found
 
     def has_crossed(self) -> bool:
-        """True if `take_crossed` would return any."""
+        """Return True if `take_crossed` would return any."""
         return any(True for _ in self._find_crossed(monotonic()))
 
     def again(self, watched: Watched) -> None:
@@ -125,7 +125,7 @@ class Watch:
         self.views[watched.place].fired.pop((watched.level.meter, watched.level.threshold.at), None)
 
     def below(self, meters: Container[str]) -> None:
-        """A store that tells balances only from a level of interest on has told none: these meters are below."""
+        """Note that these meters are below: a store that tells balances only from a level of interest on has told none."""
         for view, levels in self._lowest:
             for at, _, meter in levels:
                 balance = view.balance

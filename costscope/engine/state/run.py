@@ -103,7 +103,7 @@ class Run:
         return self.detector.effects if self.detector is not None else NOTHING
 
     def limit(self, meter: str) -> int | None:
-        """What the run's own account allows of a meter; None for as much as it likes."""
+        """Return what the run's own account allows of a meter; None for as much as it likes."""
         return None if self.account is None else dict(self.account.limits).get(meter)
 
     @property
@@ -129,7 +129,7 @@ class Run:
             raise self.halted_error()
 
     def halted_error(self) -> RunHalted:
-        """What is raised in a run that was stopped."""
+        """Return what is raised in a run that was stopped."""
         msg = f"run {self.name} was halted: {self.reason}. Start another run, or raise what stopped it."
         return RunHalted(msg, run=self.name, reason=self.reason)
 
@@ -149,7 +149,7 @@ class Run:
         return True
 
     def begin_anew(self) -> None:
-        """The run's limits were set back: what stopped it stands no more, and its detector knows nothing."""
+        """Begin anew where the run's limits were set back: what stopped it stands no more, and its detector knows nothing."""
         self.status, self.reason, self.cut_short = None, "", False
         self.opened_ms = self.iterations = self.ends_ms = 0
         if self._reschedule is not None:
@@ -158,7 +158,7 @@ class Run:
             self.detector.begin_anew()
 
     def ends_at(self, at_ms: int, why: str) -> None:
-        """A clock over the run ends it then, if no other one does so earlier."""
+        """Let a clock over the run end it then, if no other one does so earlier."""
         if not self.ends_ms or at_ms < self.ends_ms:
             self.ends_ms, self.ends_why = at_ms, why
             if self._reschedule is not None:

@@ -79,11 +79,11 @@ class Rules:
         self._watched = rules_of(policy.runaway.match) if policy.runaway is not None else ()
 
     def budget(self, budget_id: str) -> Budget | None:
-        """The budget of that id, or of that id's slots; None for a scope's own limit."""
+        """Return the budget of that id, or of that id's slots; None for a scope's own limit."""
         return self._budgets.get(budget_id.removesuffix(SLOTS_SUFFIX))
 
     def runaway_for(self, labels: Mapping[str, str]) -> Runaway | None:
-        """What a run with these labels is watched for; None where it is not."""
+        """Return what a run with these labels is watched for; None where it is not."""
         return self.runaway if self.runaway is not None and rules_hold(self._watched, labels) else None
 
 

@@ -91,13 +91,13 @@ class BatchSender:
 
 
 def balance(execute: Execute, account: Account) -> tuple[int, ...]:
-    """Spent and held of every meter, as the next reader sees them."""
+    """Return spent and held of every meter, as the next reader sees them."""
     (reply,) = execute(Read((account,)))
     return reply.balances[0]
 
 
 def reserve(execute: Execute, account: Account, cost: int) -> Reply:
-    """A hold of its own on one account."""
+    """Make a hold of its own on one account."""
     (reply,) = execute(Reserve(new_id(), (account,), {"cost": cost}, LEASE_MS))
     return reply
 
@@ -105,7 +105,7 @@ def reserve(execute: Execute, account: Account, cost: int) -> Reply:
 def pair(
     accounts: tuple[Account, ...], held: dict[str, int], actual: dict[str, int] | None = None
 ) -> tuple[Reserve, Commit]:
-    """A reserve and the commit that settles it, with what was held by default."""
+    """Make a reserve and the commit that settles it, with what was held by default."""
     hold = new_id()
     return (
         Reserve(hold, accounts, held, LEASE_MS),

@@ -28,7 +28,7 @@ class StoreConformance(Protocol, Admission, Settlement, Leases, Keeping, BoardMa
 
     @pytest.fixture
     def store(self) -> Iterator[Store]:
-        """To override: a store on an empty ledger. The suite closes it."""
+        """Yield a store on an empty ledger: to override. The suite closes it."""
         msg = "override the fixture `store`: yield your store, on an empty ledger"
         raise NotImplementedError(msg)
 
@@ -39,7 +39,7 @@ class StoreConformance(Protocol, Admission, Settlement, Leases, Keeping, BoardMa
 
     @pytest.fixture(params=["sync", "async"])
     def colour(self, request: pytest.FixtureRequest, store: Store) -> Iterator[Threads | Tasks]:
-        """Calls the store in either colour; in the end the books must be exact."""
+        """Call the store in either colour; in the end the books must be exact."""
         colour = Threads(store) if request.param == "sync" else Tasks(store)
         yield colour
         report = store.audit()
@@ -48,10 +48,10 @@ class StoreConformance(Protocol, Admission, Settlement, Leases, Keeping, BoardMa
 
     @pytest.fixture
     def execute(self, colour: Threads | Tasks) -> BatchSender:
-        """Applies commands to the books."""
+        """Apply commands to the books."""
         return BatchSender(colour)
 
     @pytest.fixture
     def tell(self, colour: Threads | Tasks) -> BatchSender:
-        """Applies operations to the board."""
+        """Apply operations to the board."""
         return BatchSender(colour, board=True)
