@@ -77,9 +77,9 @@ class Spec:
         check_key(options.idempotency_key, function, self.function_name)
         self.shape = CallShape(function, skip_first=skip_first)
         self._warned: set[str] = set()
-        self.tell(name, options)
+        self.configure(name, options)
 
-    def tell(self, name: str | None, options: Options) -> Spec:
+    def configure(self, name: str | None, options: Options) -> Spec:
         """Take what its decorator is told."""
         self.name, self.options = name, options
         self.charges_hold = self.kind == "tool" and options.usage is None
@@ -91,7 +91,7 @@ class Spec:
 
     def like(self, name: str | None, options: Options) -> Spec:
         """Return the same function under another name, told something else."""
-        return copy(self).tell(name, options)
+        return copy(self).configure(name, options)
 
     def granted_arguments(
         self, call: Call, args: tuple[Any, ...], kwargs: dict[str, Any]

@@ -134,9 +134,9 @@ def _ask(scope: ScopeState, reserve: Reserve, now_ms: int) -> Steps[Reply]:
 
 def _announce_crossed(run: Run, scope: ScopeState, reply: Reply) -> Steps[None]:
     """Announce what has come about by the admission: thresholds that are crossed, limits that are passed."""
-    watch = scope.admission_watch() if scope.watches_admission else None
-    if watch is None:
+    if not scope.watches_admission:
         return
+    watch = scope.admission_watch()
     taken = _reserve(run, "", 0).amounts
     if reply.balances:
         own = len(run.accounts) - len(watch.accounts)

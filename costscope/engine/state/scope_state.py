@@ -196,11 +196,10 @@ class ScopeState:
         self.accounts(self.services.now_ms())
         return self.watch
 
-    def admission_watch(self) -> Watch | None:
-        """Return the levels that the admission of a run may pass, as it was asked for; None if there are none."""
+    def admission_watch(self) -> Watch:
+        """Return the levels that the admission of a run may pass, as it was asked for; only where `watches_admission`."""
         resolved = self._resolved
-        if resolved is None or not self.watches_admission:
-            return None
+        assert resolved is not None, "resolved with the accounts"
         views = self.services.views.of(resolved.admission)
         return Watch(resolved.admission, resolved.admission_budgets, resolved.admission_watched, views)
 
